@@ -1,0 +1,88 @@
+"""/api/v1/backtest: runs, results and their analysis."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from litestar import Controller, Response, delete, get, post
+from litestar.params import FromPath, FromQuery
+
+from market_maker.api.answers import After, AnyRequest, Limit, Service, answer, body_of, correlation_of, page
+from market_maker.api.schemas import AnalyzeRuns, ResultPage, RunBacktest, RunPage, RunView
+from market_maker.domain.units import parse_duration, parse_instant
+from market_maker.service import RunRequest
+
+
+class Backtests(Controller):
+    """Backtests."""
+
+    path = "/api/v1/backtest"
+    tags = ("backtest",)
+
+    @post(status_code=202, opt={"body": RunBacktest}, summary="Run a backtest")
+    async def run(self, request: AnyRequest, service: Service) -> Response[RunView]:
+        """Queue a backtest; durable when answered. Its progress is at `Location`."""
+        wish = await body_of(request, RunBacktest)
+        entry, response = wish.entry_latency, wish.response_latency
+        conditions = None if wish.market_conditions is None else msgspec.to_builtins(wish.market_conditions)
+        run = await service.parts.backtests.run_backtest(
+            RunRequest(
+                strategy_id=wish.strategy_id,
+                start_ts=parse_instant(wish.start_date, "start_date"),
+                end_ts=parse_instant(wish.end_date, "end_date", end_of_day=True),
+                pair_id=wish.pair_id,
+                market_conditions=conditions,
+                entry_latency_ns=None if entry is None else parse_duration(entry, "entry_latency"),
+                response_latency_ns=None if response is None else parse_duration(response, "response_latency"),
+                balance=wish.balance,
+                fill_model=wish.fill_model,
+                seed=wish.seed,
+                allow_gaps=wish.allow_gaps,
+            ),
+            correlation_of(request),
+        )
+        return answer(RunView, run, 202, {"Location": f"/api/v1/backtest/runs/{run['run_id']}"})
+
+    @get("/runs", summary="List runs")
+    async def find(
+        self,
+        service: Service,
+        strategy_id: FromQuery[UUID | None] = None,
+        after: After = None,
+        limit: Limit = 100,
+    ) -> Response[RunPage]:
+        """Return runs, newest first."""
+        items = await service.parts.backtests.get_runs(strategy_id=strategy_id, after=after, limit=limit)
+        return page(RunPage, items, "run_id", limit)
+
+    @get("/runs/{run_id:uuid}", summary="One run with its progress")
+    async def one(self, service: Service, run_id: FromPath[UUID]) -> Response[RunView]:
+        """Return a run: percent, events per second and time left while it runs."""
+        return answer(RunView, await service.parts.backtests.get_run(run_id))
+
+    @delete("/runs/{run_id:uuid}", status_code=202, summary="Cancel a run")
+    async def cancel(self, service: Service, run_id: FromPath[UUID]) -> Response[RunView]:
+        """Ask for a run to be stopped."""
+        return answer(RunView, await service.parts.backtests.cancel_run(run_id), 202)
+
+    @get("/runs/{run_id:uuid}/result", summary="A run's whole result")
+    async def result(self, service: Service, run_id: FromPath[UUID]) -> dict[str, Any]:
+        """Return summary, equity curve and fills of a completed run."""
+        return await service.directory.backtest_columns(run_id)
+
+    @get("/results/{strategy_id:uuid}", summary="Results of a strategy")
+    async def results(
+        self, service: Service, strategy_id: FromPath[UUID], after: After = None, limit: Limit = 100
+    ) -> Response[ResultPage]:
+        """Return the results of a strategy's completed runs, newest first."""
+        items = await service.parts.backtests.get_backtest_results(strategy_id, after=after, limit=limit)
+        return page(ResultPage, items, "run_id", limit)
+
+    @post("/analysis", status_code=200, opt={"body": AnalyzeRuns}, summary="Analyse completed runs")
+    async def analyze(self, request: AnyRequest, service: Service) -> dict[str, Any]:
+        """Return the analysis of one or several completed runs."""
+        wish = await body_of(request, AnalyzeRuns)
+        report = await service.parts.backtests.analyze_backtest_results(wish.run_ids)
+        return report.to_json()

@@ -1,0 +1,79 @@
+"""/api/v1/risk: assessments, limits and alerts."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+from litestar import Controller, Response, delete, get, post
+from litestar.params import FromPath, FromQuery
+
+from market_maker.api.answers import After, AnyRequest, Limit, Service, answer, body_of, page
+from market_maker.api.schemas import (
+    AlertPage,
+    AssessRisk,
+    LimitList,
+    LimitView,
+    NewLimit,
+    RiskMetricsPage,
+    RiskMetricsView,
+)
+from market_maker.domain.modes import RiskModel
+from market_maker.domain.units import parse_duration
+
+
+class Risk(Controller):
+    """Risk."""
+
+    path = "/api/v1/risk"
+    tags = ("risk",)
+
+    @post("/assessment", status_code=201, opt={"body": AssessRisk}, summary="Compute risk metrics")
+    async def assess(self, request: AnyRequest, service: Service) -> Response[RiskMetricsView]:
+        """Compute, save and publish the figures of a position, and hold them against its limits."""
+        wish = await body_of(request, AssessRisk)
+        horizon = wish.time_horizon
+        data = await service.parts.risk.assess(
+            wish.position_id,
+            risk_model=RiskModel(wish.risk_model),
+            confidence_level=wish.confidence_level,
+            time_horizon_ns=None if horizon is None else parse_duration(horizon, "time_horizon"),
+        )
+        return answer(RiskMetricsView, data, 201)
+
+    @get("/metrics/{position_id:uuid}", summary="Saved risk metrics of a position")
+    async def metrics(
+        self, service: Service, position_id: FromPath[UUID], after: After = None, limit: Limit = 100
+    ) -> Response[RiskMetricsPage]:
+        """Return the saved figures of a position, newest first."""
+        items = await service.parts.risk.get_risk_metrics(position_id, after=after, limit=limit)
+        return page(RiskMetricsPage, items, "metrics_id", limit)
+
+    @get("/limits", summary="List limits")
+    async def limits(self, service: Service) -> Response[LimitList]:
+        """Return all limits with their last value and when they were last evaluated."""
+        return answer(LimitList, {"items": await service.parts.risk.get_limits()})
+
+    @post("/limits", status_code=201, opt={"body": NewLimit}, summary="Add a limit")
+    async def add_limit(self, request: AnyRequest, service: Service) -> Response[LimitView]:
+        """Add a limit."""
+        wish = await body_of(request, NewLimit)
+        data = await service.parts.risk.add_limit(wish.kind, wish.scope, wish.scope_id, wish.threshold, wish.warn_share)
+        return answer(LimitView, data, 201)
+
+    @delete("/limits/{limit_id:uuid}", status_code=204, summary="Remove a limit")
+    async def remove_limit(self, service: Service, limit_id: FromPath[UUID]) -> None:
+        """Remove a limit and its alerts."""
+        await service.parts.risk.remove_limit(limit_id)
+
+    @get("/alerts", summary="List alerts")
+    async def alerts(
+        self,
+        service: Service,
+        alert_state: FromQuery[Literal["RAISED", "CLEARED"] | None] = None,
+        after: After = None,
+        limit: Limit = 100,
+    ) -> Response[AlertPage]:
+        """Return alerts, newest first."""
+        items = await service.parts.risk.get_alerts(state=alert_state, after=after, limit=limit)
+        return page(AlertPage, items, "alert_id", limit)

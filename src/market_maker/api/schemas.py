@@ -1,0 +1,607 @@
+"""What travels over HTTP: every request and answer as a type. Decimal and ISO times live here.
+
+Unknown fields of requests are refused. Money is read as decimal text, number or string, never through a float,
+and answered as text; instants are answered as ns since 1970 UTC, as text. The client uses the same types.
+
+Longer than 500 lines because it is one list: every shape of the wire in one place, read by API, client and OpenAPI.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from msgspec import Meta, Struct
+
+Key = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:\-]+$")]
+Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Code = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9._\-]+$")]
+Status = Literal["PENDING_NEW", "NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "REJECTED", "EXPIRED"]
+
+
+class Request(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Any request body."""
+
+
+class View(Struct, kw_only=True):
+    """Any answer."""
+
+
+class FieldProblem(View):
+    """One fault of one field."""
+
+    field: str
+    value: str
+    allowed: str
+
+
+class Problem(View):
+    """An error answer: RFC 9457, media type application/problem+json."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldProblem] = []
+
+
+# ---------------------------------------------------------------------- simulator
+
+
+class SimulationParams(Request):
+    """How the simulated venue treats one order."""
+
+    execution_probability: float = 1.0
+    price_impact: float = 0.0
+
+
+class PlaceOrder(Request):
+    """A new order. `price` is required for LIMIT; `expire_time` for GTD."""
+
+    pair_id: UUID
+    side: Literal["BUY", "SELL"]
+    type: Literal["LIMIT", "MARKET"]
+    amount: Decimal
+    price: Decimal | None = None
+    strategy_id: UUID | None = None
+    account_id: UUID | None = None
+    client_order_id: Key | None = None
+    time_in_force: Literal["GTC", "IOC", "FOK", "GTD"] | None = None
+    post_only: bool = False
+    expire_time: str | None = None
+    simulation_params: SimulationParams | None = None
+
+
+class OrderView(View):
+    """An order as it stands."""
+
+    order_id: UUID
+    pair_id: UUID
+    account_id: UUID
+    strategy_id: UUID | None
+    client_order_id: str | None
+    side: Literal["BUY", "SELL"]
+    type: Literal["LIMIT", "MARKET"]
+    time_in_force: Literal["GTC", "IOC", "FOK", "GTD"]
+    post_only: bool
+    price: Decimal | None
+    amount: Decimal
+    status: Status
+    reject_reason: str | None
+    cum_qty: Decimal
+    leaves_qty: Decimal
+    average_price: Decimal | None
+    cancel_requested: bool
+    simulation_params: SimulationParams
+    created_ts: str
+    updated_ts: str
+    version: int
+
+
+class OrderPage(View):
+    """Orders, newest first; `next` is the cursor of the next page, None on the last."""
+
+    items: list[OrderView]
+    next: str | None
+
+
+class CanceledOrders(View):
+    """How many wishes to cancel were noted."""
+
+    cancel_requested: int
+
+
+class ExecuteTrade(Request):
+    """A trade of the market: `side` is the aggressor's. Resting orders at `price` or better are filled first."""
+
+    pair_id: UUID
+    side: Literal["BUY", "SELL"]
+    price: Decimal
+    amount: Decimal
+
+
+class ExecutedTrade(View):
+    """The prints that a given trade made."""
+
+    trade_ids: list[UUID]
+
+
+class FillView(View):
+    """One execution of one of our orders. `fee` is positive when paid."""
+
+    trade_id: UUID
+    order_id: UUID
+    pair_id: UUID
+    account_id: UUID
+    strategy_id: UUID | None
+    position_id: UUID
+    side: Literal["BUY", "SELL"]
+    liquidity: Literal["MAKER", "TAKER"]
+    price: Decimal
+    amount: Decimal
+    fee: Decimal
+    ts: str
+
+
+class FillPage(View):
+    """Fills, newest first."""
+
+    items: list[FillView]
+    next: str | None
+
+
+class LevelView(View):
+    """One price and the total quantity there."""
+
+    price: Decimal
+    quantity: Decimal
+
+
+class BookView(View):
+    """An order book, best first; `sequence` grows with every change."""
+
+    pair_id: UUID
+    ts: str
+    sequence: int
+    bids: list[LevelView]
+    asks: list[LevelView]
+
+
+class StartSession(Request):
+    """A new simulated market; what is left out comes from the settings. Durations as `100ms`."""
+
+    pair_id: UUID
+    mode: Literal["NORMAL", "STRESS", "CUSTOM"] = "NORMAL"
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    initial_price: Decimal | None = None
+    price_deviation: Annotated[float, Meta(ge=0, le=0.5)] | None = None
+    execution_delay: str | None = None
+    market_update_interval: str | None = None
+
+
+class ChangeSession(Request):
+    """Pause, go on, or stop for good (open orders are cancelled); begin or end a recording."""
+
+    state: Literal["RUNNING", "PAUSED", "STOPPED"] | None = None
+    recording: bool | None = None
+
+
+class SessionView(View):
+    """A simulated market. `state_hash` covers book, queue, open orders, positions and randomness."""
+
+    session_id: UUID
+    pair_id: UUID
+    mode: Literal["NORMAL", "STRESS", "CUSTOM"]
+    seed: int
+    state: Literal["RUNNING", "PAUSED", "STOPPED"]
+    price_deviation: float
+    execution_delay: str
+    market_update_interval: str
+    created_ts: str
+    step: int
+    reference_price: Decimal
+    open_orders: int
+    trades: int
+    state_hash: str
+    recording: bool
+    recorded_events: int
+
+
+class SessionList(View):
+    """All markets that run or pause."""
+
+    items: list[SessionView]
+
+
+# ---------------------------------------------------------------------- reference data
+
+
+class NewPair(Request):
+    """A new pair; with `initial_price` a simulated market starts for it."""
+
+    symbol: Code
+    base: Code
+    quote: Code
+    tick_size: Decimal
+    lot_size: Decimal
+    venue: Code = "simulator"
+    contract_type: Literal["SPOT", "LINEAR"] = "LINEAR"
+    maker_fee: Decimal = Decimal(0)
+    taker_fee: Decimal = Decimal(0)
+    initial_price: Decimal | None = None
+
+
+class PairView(View):
+    """A pair."""
+
+    pair_id: UUID
+    venue: str
+    symbol: str
+    base: str
+    quote: str
+    tick_size: Decimal
+    lot_size: Decimal
+    contract_type: Literal["SPOT", "LINEAR", "INVERSE"]
+    maker_fee: Decimal
+    taker_fee: Decimal
+    initial_price: Decimal | None
+    is_simulated: bool
+
+
+class PairList(View):
+    """All pairs."""
+
+    items: list[PairView]
+
+
+class NewAccount(Request):
+    """A new account; `balance` such as `100000 USDT`, default from the settings."""
+
+    name: Name
+    balance: str | None = None
+
+
+class AccountView(View):
+    """An account; `balance` is the first one plus realised results less fees."""
+
+    account_id: UUID
+    name: str
+    currency: str
+    initial_balance: Decimal
+    balance: Decimal
+
+
+class AccountList(View):
+    """All accounts."""
+
+    items: list[AccountView]
+
+
+class NewStrategy(Request):
+    """A strategy: an installed kind, by name, with parameters for one pair."""
+
+    name: Name
+    kind: Annotated[str, Meta(min_length=1, max_length=100)]
+    pair_id: UUID
+    parameters: dict[str, Any] = {}
+
+
+class StrategyView(View):
+    """A strategy with all its parameters."""
+
+    strategy_id: UUID
+    name: str
+    kind: str
+    pair_id: UUID
+    parameters: dict[str, Any]
+
+
+class StrategyKindView(View):
+    """An installed kind of strategy; `parameters` is a JSON schema."""
+
+    kind: str
+    summary: str
+    parameters: dict[str, Any]
+
+
+class StrategyList(View):
+    """All strategies, and the kinds that are installed."""
+
+    items: list[StrategyView]
+    kinds: list[StrategyKindView]
+
+
+class NewPosition(Request):
+    """A position to hold: one per account, strategy and pair. `quantity` needs an `average_price` unless a market runs."""
+
+    pair_id: UUID
+    account_id: UUID | None = None
+    strategy_id: UUID | None = None
+    quantity: Decimal = Decimal(0)
+    average_price: Decimal | None = None
+
+
+class ChangePosition(Request):
+    """Bring a position to `quantity`; the difference is transferred at `average_price`, else at the mark."""
+
+    quantity: Decimal
+    average_price: Decimal | None = None
+    version: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+
+
+class PositionView(View):
+    """A position."""
+
+    position_id: UUID
+    pair_id: UUID
+    account_id: UUID
+    strategy_id: UUID | None
+    quantity: Decimal
+    average_price: Decimal | None
+    realised_pnl: Decimal
+    unrealised_pnl: Decimal | None
+    fees: Decimal
+    mark_price: Decimal | None
+    updated_ts: str
+    version: int
+
+
+class PositionPage(View):
+    """Positions, newest first."""
+
+    items: list[PositionView]
+    next: str | None
+
+
+# ---------------------------------------------------------------------- backtest
+
+
+class MarketConditions(Request):
+    """Conditions put on the history; each optional."""
+
+    volatility: Annotated[float, Meta(gt=0, le=10)] | None = None
+    trend: Literal["UP", "DOWN", "SIDEWAYS"] | None = None
+    volume_profile: Literal["LOW", "NORMAL", "HIGH", "U_SHAPED"] | None = None
+
+
+class RunBacktest(Request):
+    """A backtest. Dates are UTC and both included; timestamps are taken exactly. Latencies as `100ms`."""
+
+    strategy_id: UUID
+    start_date: str
+    end_date: str
+    market_conditions: MarketConditions | None = None
+    pair_id: UUID | None = None
+    entry_latency: str | None = None
+    response_latency: str | None = None
+    balance: Decimal | None = None
+    fill_model: Literal["PARTIAL", "NO_PARTIAL"] = "PARTIAL"
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    allow_gaps: bool = False
+
+
+class RunView(View):
+    """A backtest run: PENDING, RUNNING, COMPLETED, FAILED or CANCELED."""
+
+    run_id: UUID
+    strategy_id: UUID
+    pair_id: UUID
+    status: Literal["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELED"]
+    progress_percent: float
+    events_per_second: float | None
+    eta_seconds: float | None
+    error: str | None
+    attempts: int
+    cancel_requested: bool
+    configuration: dict[str, Any]
+    created_ts: str
+    started_ts: str | None
+    finished_ts: str | None
+    version: int
+
+
+class RunPage(View):
+    """Runs, newest first."""
+
+    items: list[RunView]
+    next: str | None
+
+
+class ResultView(View):
+    """What a completed run earned; money as text in quote currency."""
+
+    run_id: UUID
+    strategy_id: UUID
+    pair_id: UUID
+    start_ts: str
+    end_ts: str
+    summary: dict[str, Any]
+    reproducibility: dict[str, Any]
+    digest: str
+    created_ts: str
+
+
+class ResultPage(View):
+    """Results, newest first."""
+
+    items: list[ResultView]
+    next: str | None
+
+
+class AnalyzeRuns(Request):
+    """Completed runs to analyse together."""
+
+    run_ids: Annotated[list[UUID], Meta(min_length=1, max_length=1000)]
+
+
+# ---------------------------------------------------------------------- risk
+
+
+class AssessRisk(Request):
+    """Figures of a position; what is left out comes from the settings. `time_horizon` as `1d`."""
+
+    position_id: UUID
+    risk_model: Literal["VaR", "ExpectedShortfall"] = "VaR"
+    confidence_level: Decimal | None = None
+    time_horizon: str | None = None
+
+
+class RiskMetricsView(View):
+    """Risk figures: positive losses in quote currency. `value` is the figure that was asked for."""
+
+    metrics_id: UUID
+    risk_model: Literal["VaR", "ExpectedShortfall"]
+    value: Decimal
+    position_id: UUID
+    pair_id: UUID
+    quantity: Decimal
+    mark_price: Decimal
+    position_value: Decimal
+    confidence_level: Decimal
+    time_horizon: str
+    value_at_risk: Decimal
+    expected_shortfall: Decimal
+    drawdown: Decimal
+    drawdown_start_ts: str
+    drawdown_trough_ts: str
+    drawdown_recovery_ts: str | None
+    method: str
+    convention: str
+    sampling_interval: str
+    scaling: float
+    observations: int
+    dropped: int
+    coverage: float
+    window_start_ts: str
+    window_end_ts: str
+    data_hash: str
+    as_of_ts: str
+
+
+class RiskMetricsPage(View):
+    """Risk figures, newest first."""
+
+    items: list[RiskMetricsView]
+    next: str | None
+
+
+class NewLimit(Request):
+    """A limit; warns from `warn_share` of the threshold on. `scope_id` for every scope but ALL."""
+
+    kind: Literal["MAX_VAR", "MAX_ES", "MAX_DRAWDOWN", "MAX_POSITION", "MAX_NOTIONAL"]
+    threshold: Decimal
+    scope: Literal["POSITION", "PAIR", "STRATEGY", "ACCOUNT", "ALL"] = "ALL"
+    scope_id: UUID | None = None
+    warn_share: Decimal = Decimal("0.8")
+
+
+class LimitView(View):
+    """A limit with its last value and when it was last evaluated (ns)."""
+
+    limit_id: UUID
+    kind: str
+    scope: str
+    scope_id: UUID | None
+    threshold: Decimal
+    warn_share: Decimal
+    state: Literal["OK", "WARN", "BREACHED"]
+    value: Decimal | None
+    evaluated_ts: str | None
+
+
+class LimitList(View):
+    """All limits."""
+
+    items: list[LimitView]
+
+
+class AlertView(View):
+    """A notice that a limit warns or is breached."""
+
+    alert_id: UUID
+    limit_id: UUID
+    kind: str
+    position_id: UUID
+    severity: Literal["WARNING", "CRITICAL"]
+    state: Literal["RAISED", "CLEARED"]
+    model: str
+    value: Decimal
+    threshold: Decimal
+    raised_ts: str
+    cleared_ts: str | None
+    cleared_value: Decimal | None
+    dedupe_key: str
+    message: str
+
+
+class AlertPage(View):
+    """Alerts, newest first."""
+
+    items: list[AlertView]
+    next: str | None
+
+
+# ---------------------------------------------------------------------- market data, operations
+
+
+class RecordedDay(View):
+    """One day of one kind of events in the lake."""
+
+    venue: str
+    symbol: str
+    kind: str
+    day: str
+    import_id: UUID
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+    first_ts: str
+    last_ts: str
+    quality: dict[str, Any]
+
+
+class CatalogueView(View):
+    """What the lake holds."""
+
+    items: list[RecordedDay]
+
+
+class PriceView(View):
+    """One bar of mids; `ts` is its start in ns."""
+
+    ts: str
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    quotes: int
+
+
+class PriceList(View):
+    """Bars, oldest first."""
+
+    items: list[PriceView]
+
+
+class ImportFile(Request):
+    """A file of the configured inbox folder, by its name there."""
+
+    path: Annotated[str, Meta(min_length=1, max_length=500)]
+    offset_negative_latency: bool = False
+
+
+class ImportedFile(View):
+    """What an import did."""
+
+    pair_id: UUID
+    report: dict[str, Any]
+
+
+class HealthView(View):
+    """Whether the service is well, check by check."""
+
+    state: Literal["ok", "degraded", "down"]
+    checks: dict[str, Any]

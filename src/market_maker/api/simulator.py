@@ -1,0 +1,328 @@
+"""/api/v1/simulator: orders, trades, order books and sessions of the simulated exchange."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from litestar import Controller, Request, Response, delete, get, patch, post
+from litestar.params import FromPath, FromQuery
+
+from market_maker.api.answers import (
+    After,
+    AnyRequest,
+    Limit,
+    Service,
+    Wait,
+    Written,
+    answer,
+    body_of,
+    correlation_of,
+    decoded,
+    page,
+    raw_body,
+    send_written,
+)
+from market_maker.api.problems import handle
+from market_maker.api.schemas import (
+    BookView,
+    CanceledOrders,
+    ChangeSession,
+    ExecutedTrade,
+    ExecuteTrade,
+    FillPage,
+    OrderPage,
+    OrderView,
+    PlaceOrder,
+    SessionList,
+    SessionView,
+    SimulationParams,
+    StartSession,
+)
+from market_maker.domain.book import BookSnapshot, Level
+from market_maker.domain.errors import InvalidRequest
+from market_maker.domain.events import fill_content, order_content
+from market_maker.domain.modes import TestMode
+from market_maker.domain.order import NewOrder, Order, OrderStatus, OrderType, Side, TimeInForce
+from market_maker.domain.units import format_duration, parse_duration, parse_instant
+from market_maker.service import MarketMakerService, PlaceOptions
+
+_KEY = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
+_PLAIN = SimulationParams()
+_BOOK_TEXTS_MAX = 200
+ORDERS_PATH = "/api/v1/simulator/orders"
+
+
+class Orders(Controller):
+    """Orders."""
+
+    path = ORDERS_PATH
+    tags = ("simulator",)
+
+    @post(status_code=201, opt={"body": PlaceOrder, "is_keyed": True}, summary="Place a simulated order")
+    async def place(self, request: AnyRequest, service: Service, wait: Wait = False) -> Response[OrderView]:
+        """Place an order; answered once it is durable (PENDING_NEW), with `wait` once the venue has handled it.
+
+        `Idempotency-Key` or `client_order_id` makes it safe to repeat: the same key and body give the first
+        answer again (200), another body 409.
+        """
+        key = request.headers.get("idempotency-key")
+        return await _place(service, await raw_body(request), key, correlation_of(request), wait=wait)
+
+    @get(summary="List orders")
+    async def find(
+        self,
+        service: Service,
+        pair_id: FromQuery[UUID | None] = None,
+        strategy_id: FromQuery[UUID | None] = None,
+        is_open: FromQuery[bool | None] = None,
+        after: After = None,
+        limit: Limit = 100,
+    ) -> Response[OrderPage]:
+        """Return orders, newest first."""
+        orders = await service.directory.orders(
+            pair_id=pair_id, strategy_id=strategy_id, is_open=is_open, after=after, limit=limit
+        )
+        items = [order_content(order, service.directory.instrument(order.pair_id)) for order in orders]
+        return page(OrderPage, items, "order_id", limit)
+
+    @get("/{order_id:uuid}", summary="One order")
+    async def one(self, service: Service, order_id: FromPath[UUID]) -> Response[OrderView]:
+        """Return an order as committed."""
+        order = await service.directory.order(order_id)
+        return answer(OrderView, order_content(order, service.directory.instrument(order.pair_id)))
+
+    @delete("/{order_id:uuid}", status_code=202, summary="Cancel a simulated order")
+    async def cancel(
+        self, request: AnyRequest, service: Service, order_id: FromPath[UUID], wait: Wait = False
+    ) -> Response[OrderView]:
+        """Ask for an order to be cancelled: durable when answered (202); with `wait` the outcome (200)."""
+        order = await service.parts.simulator.cancel_simulated_order(
+            order_id, wait=wait, correlation_id=correlation_of(request)
+        )
+        data = order_content(order, service.directory.instrument(order.pair_id))
+        return answer(OrderView, data, 200 if wait else 202)
+
+    @delete(status_code=202, summary="Cancel all orders")
+    async def cancel_all(
+        self, request: AnyRequest, service: Service, pair_id: FromQuery[UUID | None] = None
+    ) -> Response[CanceledOrders]:
+        """Ask for all open orders (of one pair) to be cancelled."""
+        count = await service.parts.simulator.cancel_all(pair_id, correlation_id=correlation_of(request))
+        return answer(CanceledOrders, {"cancel_requested": count}, 202)
+
+
+class Trades(Controller):
+    """Trades."""
+
+    path = "/api/v1/simulator/trades"
+    tags = ("simulator",)
+
+    @get(summary="List our fills")
+    async def find(
+        self,
+        service: Service,
+        pair_id: FromQuery[UUID | None] = None,
+        order_id: FromQuery[UUID | None] = None,
+        after: After = None,
+        limit: Limit = 100,
+    ) -> Response[FillPage]:
+        """Return the executions of our orders, newest first."""
+        fills = await service.directory.trades(pair_id=pair_id, order_id=order_id, after=after, limit=limit)
+        items = [fill_content(fill, service.directory.instrument(fill.pair_id)) for fill in fills]
+        return page(FillPage, items, "trade_id", limit)
+
+    @post(status_code=201, opt={"body": ExecuteTrade}, summary="Execute a given simulated trade")
+    async def execute(self, request: AnyRequest, service: Service) -> Response[ExecutedTrade]:
+        """Make a trade of the market happen; it fills what rests at the price or better, the rest is printed."""
+        wish = await body_of(request, ExecuteTrade)
+        ids = await service.parts.simulator.execute_simulated_trade(
+            wish.pair_id, Side[wish.side], wish.price, wish.amount
+        )
+        return answer(ExecutedTrade, {"trade_ids": ids}, 201)
+
+
+class Books(Controller):
+    """Order books."""
+
+    path = "/api/v1/simulator/orderbook"
+    tags = ("simulator",)
+
+    @get("/{pair_id:uuid}", summary="The simulated order book")
+    async def book(self, service: Service, pair_id: FromPath[UUID], depth: FromQuery[int] = 20) -> Response[BookView]:
+        """Return the committed book, `depth` levels a side (1 to 1000)."""
+        return Written(_book_text(await service.get_order_book(pair_id, depth), depth), 200)
+
+
+class Sessions(Controller):
+    """Simulated markets."""
+
+    path = "/api/v1/simulator/sessions"
+    tags = ("simulator",)
+
+    @get(summary="List running sessions")
+    async def find(self, service: Service) -> Response[SessionList]:
+        """Return all markets that run or pause."""
+        items = [session_view(data) for data in await service.parts.simulator.get_sessions()]
+        return answer(SessionList, {"items": items})
+
+    @post(status_code=201, opt={"body": StartSession}, summary="Start a session")
+    async def start(self, request: AnyRequest, service: Service) -> Response[SessionView]:
+        """Start a simulated market for a pair that has none."""
+        wish = await body_of(request, StartSession)
+        delay, interval = wish.execution_delay, wish.market_update_interval
+        delay_ns = None if delay is None else parse_duration(delay, "execution_delay")
+        interval_ns = None if interval is None else parse_duration(interval, "market_update_interval")
+        if delay_ns is not None and delay_ns > 60_000_000_000:
+            raise InvalidRequest.of("execution_delay", delay, "at most 60s")
+        if interval_ns is not None and not 1_000_000 <= interval_ns <= 3_600_000_000_000:
+            raise InvalidRequest.of("market_update_interval", interval, "1ms to 1h")
+        data = await service.parts.simulator.start_session(
+            wish.pair_id,
+            mode=TestMode(wish.mode),
+            seed=wish.seed,
+            initial_price=wish.initial_price,
+            price_deviation=wish.price_deviation,
+            execution_delay_ns=delay_ns,
+            market_update_interval_ns=interval_ns,
+        )
+        return answer(SessionView, session_view(data), 201)
+
+    @get("/{session_id:uuid}", summary="One session")
+    async def one(self, service: Service, session_id: FromPath[UUID]) -> Response[SessionView]:
+        """Return a running session with the hash of its state."""
+        return answer(SessionView, session_view(await service.parts.simulator.get_session(session_id)))
+
+    @patch("/{session_id:uuid}", opt={"body": ChangeSession}, summary="Change a session")
+    async def change(self, request: AnyRequest, service: Service, session_id: FromPath[UUID]) -> Response[SessionView]:
+        """Pause a session, let it go on or stop it; begin a recording, or end it and publish it to the lake."""
+        wish = await body_of(request, ChangeSession)
+        simulator = service.parts.simulator
+        if wish.recording is not None:
+            await simulator.record(session_id, wish.recording)
+        if wish.state is not None:
+            return answer(SessionView, session_view(await simulator.set_session_state(session_id, wish.state)))
+        return answer(SessionView, session_view(await simulator.get_session(session_id)))
+
+
+_book_texts: dict[tuple[UUID, int], tuple[BookSnapshot, bytes]] = {}
+
+
+def _book_text(found: BookSnapshot, depth: int) -> bytes:
+    """Return a book as JSON; one that did not change since the last call is not written again."""
+    known = _book_texts.get((found.pair_id, depth))
+    if known is not None and known[0] is found:
+        return known[1]
+    text = msgspec.json.encode(
+        {
+            "pair_id": found.pair_id,
+            "ts": str(found.ts),
+            "sequence": found.sequence,
+            "bids": levels_data(found.bids),
+            "asks": levels_data(found.asks),
+        }
+    )
+    if len(_book_texts) >= _BOOK_TEXTS_MAX:
+        _book_texts.clear()
+    _book_texts[(found.pair_id, depth)] = (found, text)
+    return text
+
+
+async def _place(
+    service: MarketMakerService, body: bytes, key: str | None, correlation_id: str, *, wait: bool
+) -> Response[OrderView]:
+    wish = decoded(body, PlaceOrder)
+    options = PlaceOptions(
+        key=_idempotency_key(key, wish),
+        body_hash=hashlib.blake2b(body, digest_size=16).digest(),
+        correlation_id=correlation_id,
+        wait=wait,
+    )
+    placed = await service.submit(_to_order(wish), options)
+    order = placed.order
+    if not wait and order.version > 1 and placed.first_status is OrderStatus.PENDING_NEW:
+        order = _as_accepted(order)
+    data = order_content(order, service.directory.instrument(wish.pair_id))
+    headers = {"Location": f"{ORDERS_PATH}/{placed.order.order_id}"}
+    return answer(OrderView, data, 201 if placed.created else 200, headers)
+
+
+def _as_accepted(order: Order) -> Order:
+    """Return an order as it was in its first answer, whatever has become of it since."""
+    return replace(
+        order,
+        status=OrderStatus.PENDING_NEW,
+        reject_reason=None,
+        cum_qty_lots=0,
+        value_tick_lots=0,
+        cancel_arrival_ts=0,
+        updated_ts=order.created_ts,
+        version=1,
+    )
+
+
+def place_directly(service: MarketMakerService) -> Callable[[Any, Any], Awaitable[None]]:
+    """Return what places an order without the framework's routing and injection of dependencies.
+
+    It does what `Orders.place` does, for a request without a query; `Orders.place` documents it and takes the rest.
+    """
+
+    async def place(scope: Any, send: Any) -> None:
+        state = scope["state"]
+        key = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"idempotency-key"), None)
+        found: Response[Any]
+        try:
+            found = await _place(service, state["body"], key, state["correlation_id"], wait=False)
+        except Exception as error:  # noqa: BLE001 (answered as everywhere: the unexpected is logged and told as a 500)
+            found = handle(Request(scope), error)
+        await send_written(send, found)
+
+    return place
+
+
+def levels_data(levels: tuple[Level, ...]) -> list[dict[str, str]]:
+    """Return levels as JSON values."""
+    return [{"price": f"{level.price:f}", "quantity": f"{level.quantity:f}"} for level in levels]
+
+
+def session_view(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a session with durations as users write them."""
+    shown = dict(data)
+    for key in ("execution_delay_ns", "market_update_interval_ns"):
+        shown[key.removesuffix("_ns")] = format_duration(shown.pop(key))
+    return shown
+
+
+def _to_order(wish: PlaceOrder) -> NewOrder:
+    order_type = OrderType[wish.type]
+    params = wish.simulation_params or _PLAIN
+    default = "IOC" if order_type is OrderType.MARKET else "GTC"
+    return NewOrder(
+        pair_id=wish.pair_id,
+        side=Side[wish.side],
+        order_type=order_type,
+        amount=wish.amount,
+        price=wish.price,
+        strategy_id=wish.strategy_id,
+        account_id=wish.account_id,
+        client_order_id=wish.client_order_id,
+        time_in_force=TimeInForce[wish.time_in_force or default],
+        post_only=wish.post_only,
+        execution_probability=params.execution_probability,
+        price_impact=params.price_impact,
+        expire_ts=0 if wish.expire_time is None else parse_instant(wish.expire_time, "expire_time"),
+    )
+
+
+def _idempotency_key(header: str | None, wish: PlaceOrder) -> str | None:
+    """Return the key that makes the order repeatable; the two ways of giving one have names of their own."""
+    if header is None:
+        return None if wish.client_order_id is None else f"client_order_id:{wish.client_order_id}"
+    if not _KEY.fullmatch(header):
+        raise InvalidRequest.of("Idempotency-Key", header, "1 to 128 letters, digits, and . _ : -")
+    return f"header:{header}"

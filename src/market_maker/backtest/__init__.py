@@ -1,0 +1,1 @@
+"""The historical clock: replays of recorded order books."""

@@ -1,0 +1,1 @@
+"""The recorded book as levels of quantity by tick; its rules are in `kernel`."""

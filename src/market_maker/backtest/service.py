@@ -1,0 +1,218 @@
+"""BacktestService: takes orders for runs, keeps their state and results, and answers questions about them.
+
+A run is a row; a job in the queue leads a worker to it; both are written in one transaction with the event that
+tells of it. The work itself is in `backtest/worker.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from market_maker.backtest.result import FillModel, RunResult
+from market_maker.backtest.storage import get_results
+from market_maker.domain.clock import Clock
+from market_maker.domain.errors import Conflict, InvalidRequest, NotFound
+from market_maker.domain.events import Event, EventType
+from market_maker.domain.ids import new_id
+from market_maker.domain.units import NS_PER_SECOND, format_duration
+from market_maker.messaging.topics import outbox_event
+from market_maker.performance.report import AnalysisReport, analyse
+from market_maker.settings import BacktestSettings
+from market_maker.storage.database import Database, fetch, page
+from market_maker.storage.jobs import defer_run
+from market_maker.storage.lake import Lake
+from market_maker.storage.outbox import SERVICE_STREAM, append, ensure_stream
+from market_maker.storage.reference import ReferenceData
+from market_maker.strategies.contract import find_strategy
+
+PENDING, RUNNING, COMPLETED, FAILED, CANCELED = "PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELED"
+LATENCY_MAX_NS = 60 * NS_PER_SECOND
+_RUN_COLUMNS = (
+    "run_id, strategy_id, pair_id, status, configuration, progress, events_per_second, eta_seconds, error, attempts,"
+    " cancel_requested, created_ts, started_ts, finished_ts, version"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What to run: [start_ts, end_ts) in ns UTC, and how. Latencies None: the setting execution_delay."""
+
+    strategy_id: UUID
+    start_ts: int
+    end_ts: int
+    pair_id: UUID | None = None
+    market_conditions: dict[str, Any] | None = None
+    entry_latency_ns: int | None = None
+    response_latency_ns: int | None = None
+    balance: Decimal | None = None
+    fill_model: str = FillModel.PARTIAL.name
+    seed: int = 0
+    allow_gaps: bool = False
+
+
+class BacktestService:
+    """Backtests of strategies on recorded data.
+
+    Parameters
+    ----------
+    database, reference, lake, clock : shared by the process
+    settings : section `backtest`
+    """
+
+    def __init__(
+        self, database: Database, reference: ReferenceData, lake: Lake, clock: Clock, settings: BacktestSettings
+    ) -> None:
+        self._database = database
+        self._reference = reference
+        self.lake = lake
+        self._clock = clock
+        self.settings = settings
+
+    async def run_backtest(self, request: RunRequest, correlation_id: str = "") -> dict[str, Any]:
+        """Queue a run and return it; it is durable on return and a worker takes it up.
+
+        Raises
+        ------
+        InvalidRequest : a field is wrong; market_conditions are refused until conditioned replay exists
+        NotFound : no such strategy or pair
+        """
+        strategy = await self._reference.strategy(request.strategy_id)
+        pair = await self._reference.pair(request.pair_id or strategy.pair_id)
+        find_strategy(strategy.kind).validate(strategy.parameters)
+        if request.end_ts <= request.start_ts:
+            raise InvalidRequest.of("end_date", str(request.end_ts), "an instant after start_date")
+        if request.market_conditions is not None:
+            raise InvalidRequest.of(
+                "market_conditions",
+                request.market_conditions,
+                "nothing yet: replay under conditions is not available in this version; leave the field out"
+                " to replay the history as it was",
+            )
+        run_id, now = new_id(), self._clock.now_ns()
+        configuration = self._configuration(request)
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                f"INSERT INTO backtest_runs ({_RUN_COLUMNS}, heartbeat_ts)"
+                " VALUES (%s, %s, %s, %s, %s, 0, NULL, NULL, NULL, 0, false, %s, NULL, NULL, 1, %s)",
+                (run_id, strategy.strategy_id, pair.instrument.pair_id, PENDING, Jsonb(configuration), now, now),
+            )
+            await defer_run(connection, run_id)
+            run = (await fetch(connection, _SELECT_RUN, (run_id,)))[0]
+            stream = await ensure_stream(connection, SERVICE_STREAM)
+            event = Event(EventType.BACKTEST_QUEUED, run_id, 1, now, correlation_id or str(run_id), run_data(run))
+            await append(connection, stream, [outbox_event(event)])
+        return run_data(run)
+
+    async def get_run(self, run_id: UUID) -> dict[str, Any]:
+        """Return a run with its progress. NotFound when there is none."""
+        row = await self._database.fetch_one(_SELECT_RUN, (run_id,))
+        if row is None:
+            raise NotFound.of("backtest run", "run_id", str(run_id))
+        return run_data(row)
+
+    async def get_runs(
+        self, *, strategy_id: UUID | None = None, after: UUID | None = None, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """Return runs, newest first."""
+        query = f"""
+            SELECT {_RUN_COLUMNS} FROM backtest_runs
+            WHERE run_id < %(before)s AND (%(strategy_id)s::uuid IS NULL OR strategy_id = %(strategy_id)s)
+            ORDER BY run_id DESC LIMIT %(limit)s
+        """
+        rows = await self._database.fetch(query, {"strategy_id": strategy_id, **page(after, limit)})
+        return [run_data(row) for row in rows]
+
+    async def cancel_run(self, run_id: UUID) -> dict[str, Any]:
+        """Ask for a run to be stopped; a run that has not begun ends at once. Conflict when it has ended."""
+        run = await self.get_run(run_id)
+        if run["status"] not in (PENDING, RUNNING):
+            raise Conflict(f"run {run_id} has ended already: {run['status']}")
+        async with self._database.transaction() as connection:
+            await connection.execute("UPDATE backtest_runs SET cancel_requested = true WHERE run_id = %s", (run_id,))
+        return await self.get_run(run_id)
+
+    async def get_backtest_results(
+        self, strategy_id: UUID, *, after: UUID | None = None, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """Return the results of a strategy's completed runs, newest first. NotFound for an unknown strategy."""
+        await self._reference.strategy(strategy_id)
+        return await get_results(self._database, strategy_id, after=after, limit=limit)
+
+    async def get_result(self, run_id: UUID) -> RunResult:
+        """Return a run's whole result, with its equity curve and fills. NotFound until the run has completed."""
+        query = "SELECT folder FROM backtest_results WHERE run_id = %s"
+        row = await self._database.fetch_one(query, (run_id,))
+        if row is None:
+            await self.get_run(run_id)
+            raise NotFound.of("completed backtest run", "run_id", str(run_id))
+        return await asyncio.to_thread(RunResult.read, Path(row["folder"]))
+
+    async def analyze_backtest_results(self, run_ids: Sequence[UUID]) -> AnalysisReport:
+        """Return the analysis of one or several completed runs."""
+        if not run_ids:
+            raise InvalidRequest.of("run_ids", [], "at least one id of a completed run")
+        results = [await self.get_result(run_id) for run_id in run_ids]
+        return analyse(results, [str(run_id) for run_id in run_ids])
+
+    def _configuration(self, request: RunRequest) -> dict[str, Any]:
+        settings = self.settings
+        entry = settings.execution_delay if request.entry_latency_ns is None else request.entry_latency_ns
+        response = entry if request.response_latency_ns is None else request.response_latency_ns
+        if request.fill_model not in FillModel.__members__:
+            raise InvalidRequest.of("fill_model", request.fill_model, ", ".join(FillModel.__members__))
+        balance = settings.default_balance.amount if request.balance is None else request.balance
+        for field, latency in (("entry_latency", entry), ("response_latency", response)):
+            if not 0 <= latency <= LATENCY_MAX_NS:
+                raise InvalidRequest.of(field, format_duration(latency), f"0 to {format_duration(LATENCY_MAX_NS)}")
+        if not (balance.is_finite() and 0 < balance < Decimal(10) ** 15):
+            raise InvalidRequest.of("balance", str(balance), "a positive amount below 1e15")
+        return {
+            "start_ts": str(request.start_ts),
+            "end_ts": str(request.end_ts),
+            "entry_latency_ns": entry,
+            "response_latency_ns": response,
+            "balance": str(balance),
+            "fill_model": request.fill_model,
+            "sample_interval_ns": settings.market_update_interval,
+            "seed": request.seed,
+            "allow_gaps": request.allow_gaps,
+        }
+
+
+_SELECT_RUN = f"SELECT {_RUN_COLUMNS} FROM backtest_runs WHERE run_id = %s"
+
+
+def run_data(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a run as JSON values."""
+    configuration = dict(row["configuration"])
+    for key in ("entry_latency_ns", "response_latency_ns", "sample_interval_ns"):
+        configuration[key.removesuffix("_ns")] = format_duration(configuration.pop(key))
+
+    def text(key: str) -> str | None:
+        return None if row[key] is None else str(row[key])
+
+    return {
+        "run_id": str(row["run_id"]),
+        "strategy_id": str(row["strategy_id"]),
+        "pair_id": str(row["pair_id"]),
+        "status": row["status"],
+        "progress_percent": round(100 * row["progress"], 1),
+        "events_per_second": row["events_per_second"],
+        "eta_seconds": row["eta_seconds"],
+        "error": row["error"],
+        "attempts": row["attempts"],
+        "cancel_requested": row["cancel_requested"],
+        "configuration": configuration,
+        "created_ts": text("created_ts"),
+        "started_ts": text("started_ts"),
+        "finished_ts": text("finished_ts"),
+        "version": row["version"],
+    }

@@ -1,0 +1,61 @@
+"""Rows of finished backtests: one place that writes them and reads them back."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from market_maker.backtest.result import RunResult
+from market_maker.storage.database import Connection, Database, page
+
+
+async def save_result(
+    connection: Connection, run: dict[str, Any], result: RunResult, folder: Path, ts: int
+) -> dict[str, Any]:
+    """Write a result's columns into `folder` and its row into the caller's transaction; return it as JSON values."""
+    files = await asyncio.to_thread(result.write, folder)
+    content = result.to_json()
+    await connection.execute(
+        "INSERT INTO backtest_results VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            run["run_id"],
+            run["strategy_id"],
+            Jsonb(content["summary"]),
+            Jsonb(content["reproducibility"]),
+            result.digest(),
+            str(folder),
+            Jsonb(files),
+            ts,
+        ),
+    )
+    return content
+
+
+async def get_results(
+    database: Database, strategy_id: UUID, *, after: UUID | None = None, limit: int = 100
+) -> list[dict[str, Any]]:
+    """Return the results of a strategy's completed runs as JSON values, newest first."""
+    query = """
+        SELECT b.run_id, b.strategy_id, b.summary, b.reproducibility, b.digest, b.created_ts, r.configuration, r.pair_id
+        FROM backtest_results AS b JOIN backtest_runs AS r USING (run_id)
+        WHERE b.strategy_id = %(strategy_id)s AND b.run_id < %(before)s ORDER BY b.run_id DESC LIMIT %(limit)s
+    """
+    rows = await database.fetch(query, {"strategy_id": strategy_id, **page(after, limit)})
+    return [
+        {
+            "run_id": str(row["run_id"]),
+            "strategy_id": str(row["strategy_id"]),
+            "pair_id": str(row["pair_id"]),
+            "start_ts": row["configuration"]["start_ts"],
+            "end_ts": row["configuration"]["end_ts"],
+            "summary": row["summary"],
+            "reproducibility": row["reproducibility"],
+            "digest": row["digest"],
+            "created_ts": str(row["created_ts"]),
+        }
+        for row in rows
+    ]

@@ -1,0 +1,197 @@
+"""The one place that picks concrete adapters and wires the services together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from market_maker.backtest.observation import observe_backtests
+from market_maker.backtest.service import BacktestService
+from market_maker.directory import Directory, Parts
+from market_maker.domain.clock import SystemClock
+from market_maker.domain.errors import Unavailable
+from market_maker.domain.modes import Mode
+from market_maker.market_data.service import MarketDataService
+from market_maker.messaging.bus import Bus, InProcessBus
+from market_maker.messaging.relay import Relay
+from market_maker.monitoring.health import CheckResult, Health, State, check_durability
+from market_maker.monitoring.metrics import Metrics
+from market_maker.records import Records
+from market_maker.risk.service import RiskAssessmentService
+from market_maker.service import MarketMakerService
+from market_maker.settings import Settings, load_settings
+from market_maker.simulator.service import SimulatorService
+from market_maker.storage import schema
+from market_maker.storage.database import Database
+from market_maker.storage.embedded import EmbeddedDatabase, default_data_dir, start_embedded
+from market_maker.storage.lake import Lake
+from market_maker.storage.reference import ReferenceData
+from market_maker.storage.retention import prune_for_ever
+
+_log = structlog.get_logger("bootstrap")
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """A running service: what the API and the command line work with."""
+
+    settings: Settings
+    dsn: str
+    data_dir: Path
+    service: MarketMakerService
+    metrics: Metrics
+    health: Health
+    bus: Bus
+    relay: Relay
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Database, reference data and lake, opened: what every role needs."""
+
+    settings: Settings
+    dsn: str
+    data_dir: Path
+    database: Database
+    reference: ReferenceData
+    lake: Lake
+    clock: SystemClock
+
+
+def data_dir_of(settings: Settings) -> Path:
+    """Return the folder of all local state."""
+    return default_data_dir() if settings.data_dir is None else settings.data_dir.expanduser().absolute()
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[Store]:
+    """Open the database (embedded unless a server is given), bring its schema up to date, load reference data."""
+    data_dir = data_dir_of(settings)
+    embedded: EmbeddedDatabase | None = None
+    dsn = settings.database_url
+    if dsn is None:
+        embedded = await asyncio.to_thread(start_embedded, data_dir)
+        dsn = embedded.dsn
+    database = Database(dsn, pool_size=settings.database_pool)
+    keeper = None if embedded is None else asyncio.create_task(_keep_running(embedded))
+    try:
+        await asyncio.to_thread(schema.upgrade, dsn)
+        await database.open()
+        clock = SystemClock()
+        reference = ReferenceData(database)
+        await reference.seed(settings.simulator.default_balance, clock.now_ns())
+        await reference.load()
+        lake = Lake(settings.lake or data_dir / "lake")
+        yield Store(settings, dsn, data_dir, database, reference, lake, clock)
+    finally:
+        await database.close()
+        if embedded is not None and keeper is not None:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+            await asyncio.to_thread(embedded.stop)
+
+
+async def _keep_running(embedded: EmbeddedDatabase) -> None:
+    """Start the embedded server again should it die; those who use it see an outage of a second."""
+    while True:
+        await asyncio.sleep(1.0)
+        try:
+            if await asyncio.to_thread(embedded.ensure_running):
+                _log.warning("the embedded PostgreSQL had died and was started again")
+        except Unavailable as error:
+            _log.warning("the embedded PostgreSQL cannot be started", reason=error.detail)
+
+
+@asynccontextmanager
+async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
+    """Run everything but HTTP and workers for the length of the block."""
+    settings = load_settings() if settings is None else settings
+    async with open_store(settings) as store:
+        metrics = Metrics()
+        bus = make_bus(settings)
+        relay = Relay(store.dsn, bus, metrics, clock=store.clock)
+        simulator = SimulatorService(
+            store.database,
+            store.reference,
+            metrics,
+            store.clock,
+            settings.simulator,
+            lake=store.lake,
+            spool=store.data_dir / "spool",
+            after_commit=relay.wake,
+        )
+        backtests = BacktestService(store.database, store.reference, store.lake, store.clock, settings.backtest)
+        risk = RiskAssessmentService(store.database, store.reference, store.lake, metrics, store.clock, settings.risk)
+        market_data = MarketDataService(store.database, store.reference, store.lake, store.clock)
+        records = Records(store.database, store.reference, store.lake, store.clock)
+        parts = Parts(store.database, store.reference, simulator, backtests, risk, market_data, records)
+        inbox = settings.inbox or store.data_dir / "inbox"
+        directory = Directory(parts, settings.simulator.default_balance, inbox)
+        health = make_health(store.database, bus, simulator, metrics)
+        await bus.start()
+        relay.start()
+        pruning = asyncio.create_task(prune_for_ever(store.database, store.clock, settings.event_retention))
+        observation = await observe_backtests(bus, metrics)
+        try:
+            await simulator.start()
+            yield Runtime(
+                settings, store.dsn, store.data_dir, MarketMakerService(parts, directory), metrics, health, bus, relay
+            )
+        finally:
+            await simulator.stop()
+            await relay.stop()
+            pruning.cancel()
+            await observation.cancel()
+            await bus.close()
+
+
+def make_bus(settings: Settings) -> Bus:
+    """Return the bus that the settings ask for: RabbitMQ when a server is given, else the one in the process."""
+    if settings.rabbitmq_url is None:
+        return InProcessBus()
+    from market_maker.messaging.rabbitmq import RabbitBus
+
+    return RabbitBus(settings.rabbitmq_url, prefix=settings.rabbitmq_prefix)
+
+
+def make_health(database: Database, bus: Bus, simulator: SimulatorService, metrics: Metrics) -> Health:
+    """Return the checks behind /health."""
+    health = Health(metrics)
+
+    async def check_database() -> CheckResult:
+        async with database.connection() as connection:
+            return await check_durability(connection)
+
+    def check_bus() -> CheckResult:
+        if bus.connected:
+            return CheckResult(State.OK)
+        return CheckResult(
+            State.DEGRADED, "the broker cannot be reached", "events are kept and published when it is back"
+        )
+
+    def check_markets() -> CheckResult:
+        broken = [loop.failure for loop in simulator.loops.values() if loop.exchange is None]
+        return (
+            CheckResult(State.DEGRADED, "; ".join(broken), "they start again by themselves")
+            if broken
+            else CheckResult(State.OK)
+        )
+
+    health.register("database", check_database)
+    health.register("bus", check_bus, worst=State.DEGRADED)
+    health.register("markets", check_markets)
+    return health
+
+
+@asynccontextmanager
+async def open_service(
+    mode: Mode = Mode.SIMULATION, settings: Settings | None = None
+) -> AsyncIterator[MarketMakerService]:
+    """Run the whole service inside this process, without HTTP, for the length of the block; return its facade."""
+    async with running(settings) as runtime:
+        yield runtime.service.in_mode(mode)

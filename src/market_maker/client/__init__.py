@@ -1,0 +1,23 @@
+"""The service from Python: `Client` and `AsyncClient`, typed, over REST and WebSocket.
+
+It knows the vocabulary (`domain`) and the shapes of requests and answers (`api.schemas`), and nothing of how the
+service works. `operations` describes every call once, `conversation` retries, `rest` sends, `stream` listens, `local` starts
+a service of one's own.
+"""
+
+from __future__ import annotations
+
+from market_maker.client.local import local_service
+from market_maker.client.rest import AsyncClient, Client
+from market_maker.client.stream import AsyncStream, Reconnected, Stream, StreamBook, StreamEvent
+
+__all__ = [
+    "AsyncClient",
+    "AsyncStream",
+    "Client",
+    "Reconnected",
+    "Stream",
+    "StreamBook",
+    "StreamEvent",
+    "local_service",
+]

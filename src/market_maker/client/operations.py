@@ -1,0 +1,560 @@
+"""Every operation of the REST API, described once: arguments of the user in, `Call` out.
+
+Money is given as Decimal, int or text, never as float; ids as UUID or text. tests/unit/client holds this against the
+OpenAPI document, both ways. It is long because the API is: one description per endpoint, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from functools import update_wrapper
+from types import NoneType
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
+from uuid import UUID
+
+from market_maker.api import schemas
+from market_maker.client.conversation import Call
+from market_maker.domain.errors import InvalidRequest
+from market_maker.domain.ids import new_id
+
+P = ParamSpec("P")
+Answer = TypeVar("Answer")
+Id = UUID | str
+Money = Decimal | int | str
+Side = Literal["BUY", "SELL"]
+Scope = Literal["POSITION", "PAIR", "STRATEGY", "ACCOUNT", "ALL"]
+LimitKind = Literal["MAX_VAR", "MAX_ES", "MAX_DRAWDOWN", "MAX_POSITION", "MAX_NOTIONAL"]
+
+
+class SyncSender:
+    """Whose operations return answers."""
+
+    def send(self, call: Call[Answer]) -> Answer:
+        """Send a call and return its answer."""
+        raise AssertionError(call)
+
+
+class AsyncSender:
+    """Whose operations return coroutines."""
+
+    async def send(self, call: Call[Answer]) -> Answer:
+        """Send a call and return its answer."""
+        raise AssertionError(call)
+
+
+class Operation(Generic[P, Answer]):
+    """Makes a method that describes a call into one that sends it: now, or as a coroutine, by the client's kind."""
+
+    def __init__(self, describe: Callable[Concatenate[Any, P], Call[Answer]]) -> None:
+        self.describe = describe
+        self.__doc__ = describe.__doc__
+
+    @overload
+    def __get__(self, client: None, owner: Any = None) -> Operation[P, Answer]: ...
+    @overload
+    def __get__(self, client: SyncSender, owner: Any = None) -> Callable[P, Answer]: ...
+    @overload
+    def __get__(self, client: AsyncSender, owner: Any = None) -> Callable[P, Coroutine[Any, Any, Answer]]: ...
+    def __get__(self, client: SyncSender | AsyncSender | None, owner: Any = None) -> Any:
+        """Return the operation bound to a client."""
+        if client is None:
+            return self
+
+        def operate(*args: P.args, **kwargs: P.kwargs) -> Any:
+            return client.send(self.describe(client, *args, **kwargs))
+
+        return update_wrapper(operate, self.describe)
+
+
+def _id(value: Id, field: str) -> UUID:
+    try:
+        return value if isinstance(value, UUID) else UUID(value)
+    except (ValueError, AttributeError, TypeError):
+        raise InvalidRequest.of(field, value, "a UUID, or its text") from None
+
+
+def _optional_id(value: Id | None, field: str) -> UUID | None:
+    return None if value is None else _id(value, field)
+
+
+def _money(value: Money, field: str) -> Decimal:
+    if isinstance(value, float | bool):
+        raise InvalidRequest.of(field, value, 'Decimal, int or text; a float is not exact: write "0.1"')
+    try:
+        return Decimal(value)
+    except (InvalidOperation, TypeError, ValueError):
+        raise InvalidRequest.of(field, value, "a decimal number") from None
+
+
+def _optional_money(value: Money | None, field: str) -> Decimal | None:
+    return None if value is None else _money(value, field)
+
+
+class Operations:
+    """The operations that both clients offer; wrong requests raise the errors of `domain.errors`."""
+
+    # ------------------------------------------------------------------ simulator
+
+    @Operation
+    def place_order(
+        self,
+        pair_id: Id,
+        side: Side,
+        amount: Money,
+        price: Money | None = None,
+        *,
+        type: Literal["LIMIT", "MARKET"] | None = None,  # noqa: A002 (the API's word)
+        strategy_id: Id | None = None,
+        account_id: Id | None = None,
+        client_order_id: str | None = None,
+        time_in_force: Literal["GTC", "IOC", "FOK", "GTD"] | None = None,
+        post_only: bool = False,
+        expire_time: str | None = None,
+        execution_probability: float = 1.0,
+        price_impact: float = 0.0,
+        wait: bool = False,
+    ) -> Call[schemas.OrderView]:
+        """Place a simulated order: LIMIT with a price, MARKET without, unless `type` says so.
+
+        It is sent again after a lost connection or 503 and never placed twice: `client_order_id`, else a fresh
+        Idempotency-Key, tells the service. With `wait` the answer is the outcome, else the durable acceptance.
+        """
+        return Call(
+            "POST",
+            "/api/v1/simulator/orders",
+            schemas.OrderView,
+            query={"wait": wait},
+            body=schemas.PlaceOrder(
+                pair_id=_id(pair_id, "pair_id"),
+                side=side,
+                type=type or ("MARKET" if price is None else "LIMIT"),
+                amount=_money(amount, "amount"),
+                price=_optional_money(price, "price"),
+                strategy_id=_optional_id(strategy_id, "strategy_id"),
+                account_id=_optional_id(account_id, "account_id"),
+                client_order_id=client_order_id,
+                time_in_force=time_in_force,
+                post_only=post_only,
+                expire_time=expire_time,
+                simulation_params=schemas.SimulationParams(
+                    execution_probability=execution_probability, price_impact=price_impact
+                ),
+            ),
+            idempotency_key=new_id().hex if client_order_id is None else None,
+            is_repeatable=True,
+        )
+
+    @Operation
+    def get_orders(
+        self,
+        *,
+        pair_id: Id | None = None,
+        strategy_id: Id | None = None,
+        is_open: bool | None = None,
+        after: Id | None = None,
+        limit: int = 100,
+    ) -> Call[schemas.OrderPage]:
+        """Return orders, newest first; `after` is the cursor `next` of the page before."""
+        query = {
+            "pair_id": pair_id,
+            "strategy_id": strategy_id,
+            "is_open": is_open,
+            "after": after,
+            "limit": limit,
+        }
+        return _get("/api/v1/simulator/orders", schemas.OrderPage, query)
+
+    @Operation
+    def get_order(self, order_id: Id) -> Call[schemas.OrderView]:
+        """Return an order as committed."""
+        return _get("/api/v1/simulator/orders/{order_id}", schemas.OrderView, order_id=order_id)
+
+    @Operation
+    def cancel_order(self, order_id: Id, *, wait: bool = False) -> Call[schemas.OrderView]:
+        """Ask for an order to be cancelled; with `wait` the answer is the outcome."""
+        path = {"order_id": _id(order_id, "order_id")}
+        return Call("DELETE", "/api/v1/simulator/orders/{order_id}", schemas.OrderView, path, {"wait": wait})
+
+    @Operation
+    def cancel_all_orders(self, *, pair_id: Id | None = None) -> Call[schemas.CanceledOrders]:
+        """Ask for all open orders (of one pair) to be cancelled."""
+        query = {"pair_id": pair_id}
+        return Call("DELETE", "/api/v1/simulator/orders", schemas.CanceledOrders, query=query, is_repeatable=True)
+
+    @Operation
+    def get_trades(
+        self,
+        *,
+        pair_id: Id | None = None,
+        order_id: Id | None = None,
+        after: Id | None = None,
+        limit: int = 100,
+    ) -> Call[schemas.FillPage]:
+        """Return the executions of our orders, newest first."""
+        query = {"pair_id": pair_id, "order_id": order_id, "after": after, "limit": limit}
+        return _get("/api/v1/simulator/trades", schemas.FillPage, query)
+
+    @Operation
+    def execute_trade(self, pair_id: Id, side: Side, price: Money, amount: Money) -> Call[schemas.ExecutedTrade]:
+        """Make a trade of the market happen; `side` is the aggressor's."""
+        body = schemas.ExecuteTrade(
+            pair_id=_id(pair_id, "pair_id"), side=side, price=_money(price, "price"), amount=_money(amount, "amount")
+        )
+        return Call("POST", "/api/v1/simulator/trades", schemas.ExecutedTrade, body=body)
+
+    @Operation
+    def get_order_book(self, pair_id: Id, depth: int = 20) -> Call[schemas.BookView]:
+        """Return the simulated book, `depth` levels a side (1 to 1000)."""
+        return _get("/api/v1/simulator/orderbook/{pair_id}", schemas.BookView, {"depth": depth}, pair_id=pair_id)
+
+    @Operation
+    def get_sessions(self) -> Call[schemas.SessionList]:
+        """Return all markets that run or pause."""
+        return _get("/api/v1/simulator/sessions", schemas.SessionList)
+
+    @Operation
+    def get_session(self, session_id: Id) -> Call[schemas.SessionView]:
+        """Return a running session with the hash of its state."""
+        return _get("/api/v1/simulator/sessions/{session_id}", schemas.SessionView, session_id=session_id)
+
+    @Operation
+    def start_session(
+        self,
+        pair_id: Id,
+        *,
+        mode: Literal["NORMAL", "STRESS", "CUSTOM"] = "NORMAL",
+        seed: int | None = None,
+        initial_price: Money | None = None,
+        price_deviation: float | None = None,
+        execution_delay: str | None = None,
+        market_update_interval: str | None = None,
+    ) -> Call[schemas.SessionView]:
+        """Start a simulated market for a pair that has none; durations as ``100ms``."""
+        body = schemas.StartSession(
+            pair_id=_id(pair_id, "pair_id"),
+            mode=mode,
+            seed=seed,
+            initial_price=_optional_money(initial_price, "initial_price"),
+            price_deviation=price_deviation,
+            execution_delay=execution_delay,
+            market_update_interval=market_update_interval,
+        )
+        return Call("POST", "/api/v1/simulator/sessions", schemas.SessionView, body=body)
+
+    @Operation
+    def change_session(
+        self,
+        session_id: Id,
+        *,
+        state: Literal["RUNNING", "PAUSED", "STOPPED"] | None = None,
+        recording: bool | None = None,
+    ) -> Call[schemas.SessionView]:
+        """Pause a session, let it go on or stop it; begin a recording, or end it and publish it to the lake."""
+        path = {"session_id": _id(session_id, "session_id")}
+        body = schemas.ChangeSession(state=state, recording=recording)
+        return Call("PATCH", "/api/v1/simulator/sessions/{session_id}", schemas.SessionView, path, body=body)
+
+    # ------------------------------------------------------------------ pairs, accounts, strategies, positions
+
+    @Operation
+    def get_pairs(self) -> Call[schemas.PairList]:
+        """Return all pairs."""
+        return _get("/api/v1/pairs", schemas.PairList)
+
+    @Operation
+    def get_pair(self, pair_id: Id) -> Call[schemas.PairView]:
+        """Return a pair."""
+        return _get("/api/v1/pairs/{pair_id}", schemas.PairView, pair_id=pair_id)
+
+    @Operation
+    def add_pair(
+        self,
+        symbol: str,
+        base: str,
+        quote: str,
+        *,
+        tick_size: Money,
+        lot_size: Money,
+        venue: str = "simulator",
+        contract_type: Literal["SPOT", "LINEAR"] = "LINEAR",
+        maker_fee: Money = 0,
+        taker_fee: Money = 0,
+        initial_price: Money | None = None,
+    ) -> Call[schemas.PairView]:
+        """Add a pair; with `initial_price` a simulated market starts for it."""
+        body = schemas.NewPair(
+            symbol=symbol,
+            base=base,
+            quote=quote,
+            tick_size=_money(tick_size, "tick_size"),
+            lot_size=_money(lot_size, "lot_size"),
+            venue=venue,
+            contract_type=contract_type,
+            maker_fee=_money(maker_fee, "maker_fee"),
+            taker_fee=_money(taker_fee, "taker_fee"),
+            initial_price=_optional_money(initial_price, "initial_price"),
+        )
+        return Call("POST", "/api/v1/pairs", schemas.PairView, body=body)
+
+    @Operation
+    def get_accounts(self) -> Call[schemas.AccountList]:
+        """Return all accounts with their balances."""
+        return _get("/api/v1/accounts", schemas.AccountList)
+
+    @Operation
+    def add_account(self, name: str, balance: str | None = None) -> Call[schemas.AccountView]:
+        """Add an account with a first balance such as ``100000 USDT``."""
+        body = schemas.NewAccount(name=name, balance=balance)
+        return Call("POST", "/api/v1/accounts", schemas.AccountView, body=body)
+
+    @Operation
+    def get_strategies(self) -> Call[schemas.StrategyList]:
+        """Return all strategies, and the installed kinds with the schema of their parameters."""
+        return _get("/api/v1/strategies", schemas.StrategyList)
+
+    @Operation
+    def get_strategy(self, strategy_id: Id) -> Call[schemas.StrategyView]:
+        """Return a strategy."""
+        return _get("/api/v1/strategies/{strategy_id}", schemas.StrategyView, strategy_id=strategy_id)
+
+    @Operation
+    def add_strategy(
+        self, name: str, kind: str, pair_id: Id, parameters: dict[str, Any] | None = None
+    ) -> Call[schemas.StrategyView]:
+        """Add a strategy: an installed kind with parameters for one pair."""
+        body = schemas.NewStrategy(name=name, kind=kind, pair_id=_id(pair_id, "pair_id"), parameters=parameters or {})
+        return Call("POST", "/api/v1/strategies", schemas.StrategyView, body=body)
+
+    @Operation
+    def get_positions(
+        self,
+        *,
+        pair_id: Id | None = None,
+        account_id: Id | None = None,
+        after: Id | None = None,
+        limit: int = 100,
+    ) -> Call[schemas.PositionPage]:
+        """Return positions, newest first, valued where a market runs."""
+        query = {"pair_id": pair_id, "account_id": account_id, "after": after, "limit": limit}
+        return _get("/api/v1/positions", schemas.PositionPage, query)
+
+    @Operation
+    def get_position(self, position_id: Id) -> Call[schemas.PositionView]:
+        """Return a position."""
+        return _get("/api/v1/positions/{position_id}", schemas.PositionView, position_id=position_id)
+
+    @Operation
+    def open_position(
+        self,
+        pair_id: Id,
+        *,
+        quantity: Money = 0,
+        average_price: Money | None = None,
+        account_id: Id | None = None,
+        strategy_id: Id | None = None,
+    ) -> Call[schemas.PositionView]:
+        """Return the position of an account, strategy and pair, made when there is none, brought to `quantity`."""
+        body = schemas.NewPosition(
+            pair_id=_id(pair_id, "pair_id"),
+            account_id=_optional_id(account_id, "account_id"),
+            strategy_id=_optional_id(strategy_id, "strategy_id"),
+            quantity=_money(quantity, "quantity"),
+            average_price=_optional_money(average_price, "average_price"),
+        )
+        return Call("POST", "/api/v1/positions", schemas.PositionView, body=body)
+
+    @Operation
+    def update_position(
+        self, position_id: Id, quantity: Money, *, average_price: Money | None = None, version: int = 0
+    ) -> Call[schemas.PositionView]:
+        """Bring a position to `quantity`; `version`, unless 0, must be the present one (Conflict otherwise)."""
+        body = schemas.ChangePosition(
+            quantity=_money(quantity, "quantity"),
+            average_price=_optional_money(average_price, "average_price"),
+            version=version,
+        )
+        path = {"position_id": _id(position_id, "position_id")}
+        return Call("PATCH", "/api/v1/positions/{position_id}", schemas.PositionView, path, body=body)
+
+    # ------------------------------------------------------------------ backtest
+
+    @Operation
+    def run_backtest(
+        self,
+        strategy_id: Id,
+        start_date: str,
+        end_date: str,
+        *,
+        market_conditions: schemas.MarketConditions | None = None,
+        pair_id: Id | None = None,
+        entry_latency: str | None = None,
+        response_latency: str | None = None,
+        balance: Money | None = None,
+        fill_model: Literal["PARTIAL", "NO_PARTIAL"] = "PARTIAL",
+        seed: int = 0,
+        allow_gaps: bool = False,
+    ) -> Call[schemas.RunView]:
+        """Queue a backtest; dates are UTC and both included. `wait_for_run` returns it once it has ended."""
+        body = schemas.RunBacktest(
+            strategy_id=_id(strategy_id, "strategy_id"),
+            start_date=start_date,
+            end_date=end_date,
+            market_conditions=market_conditions,
+            pair_id=_optional_id(pair_id, "pair_id"),
+            entry_latency=entry_latency,
+            response_latency=response_latency,
+            balance=_optional_money(balance, "balance"),
+            fill_model=fill_model,
+            seed=seed,
+            allow_gaps=allow_gaps,
+        )
+        return Call("POST", "/api/v1/backtest", schemas.RunView, body=body)
+
+    @Operation
+    def get_runs(
+        self, *, strategy_id: Id | None = None, after: Id | None = None, limit: int = 100
+    ) -> Call[schemas.RunPage]:
+        """Return runs, newest first."""
+        query = {"strategy_id": strategy_id, "after": after, "limit": limit}
+        return _get("/api/v1/backtest/runs", schemas.RunPage, query)
+
+    @Operation
+    def get_run(self, run_id: Id) -> Call[schemas.RunView]:
+        """Return a run: percent, events per second and time left while it runs."""
+        return _get("/api/v1/backtest/runs/{run_id}", schemas.RunView, run_id=run_id)
+
+    @Operation
+    def cancel_run(self, run_id: Id) -> Call[schemas.RunView]:
+        """Ask for a run to be stopped."""
+        path = {"run_id": _id(run_id, "run_id")}
+        return Call("DELETE", "/api/v1/backtest/runs/{run_id}", schemas.RunView, path)
+
+    @Operation
+    def get_run_result(self, run_id: Id) -> Call[dict[str, Any]]:
+        """Return summary, equity curve and fills of a completed run."""
+        return _get("/api/v1/backtest/runs/{run_id}/result", dict[str, Any], run_id=run_id)
+
+    @Operation
+    def get_backtest_results(
+        self, strategy_id: Id, *, after: Id | None = None, limit: int = 100
+    ) -> Call[schemas.ResultPage]:
+        """Return the results of a strategy's completed runs, newest first."""
+        query = {"after": after, "limit": limit}
+        return _get("/api/v1/backtest/results/{strategy_id}", schemas.ResultPage, query, strategy_id=strategy_id)
+
+    @Operation
+    def analyze_backtest_results(self, run_ids: Sequence[Id]) -> Call[dict[str, Any]]:
+        """Return the analysis of one or several completed runs."""
+        body = schemas.AnalyzeRuns(run_ids=[_id(run_id, "run_ids") for run_id in run_ids])
+        return Call("POST", "/api/v1/backtest/analysis", dict[str, Any], body=body, is_repeatable=True)
+
+    # ------------------------------------------------------------------ risk
+
+    @Operation
+    def assess_risk(
+        self,
+        position_id: Id,
+        *,
+        risk_model: Literal["VaR", "ExpectedShortfall"] = "VaR",
+        confidence_level: Money | None = None,
+        time_horizon: str | None = None,
+    ) -> Call[schemas.RiskMetricsView]:
+        """Compute, save and publish the figures of a position, and hold them against its limits."""
+        body = schemas.AssessRisk(
+            position_id=_id(position_id, "position_id"),
+            risk_model=risk_model,
+            confidence_level=_optional_money(confidence_level, "confidence_level"),
+            time_horizon=time_horizon,
+        )
+        return Call("POST", "/api/v1/risk/assessment", schemas.RiskMetricsView, body=body)
+
+    @Operation
+    def get_risk_metrics(
+        self, position_id: Id, *, after: Id | None = None, limit: int = 100
+    ) -> Call[schemas.RiskMetricsPage]:
+        """Return the saved figures of a position, newest first."""
+        query = {"after": after, "limit": limit}
+        return _get("/api/v1/risk/metrics/{position_id}", schemas.RiskMetricsPage, query, position_id=position_id)
+
+    @Operation
+    def get_limits(self) -> Call[schemas.LimitList]:
+        """Return all limits with their last value."""
+        return _get("/api/v1/risk/limits", schemas.LimitList)
+
+    @Operation
+    def add_limit(
+        self,
+        kind: LimitKind,
+        threshold: Money,
+        *,
+        scope: Scope = "ALL",
+        scope_id: Id | None = None,
+        warn_share: Money = "0.8",
+    ) -> Call[schemas.LimitView]:
+        """Add a limit; it warns from `warn_share` of the threshold on."""
+        body = schemas.NewLimit(
+            kind=kind,
+            threshold=_money(threshold, "threshold"),
+            scope=scope,
+            scope_id=_optional_id(scope_id, "scope_id"),
+            warn_share=_money(warn_share, "warn_share"),
+        )
+        return Call("POST", "/api/v1/risk/limits", schemas.LimitView, body=body)
+
+    @Operation
+    def remove_limit(self, limit_id: Id) -> Call[None]:
+        """Remove a limit and its alerts."""
+        path = {"limit_id": _id(limit_id, "limit_id")}
+        return Call("DELETE", "/api/v1/risk/limits/{limit_id}", NoneType, path)
+
+    @Operation
+    def get_alerts(
+        self,
+        *,
+        alert_state: Literal["RAISED", "CLEARED"] | None = None,
+        after: Id | None = None,
+        limit: int = 100,
+    ) -> Call[schemas.AlertPage]:
+        """Return alerts, newest first."""
+        query = {"alert_state": alert_state, "after": after, "limit": limit}
+        return _get("/api/v1/risk/alerts", schemas.AlertPage, query)
+
+    # ------------------------------------------------------------------ market data, operations
+
+    @Operation
+    def get_catalogue(self, *, pair_id: Id | None = None) -> Call[schemas.CatalogueView]:
+        """Return the recorded days with their counts and checksums."""
+        return _get("/api/v1/market-data/catalogue", schemas.CatalogueView, {"pair_id": pair_id})
+
+    @Operation
+    def get_bars(self, pair_id: Id, start: str, end: str, interval: str = "1m") -> Call[schemas.PriceList]:
+        """Return bars of mids in [start, end], from recorded data or from virtual trading."""
+        query = {"start": start, "end": end, "interval": interval}
+        return _get("/api/v1/market-data/bars/{pair_id}", schemas.PriceList, query, pair_id=pair_id)
+
+    @Operation
+    def import_file(self, path: str, *, offset_negative_latency: bool = False) -> Call[schemas.ImportedFile]:
+        """Import a file that lies in the service's inbox folder."""
+        body = schemas.ImportFile(path=path, offset_negative_latency=offset_negative_latency)
+        return Call("POST", "/api/v1/market-data/imports", schemas.ImportedFile, body=body)
+
+    @Operation
+    def get_health(self) -> Call[schemas.HealthView]:
+        """Return every check, also when one is down."""
+        return Call("GET", "/health/ready", schemas.HealthView, also=frozenset({503}), is_repeatable=True)
+
+    @Operation
+    def get_liveness(self) -> Call[schemas.HealthView]:
+        """Return whether the process answers."""
+        return _get("/health/live", schemas.HealthView)
+
+    @Operation
+    def get_metrics(self) -> Call[str]:
+        """Return all metrics in Prometheus' text form."""
+        return _get("/metrics", str)
+
+
+def _get(path: str, kind: type[Answer], query: Mapping[str, object] | None = None, **ids: Id) -> Call[Answer]:
+    values = {name: _id(value, name) for name, value in ids.items()}
+    return Call("GET", path, kind, values, query or {}, is_repeatable=True)

@@ -1,0 +1,251 @@
+"""Questions and small changes around the facade: lists, reference data, history, in JSON values for the API.
+
+It decides nothing about orders or risk; it looks up, checks a few fields and hands over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from market_maker.backtest.service import BacktestService
+from market_maker.domain.errors import InvalidRequest, NotFound
+from market_maker.domain.ids import new_id
+from market_maker.domain.instrument import EXACT, ContractType, Instrument
+from market_maker.domain.order import Order
+from market_maker.domain.trade import Fill
+from market_maker.domain.units import Money, parse_money
+from market_maker.market_data.ingest import Repairs
+from market_maker.market_data.service import MarketDataService
+from market_maker.records import Records
+from market_maker.risk.service import RiskAssessmentService
+from market_maker.simulator.service import SimulatorService
+from market_maker.storage import simulation
+from market_maker.storage.database import Database
+from market_maker.storage.reference import Account, Pair, ReferenceData, Strategy
+from market_maker.strategies.contract import find_strategy, strategy_names
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The services behind the facade; `bootstrap` puts them together."""
+
+    database: Database
+    reference: ReferenceData
+    simulator: SimulatorService
+    backtests: BacktestService
+    risk: RiskAssessmentService
+    market_data: MarketDataService
+    records: Records
+
+
+_STEP_ALLOWED = "a positive number of at most 12 decimals"
+
+
+class Directory:
+    """What there is.
+
+    Parameters
+    ----------
+    parts : the services
+    default_balance : of a new account
+    inbox : folder whose files may be imported by name
+    """
+
+    def __init__(self, parts: Parts, default_balance: Money, inbox: Path) -> None:
+        self._parts = parts
+        self._reference = parts.reference
+        self._default_balance = default_balance
+        self._inbox = inbox
+
+    def instrument(self, pair_id: UUID) -> Instrument:
+        """Return the instrument of a pair that is known to exist. O(1)."""
+        return self._reference.known_pair(pair_id).instrument
+
+    # ------------------------------------------------------------------ pairs, accounts, strategies
+
+    async def pairs(self) -> list[dict[str, Any]]:
+        """Return all pairs, oldest first."""
+        await self._reference.refresh()
+        return [self._pair_data(pair) for pair in self._reference.pairs()]
+
+    async def pair(self, pair_id: UUID) -> dict[str, Any]:
+        """Return a pair; NotFound when there is none."""
+        return self._pair_data(await self._reference.pair(pair_id))
+
+    async def add_pair(self, instrument: Instrument, initial_price: Decimal | None) -> dict[str, Any]:
+        """Add a pair; with a first price a simulated market starts for it.
+
+        Raises
+        ------
+        InvalidRequest : names the field
+        Conflict : the venue has the symbol already
+        """
+        _check_instrument(instrument)
+        if initial_price is not None:
+            instrument.price_to_ticks(initial_price, "initial_price")
+        pair = await self._reference.add_pair(instrument, initial_price, self._parts.simulator.clock.now_ns())
+        if initial_price is not None:
+            await self._parts.simulator.start_session(instrument.pair_id)
+        return self._pair_data(pair)
+
+    async def accounts(self) -> list[dict[str, Any]]:
+        """Return all accounts with their balances."""
+        await self._reference.refresh()
+        return [self._account_data(account) for account in self._reference.accounts()]
+
+    async def add_account(self, name: str, balance: str | None) -> dict[str, Any]:
+        """Add an account with a first balance such as ``100000 USDT``."""
+        money = self._default_balance if balance is None else parse_money(balance, "balance")
+        if not 0 < money.amount < Decimal(10) ** 15:
+            raise InvalidRequest.of("balance", str(money), "a positive amount below 1e15")
+        account = await self._reference.add_account(name, money, self._parts.simulator.clock.now_ns())
+        self._parts.simulator.add_account(account)
+        return self._account_data(account)
+
+    async def strategies(self) -> list[dict[str, Any]]:
+        """Return all strategies, oldest first."""
+        await self._reference.refresh()
+        return [_strategy_data(strategy) for strategy in self._reference.strategies()]
+
+    def strategy_kinds(self) -> list[dict[str, Any]]:
+        """Return the installed kinds with the schema of their parameters."""
+        kinds = [find_strategy(name) for name in strategy_names()]
+        return [{"kind": kind.kind, "summary": kind.summary, "parameters": kind.schema()} for kind in kinds]
+
+    async def strategy(self, strategy_id: UUID) -> dict[str, Any]:
+        """Return a strategy; NotFound when there is none."""
+        return _strategy_data(await self._reference.strategy(strategy_id))
+
+    async def add_strategy(self, name: str, kind: str, parameters: dict[str, Any], pair_id: UUID) -> dict[str, Any]:
+        """Add a strategy of an installed kind; parameters left out have their defaults."""
+        await self._reference.pair(pair_id)
+        whole = find_strategy(kind).validate(parameters)
+        now = self._parts.simulator.clock.now_ns()
+        return _strategy_data(await self._reference.add_strategy(name, kind, dict(whole), pair_id, now))
+
+    # ------------------------------------------------------------------ orders, trades
+
+    async def order(self, order_id: UUID) -> Order:
+        """Return an order as committed; NotFound when there is none."""
+        order = await simulation.get_order(self._parts.database, order_id)
+        if order is None:
+            raise NotFound.of("order", "order_id", str(order_id))
+        return order
+
+    async def orders(self, **filters: Any) -> list[Order]:
+        """Return orders; see `storage.simulation.get_orders`."""
+        return await simulation.get_orders(self._parts.database, **filters)
+
+    async def trades(self, **filters: Any) -> list[Fill]:
+        """Return fills; see `storage.simulation.get_trades`."""
+        return await simulation.get_trades(self._parts.database, **filters)
+
+    # ------------------------------------------------------------------ market data
+
+    async def catalogue(self, pair_id: UUID | None) -> list[dict[str, Any]]:
+        """Return the recorded days (of one pair)."""
+        pair = None if pair_id is None else await self._reference.pair(pair_id)
+        return await self._parts.market_data.get_catalogue(None if pair is None else pair.instrument)
+
+    async def bars(self, pair_id: UUID, start_ts: int, end_ts: int, interval_ns: int) -> list[dict[str, Any]]:
+        """Return bars of mids of a pair in [start_ts, end_ts), from recorded data or virtual trading."""
+        if interval_ns < 1_000_000:
+            raise InvalidRequest.of("interval", f"{interval_ns}ns", "at least 1ms")
+        if end_ts <= start_ts:
+            raise InvalidRequest.of("end", str(end_ts), "an instant after start")
+        instrument = (await self._reference.pair(pair_id)).instrument
+        found = await self._parts.market_data.get_historical_data(instrument, start_ts, end_ts, interval_ns)
+        half_tick = EXACT.divide(instrument.tick_size, Decimal(2))
+
+        def price(half_ticks: int) -> str:
+            return str(EXACT.multiply(Decimal(half_ticks), half_tick))
+
+        return [
+            {
+                "ts": str(bar.ts),
+                "open": price(bar.open_half_ticks),
+                "high": price(bar.high_half_ticks),
+                "low": price(bar.low_half_ticks),
+                "close": price(bar.close_half_ticks),
+                "volume": str(instrument.lots_to_qty(bar.volume_lots)),
+                "quotes": bar.quotes,
+            }
+            for bar in found
+        ]
+
+    async def import_from_inbox(self, name: str, *, offset_negative_latency: bool) -> dict[str, Any]:
+        """Import a file of the inbox folder by its name there; names that lead out of it are refused."""
+        root = await asyncio.to_thread(self._inbox.resolve)
+        path = await asyncio.to_thread((root / name).resolve) if "\x00" not in name else root
+        if root not in path.parents or not await asyncio.to_thread(path.is_file):
+            raise InvalidRequest.of("path", name, "the name of a file in the inbox folder")
+        pair, report = await self._parts.market_data.import_data(
+            path, repairs=Repairs(offset_negative_latency=offset_negative_latency)
+        )
+        return {"pair_id": str(pair.instrument.pair_id), "report": report.to_json()}
+
+    async def backtest_columns(self, run_id: UUID) -> dict[str, Any]:
+        """Return the whole result of a run: summary, equity curve and fills by column."""
+        result = await self._parts.backtests.get_result(run_id)
+        return await asyncio.to_thread(result.to_json_with_columns)
+
+    # ------------------------------------------------------------------ shapes
+
+    def _pair_data(self, pair: Pair) -> dict[str, Any]:
+        instrument = pair.instrument
+        return {
+            "pair_id": str(instrument.pair_id),
+            "venue": instrument.venue,
+            "symbol": instrument.symbol,
+            "base": instrument.base,
+            "quote": instrument.quote,
+            "tick_size": f"{instrument.tick_size:f}",
+            "lot_size": f"{instrument.lot_size:f}",
+            "contract_type": instrument.contract_type.value,
+            "maker_fee": f"{instrument.maker_fee:f}",
+            "taker_fee": f"{instrument.taker_fee:f}",
+            "initial_price": None if pair.initial_price is None else f"{pair.initial_price:f}",
+            "is_simulated": instrument.pair_id in self._parts.simulator.loops,
+        }
+
+    def _account_data(self, account: Account) -> dict[str, Any]:
+        funds = self._parts.simulator.funds.get(account.account_id)
+        balance = account.initial_balance if funds is None else funds.balance()
+        return {
+            "account_id": str(account.account_id),
+            "name": account.name,
+            "currency": account.currency,
+            "initial_balance": f"{account.initial_balance:f}",
+            "balance": f"{balance:f}",
+        }
+
+
+def new_instrument(**fields: Any) -> Instrument:
+    """Return an instrument with a fresh id; `contract_type` as text."""
+    return Instrument(new_id(), **{**fields, "contract_type": ContractType(fields["contract_type"])})
+
+
+def _check_instrument(instrument: Instrument) -> None:
+    for field, value in (("tick_size", instrument.tick_size), ("lot_size", instrument.lot_size)):
+        if not value.is_finite() or not Decimal("1e-12") <= value <= 10**9 or value.scaleb(12) % 1:
+            raise InvalidRequest.of(field, str(value), _STEP_ALLOWED)
+    for field, rate in (("maker_fee", instrument.maker_fee), ("taker_fee", instrument.taker_fee)):
+        if not rate.is_finite() or abs(rate) > Decimal("0.1") or rate.scaleb(8) % 1:
+            raise InvalidRequest.of(field, str(rate), "a fraction from -0.1 to 0.1 of at most 8 decimals")
+    if instrument.base == instrument.quote:
+        raise InvalidRequest.of("quote", instrument.quote, "another currency than base")
+
+
+def _strategy_data(strategy: Strategy) -> dict[str, Any]:
+    return {
+        "strategy_id": str(strategy.strategy_id),
+        "name": strategy.name,
+        "kind": strategy.kind,
+        "pair_id": str(strategy.pair_id),
+        "parameters": strategy.parameters,
+    }

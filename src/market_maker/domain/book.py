@@ -1,0 +1,29 @@
+"""Values that describe an order book at an instant; the engine is in `matching`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One price and the total quantity displayed there, in quote and base currency."""
+
+    price: Decimal
+    quantity: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class BookSnapshot:
+    """All levels to a depth at one instant, best first.
+
+    `sequence` counts the changes of the book since its session began; `ts` is ns UTC.
+    """
+
+    pair_id: UUID
+    ts: int
+    sequence: int
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]

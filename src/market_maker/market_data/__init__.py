@@ -1,0 +1,1 @@
+"""History: importing, checking and storing recorded markets, and handing them to replays."""

@@ -1,0 +1,1 @@
+"""SIGNALS: metrics, resources, health and logs."""

@@ -1,0 +1,1 @@
+"""Loss: risk figures of positions, limits on them and alerts about them."""

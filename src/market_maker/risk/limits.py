@@ -1,0 +1,162 @@
+"""Limits: what is bounded, whose figure it is, and when a figure warns, breaches and is released.
+
+Pure functions. Knows nothing of how a figure was found, where limits are kept or who is told (alerts.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from uuid import UUID
+
+from market_maker.domain.errors import InvalidRequest
+from market_maker.domain.modes import RiskModel
+from market_maker.domain.position import PositionState
+from market_maker.risk.measures import RiskMetrics
+
+WARN_SHARE = Decimal("0.8")
+RELEASE_SHARE = Decimal("0.05")
+"""A state is left when the value has fallen this share of the threshold below where the state was entered."""
+
+
+class LimitKind(StrEnum):
+    """The figure that is bounded. All but MAX_POSITION (base currency) are amounts of quote currency."""
+
+    MAX_VAR = "MAX_VAR"
+    MAX_ES = "MAX_ES"
+    MAX_DRAWDOWN = "MAX_DRAWDOWN"
+    MAX_POSITION = "MAX_POSITION"
+    MAX_NOTIONAL = "MAX_NOTIONAL"
+
+
+class LimitScope(StrEnum):
+    """Whose figure is bounded: that of one position, or of each position of a pair, a strategy, an account, of all."""
+
+    POSITION = "POSITION"
+    PAIR = "PAIR"
+    STRATEGY = "STRATEGY"
+    ACCOUNT = "ACCOUNT"
+    ALL = "ALL"
+
+
+class LimitState(StrEnum):
+    """OK; WARN from the warning share on; BREACHED above the threshold."""
+
+    OK = "OK"
+    WARN = "WARN"
+    BREACHED = "BREACHED"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A bound on one figure.
+
+    Parameters
+    ----------
+    limit_id : identity
+    kind, scope : what is bounded, and whose
+    scope_id : the position, pair, strategy or account; None only for ALL
+    threshold : the largest value allowed, positive
+    warn_share : share of the threshold from which it warns, more than `RELEASE_SHARE` and at most 1
+
+    Raises
+    ------
+    InvalidRequest
+        Naming the field that is not allowed.
+    """
+
+    limit_id: UUID
+    kind: LimitKind
+    scope: LimitScope
+    scope_id: UUID | None
+    threshold: Decimal
+    warn_share: Decimal = WARN_SHARE
+
+    def __post_init__(self) -> None:
+        if not (self.threshold.is_finite() and self.threshold > 0):
+            raise InvalidRequest.of("threshold", str(self.threshold), "a positive amount")
+        if not (self.warn_share.is_finite() and RELEASE_SHARE < self.warn_share <= 1):
+            raise InvalidRequest.of("warn_share", str(self.warn_share), f"more than {RELEASE_SHARE} and at most 1")
+        if (self.scope_id is None) != (self.scope is LimitScope.ALL):
+            raise InvalidRequest.of(
+                "scope_id", self.scope_id, f"an id for every scope but {LimitScope.ALL}, none there"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a limit said about one value, and what it had said before."""
+
+    limit: Limit
+    value: Decimal
+    state: LimitState
+    previous: LimitState
+
+    @property
+    def changed(self) -> bool:
+        """True when the state is another than before."""
+        return self.state is not self.previous
+
+
+def evaluate(limit: Limit, value: Decimal, previous: LimitState = LimitState.OK) -> Evaluation:
+    """Return the state of `limit` at `value`.
+
+    BREACHED above the threshold, until the value is at or below 95 % of it; WARN from the warning share of the
+    threshold on, until the value is below that share less 5 % of the threshold. So a value that trembles on the edge
+    changes the state once. A value that is not a number raises InvalidRequest: an unknown risk is not a small one.
+
+    Examples
+    --------
+    >>> limit = Limit(UUID(int=1), LimitKind.MAX_VAR, LimitScope.ALL, None, Decimal(100))
+    >>> evaluate(limit, Decimal(101)).state
+    <LimitState.BREACHED: 'BREACHED'>
+    >>> evaluate(limit, Decimal(96), LimitState.BREACHED).state
+    <LimitState.BREACHED: 'BREACHED'>
+    >>> evaluate(limit, Decimal(95), LimitState.BREACHED).state
+    <LimitState.WARN: 'WARN'>
+    """
+    if not value.is_finite():
+        raise InvalidRequest.of("value", str(value), "a finite number")
+    release = limit.threshold * RELEASE_SHARE
+    warn_from = limit.threshold * limit.warn_share
+    if value > limit.threshold or (previous is LimitState.BREACHED and value > limit.threshold - release):
+        state = LimitState.BREACHED
+    elif value >= warn_from or (previous is not LimitState.OK and value >= warn_from - release):
+        state = LimitState.WARN
+    else:
+        state = LimitState.OK
+    return Evaluation(limit=limit, value=value, state=state, previous=previous)
+
+
+def applies_to(limit: Limit, position: PositionState) -> bool:
+    """Return whether `limit` bounds figures of `position`."""
+    owner: dict[LimitScope, UUID | None] = {
+        LimitScope.POSITION: position.position_id,
+        LimitScope.PAIR: position.pair_id,
+        LimitScope.STRATEGY: position.strategy_id,
+        LimitScope.ACCOUNT: position.account_id,
+    }
+    return limit.scope is LimitScope.ALL or owner[limit.scope] == limit.scope_id
+
+
+def limited_value(kind: LimitKind, metrics: RiskMetrics) -> Decimal:
+    """Return the figure of `metrics` that a limit of `kind` bounds."""
+    return _FIGURES[kind](metrics)
+
+
+def limited_model(kind: LimitKind) -> str:
+    """Return the name of the figure that a limit of `kind` bounds, as alerts show it."""
+    return {LimitKind.MAX_VAR: RiskModel.VAR.value, LimitKind.MAX_ES: RiskModel.EXPECTED_SHORTFALL.value}.get(
+        kind, kind.value.removeprefix("MAX_").lower()
+    )
+
+
+_FIGURES: dict[LimitKind, Callable[[RiskMetrics], Decimal]] = {
+    LimitKind.MAX_VAR: lambda metrics: metrics.value_at_risk,
+    LimitKind.MAX_ES: lambda metrics: metrics.expected_shortfall,
+    LimitKind.MAX_DRAWDOWN: lambda metrics: metrics.drawdown,
+    LimitKind.MAX_POSITION: lambda metrics: abs(metrics.quantity),
+    LimitKind.MAX_NOTIONAL: lambda metrics: abs(metrics.position_value),
+}

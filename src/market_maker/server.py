@@ -1,0 +1,177 @@
+"""Processes: the service with its web server and worker processes, and a worker alone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import ipaddress
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+import uvicorn
+
+from market_maker.api.app import create_app
+from market_maker.api.guard import ApiKeys
+from market_maker.api.http_protocol import BoundedHttp
+from market_maker.bootstrap import Runtime, open_store, running
+from market_maker.domain.errors import InvalidRequest, Unavailable
+from market_maker.monitoring.logs import configure_logging
+from market_maker.settings import Settings
+
+_GRACE_S = 5
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONG_LIFE_S = 0.5, 8.0, 10.0
+_log = structlog.get_logger("server")
+
+
+def run_service(settings: Settings) -> None:
+    """Do `serve` on uvloop where there is one; uvicorn picks its loop only when it runs the process itself."""
+    loop_factory = None
+    if sys.platform != "win32":
+        import uvloop
+
+        loop_factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(serve(settings))
+
+
+async def serve(settings: Settings) -> None:
+    """Run everything until SIGTERM or SIGINT; what is acknowledged is durable at any moment.
+
+    Raises
+    ------
+    InvalidRequest : a public address without API keys
+    Unavailable : database or port cannot be had
+    """
+    check_exposure(settings)
+    configure_logging(settings.log_level)
+    async with running(settings) as runtime:
+        web = uvicorn.Server(
+            uvicorn.Config(
+                create_app(
+                    runtime.service,
+                    runtime.metrics,
+                    runtime.health,
+                    runtime.bus,
+                    api_keys=settings.api_keys,
+                    rate_limit=settings.rate_limit,
+                ),
+                host=settings.host,
+                port=settings.port,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=_GRACE_S,
+                http=BoundedHttp,
+                ws_max_size=1 << 16,
+            )
+        )
+        async with worker_processes(runtime):
+            # uvicorn ends at the first of these signals and raises it again: that must not end us before we have closed
+            for name in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(name, signal.SIG_IGN)
+            serving = asyncio.create_task(web.serve())
+            while not web.started and not serving.done():  # noqa: ASYNC110  (uvicorn tells it by an attribute only)
+                await asyncio.sleep(0.01)
+            if web.started:
+                settle_memory()
+                port = web.servers[0].sockets[0].getsockname()[1]
+                print(f"market-maker serves http://{settings.host}:{port} (OpenAPI: /openapi)", flush=True)  # noqa: T201
+            with contextlib.suppress(SystemExit):
+                await serving
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second wish is a command
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if not web.started:
+            raise Unavailable(f"cannot listen on {settings.host}:{settings.port}; choose another by --port")
+
+
+def settle_memory() -> None:
+    """Take what start-up made out of garbage collection, and collect the rest less often.
+
+    Open orders live long; looking through them again and again finds nothing and holds up the event loop.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+async def work(settings: Settings, parent_pid: int | None) -> None:
+    """Run queued backtests until SIGTERM or, started by `serve`, until that process is gone."""
+    from market_maker.backtest.worker import Worker  # the job queue and the compiler are loaded by those who work
+
+    configure_logging(settings.log_level)
+    stopped = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stopped.set)
+    async with open_store(settings) as store:
+        worker = Worker(store.database, store.reference, store.lake, store.clock, store.data_dir / "results")
+        serving = asyncio.create_task(worker.serve(parent_pid=parent_pid))
+        stopping = asyncio.create_task(stopped.wait())
+        await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+        for task in (serving, stopping):
+            task.cancel()
+        await asyncio.gather(serving, stopping, return_exceptions=True)
+
+
+def check_exposure(settings: Settings) -> None:
+    """Refuse an address that others can reach unless API keys are set."""
+    try:
+        is_loopback = ipaddress.ip_address(settings.host).is_loopback
+    except ValueError:
+        is_loopback = settings.host == "localhost"
+    if not is_loopback and not ApiKeys(settings.api_keys):
+        raise InvalidRequest.of(
+            "host", settings.host, "127.0.0.1, or another address once api_keys are set (`market-maker keys`)"
+        )
+
+
+@asynccontextmanager
+async def worker_processes(runtime: Runtime) -> AsyncIterator[None]:
+    """Keep the configured number of worker processes alive for the length of the block."""
+    keepers = [asyncio.create_task(_keep_worker(runtime)) for _ in range(runtime.settings.backtest.workers)]
+    try:
+        yield
+    finally:
+        for keeper in keepers:
+            keeper.cancel()
+        await asyncio.gather(*keepers, return_exceptions=True)
+
+
+async def _keep_worker(runtime: Runtime) -> None:
+    """Start a worker, and another one whenever it ends: soon after a long life, later and later after short ones."""
+    settings = runtime.settings
+    environment = {
+        **{
+            name: value for name, value in os.environ.items() if not name.startswith("MM_") or name == "MM_KERNEL_CACHE"
+        },
+        "MM_DATABASE_URL": runtime.dsn,
+        "MM_DATA_DIR": str(runtime.data_dir),
+        "MM_LOG_LEVEL": settings.log_level,
+        "MM_SIMULATOR__DEFAULT_BALANCE": str(settings.simulator.default_balance),
+    }
+    if settings.lake is not None:
+        environment["MM_LAKE"] = str(settings.lake)
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        started = time.monotonic()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "market_maker", "worker", "--parent", str(os.getpid()), env=environment
+        )
+        try:
+            code = await process.wait()
+        except asyncio.CancelledError:
+            process.terminate()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), _GRACE_S)
+            if process.returncode is None:
+                process.kill()
+            raise
+        _log.warning("a worker ended; another is started", exit_code=code)
+        long_life = time.monotonic() - started > _LONG_LIFE_S
+        pause_s = _FIRST_PAUSE_S if long_life else min(2 * pause_s, _LONGEST_PAUSE_S)
+        await asyncio.sleep(pause_s)

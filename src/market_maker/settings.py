@@ -1,0 +1,227 @@
+"""Every setting: name, default, unit and meaning; from a YAML file, the environment (MM_), the command line.
+
+Later sources win: defaults < file < environment < command line. Unknown keys and wrong values are errors
+that name the key. Nested keys are joined by a dot in files and on the command line and by two underscores
+in the environment: simulator.execution_delay = MM_SIMULATOR__EXECUTION_DELAY.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+
+from market_maker.domain.errors import FieldError, InvalidRequest, shorten
+from market_maker.domain.modes import RiskModel, TestMode
+from market_maker.domain.units import DAY_NS, NS_PER_SECOND, Money, format_duration, parse_duration, parse_money
+
+ENVIRONMENT_PREFIX = "MM_"
+_NOT_SETTINGS = ("MM_TEST_", "MM_SAMPLE_DATA", "MM_CONFIG", "MM_KERNEL_CACHE")
+
+
+def _duration(value: object) -> int:
+    try:
+        return parse_duration(value)
+    except InvalidRequest as error:
+        raise ValueError(error.errors[0].allowed) from None
+
+
+def _money(value: object) -> Money:
+    try:
+        return value if isinstance(value, Money) else parse_money(value)
+    except InvalidRequest as error:
+        raise ValueError(error.errors[0].allowed) from None
+
+
+DurationNs = Annotated[int, BeforeValidator(_duration), PlainSerializer(format_duration, return_type=str)]
+MoneySetting = Annotated[Money, BeforeValidator(_money), PlainSerializer(str, return_type=str)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class MarketSettings(_Section):
+    """The keys that simulation and backtest share, by the specification's names."""
+
+    default_balance: MoneySetting = Field(
+        Money(Decimal(100000), "USDT"), description="balance of a new account, in its quote currency"
+    )
+    price_deviation: float = Field(
+        0.001,
+        ge=0,
+        le=0.5,
+        description="standard deviation of the relative change of the synthetic reference price per market_update_interval",
+    )
+    execution_delay: DurationNs = Field(
+        100_000_000,
+        ge=0,
+        le=60_000_000_000,
+        description="one-way order latency: from acceptance to the venue (and, in a backtest, back)",
+    )
+    market_update_interval: DurationNs = Field(
+        1_000_000_000,
+        ge=1_000_000,
+        le=3_600_000_000_000,
+        description="time between two steps of the synthetic market; in a backtest the sampling interval of the equity curve",
+    )
+    test_modes: tuple[TestMode, ...] = Field(tuple(TestMode), min_length=1, description="market modes that may be used")
+
+
+class SimulatorSettings(MarketSettings):
+    """The simulated exchange."""
+
+    seed: int = Field(
+        20221101, ge=0, lt=2**63, description="root of all randomness of a session that names no seed of its own"
+    )
+    commit_batch_max: int = Field(2000, ge=1, le=100_000, description="most commands that one commit carries")
+    queue_max: int = Field(
+        20_000, ge=1, le=1_000_000, description="commands waiting for one pair beyond which orders are answered 503"
+    )
+
+
+class BacktestSettings(MarketSettings):
+    """Replay of recorded data."""
+
+    workers: int = Field(
+        1, ge=0, le=64, description="worker processes that `serve` starts; 0: run `market-maker worker` elsewhere"
+    )
+
+
+class RiskSettings(_Section):
+    """Risk figures."""
+
+    default_confidence_level: float = Field(0.95, gt=0.5, lt=1, description="confidence of a request that names none")
+    default_time_horizon: DurationNs = Field(
+        86_400_000_000_000,
+        ge=1_000_000_000,
+        le=365 * 86_400_000_000_000,
+        description="horizon of a request that names none",
+    )
+    risk_models: tuple[RiskModel, ...] = Field(
+        tuple(RiskModel), min_length=1, description="figures that may be asked for"
+    )
+
+
+class Settings(_Section):
+    """All settings of one service. Without any, everything runs embedded on this machine."""
+
+    database_url: str | None = Field(
+        None,
+        description="PostgreSQL, such as postgresql://user@host/name; default: the embedded PostgreSQL in data_dir",
+    )
+    database_pool: int = Field(10, ge=2, le=200, description="most database connections of one process")
+    rabbitmq_url: str | None = Field(
+        None, description="RabbitMQ, such as amqp://user@host/; default: the bus inside the process"
+    )
+    rabbitmq_prefix: str = Field(
+        "market_maker",
+        pattern=r"^[A-Za-z0-9_.\-]{1,60}$",
+        description="first part of the names of exchanges and queues; services that share a broker need different ones",
+    )
+    data_dir: Path | None = Field(
+        None,
+        description="where the embedded database, the lake and caches live; default: the user's data folder, /var/lib/market-maker for root",
+    )
+    lake: Path | None = Field(None, description="root folder of the tick data; default: lake in data_dir")
+    inbox: Path | None = Field(
+        None, description="folder whose files may be imported through the API; default: inbox in data_dir"
+    )
+    host: str = Field("127.0.0.1", description="address to listen on; other than loopback only with api_keys")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    api_keys: tuple[str, ...] = Field(
+        (),
+        description="accepted API keys, each scope:sha256-of-the-key in hex, scope one of read, trade, admin; make one with `market-maker keys`",
+    )
+    rate_limit: int = Field(0, ge=0, description="most requests per second of one client address; 0: no limit")
+    event_retention: DurationNs = Field(
+        DAY_NS, ge=3600 * NS_PER_SECOND, description="how long published events are kept in the database"
+    )
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least severity that is logged")
+    simulator: SimulatorSettings = SimulatorSettings()
+    backtest: BacktestSettings = BacktestSettings()
+    risk: RiskSettings = RiskSettings()
+
+
+def load_settings(
+    config: Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """Return the settings from a YAML file, the environment and ``key=value`` overrides.
+
+    Parameters
+    ----------
+    config : the YAML file; default: the path in MM_CONFIG, if that is set
+    overrides : texts such as ``simulator.execution_delay=50ms``
+    environment : default: the process's own
+
+    Raises
+    ------
+    InvalidRequest : an unknown key or a wrong value; every fault is named at once
+    """
+    environment = os.environ if environment is None else environment
+    if config is None and environment.get("MM_CONFIG"):
+        config = Path(environment["MM_CONFIG"])
+    merged: dict[str, Any] = {} if config is None else _read_file(config)
+    for name in sorted(environment):
+        if name.startswith(ENVIRONMENT_PREFIX) and not name.startswith(_NOT_SETTINGS):
+            _put(merged, name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), environment[name], source=name)
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator:
+            raise InvalidRequest.of("--set", override, "key=value, such as simulator.execution_delay=50ms")
+        _put(merged, key.strip().split("."), value.strip(), source=key)
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        raise _translate(error) from None
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidRequest.of("config", path, f"a readable YAML file ({shorten(str(error), 200)})") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise InvalidRequest.of("config", path, "a mapping of settings")
+    return content
+
+
+def _put(target: dict[str, Any], keys: list[str], text: str, *, source: str) -> None:
+    for key in keys[:-1]:
+        inner = target.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise InvalidRequest.of(source, text, f"a key of the settings ({key} is not a section)")
+        target = inner
+    is_list = keys[-1] in {"test_modes", "risk_models", "api_keys"}
+    target[keys[-1]] = [part.strip() for part in text.strip("[] ").split(",") if part.strip()] if is_list else text
+
+
+def _translate(error: ValidationError) -> InvalidRequest:
+    faults = []
+    for fault in error.errors(include_url=False):
+        key = ".".join(str(part) for part in fault["loc"])
+        allowed = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            allowed = "a known key: " + ", ".join(_known_keys(fault["loc"][:-1]))
+        faults.append(FieldError(key, shorten(fault["input"]), allowed))
+    text = "; ".join(f"{fault.field}: {fault.value} is not allowed; allowed: {fault.allowed}" for fault in faults)
+    return InvalidRequest(text, tuple(faults))
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for part in location:
+        annotation = model.model_fields[str(part)].annotation
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel), part
+        model = annotation
+    return list(model.model_fields)

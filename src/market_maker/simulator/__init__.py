@@ -1,0 +1,1 @@
+"""The live clock: the simulated exchange that runs in real time."""

@@ -1,0 +1,209 @@
+"""Recordings of running sessions: the public feed of a market, written into the lake like any other history.
+
+A recording grows in a spool file of its pair; stopping it publishes the whole days at once. After a crash the session
+goes on recording into the same spool. A finished spool is kept until its day is over: a second recording of the day
+goes on in it, because a day in the lake is replaced as a whole. Each interruption ends with a snapshot of the book.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+
+from market_maker.domain.clock import Clock
+from market_maker.domain.errors import Conflict, DataError
+from market_maker.domain.instrument import Instrument
+from market_maker.domain.order import Side
+from market_maker.domain.units import DAY_NS
+from market_maker.market_data.catalogue import save_import
+from market_maker.market_data.ingest import ImportReport
+from market_maker.market_data.recorder import SessionRecorder, last_recorded_ts
+from market_maker.simulator.exchange import SimulatedExchange
+from market_maker.simulator.loop import PairLoop
+from market_maker.storage.database import Database
+from market_maker.storage.lake import Lake
+from market_maker.venue.changes import Changes
+
+_KEPT = ".kept"
+_log = structlog.get_logger("simulator")
+
+
+@dataclass(slots=True)
+class Recording:
+    """One session being recorded: the spool, the exchange that is watched and its levels as last written.
+
+    `failure` says why a recording ended by itself, such as a full disk: the market goes on without it.
+    """
+
+    recorder: SessionRecorder
+    exchange: SimulatedExchange | None = None
+    levels: dict[Side, dict[int, int]] = field(default_factory=dict)
+    failure: str = ""
+
+    def begin(self, exchange: SimulatedExchange, ts: int) -> None:
+        """Write the whole book as it stands at `ts`, ns UTC; what happened since the last row is not known."""
+        self.exchange = exchange
+        self.levels = {side: public_levels(exchange, side) for side in Side}
+        bids, asks = (list(self.levels[side].items()) for side in (Side.BUY, Side.SELL))
+        ts = max(ts, exchange.last_ts, self.recorder.last_ts + 1)
+        self.recorder.record_snapshot(ts, ts, bids, asks)
+        self.recorder.flush()
+
+    def observe(self, exchange: SimulatedExchange, changes: Changes) -> None:
+        """Write what a commit changed; after the market was read back from the database, its whole book."""
+        if self.failure:
+            return
+        try:
+            if exchange is self.exchange:
+                self._write(exchange, changes)
+            else:
+                self.begin(exchange, exchange.last_ts)
+        except OSError as error:
+            self.failure = f"the recording ended at {self.recorder.last_ts} ns: {error}"
+            _log.error("recording failed; the market goes on", spool=str(self.recorder.path), reason=str(error))
+
+    def _write(self, exchange: SimulatedExchange, changes: Changes) -> None:
+        """Write the trades of a commit, then the levels that differ."""
+        for trade in changes.prints:
+            # A snapshot may bear a later time than the market had reached.
+            ts = max(trade.ts, self.recorder.last_ts)
+            self.recorder.record_trade(ts, ts, trade.aggressor, trade.price_ticks, trade.qty_lots)
+        if changes.book_changed:
+            ts = max(exchange.last_ts, self.recorder.last_ts)
+            for side in Side:
+                before, now = self.levels[side], public_levels(exchange, side)
+                for price in before.keys() - now.keys():
+                    self.recorder.record_depth(ts, ts, side, price, 0)
+                for price, quantity in now.items():
+                    if before.get(price) != quantity:
+                        self.recorder.record_depth(ts, ts, side, price, quantity)
+                self.levels[side] = now
+        self.recorder.flush()
+
+
+def public_levels(exchange: SimulatedExchange, side: Side) -> dict[int, int]:
+    """Return price (ticks) -> lots of everything that is surely there.
+
+    An order with an execution probability below 1 may rest where it crosses the other side; it is left out, so that a
+    recorded book is never crossed.
+    """
+    levels: dict[int, int] = {}
+    for order in exchange.venue.book.orders(side):
+        if order.owner is None or order.owner.execution_probability >= 1.0:
+            levels[order.price_ticks] = levels.get(order.price_ticks, 0) + order.leaves_lots
+    return levels
+
+
+class Recordings:
+    """All recordings in progress.
+
+    Parameters
+    ----------
+    database, lake : where a finished recording is catalogued and published
+    spool : folder of the growing files
+    """
+
+    def __init__(self, database: Database, lake: Lake, spool: Path, clock: Clock) -> None:
+        self._database = database
+        self._lake = lake
+        self._spool = spool
+        self._clock = clock
+        self._active: dict[UUID, Recording] = {}
+        self._publishing: set[UUID] = set()
+
+    def is_active(self, session_id: UUID) -> bool:
+        """Tell whether a session is being recorded."""
+        return session_id in self._active and not self._active[session_id].failure
+
+    def rows(self, session_id: UUID) -> int:
+        """Return the number of events recorded so far."""
+        return self._active[session_id].recorder.rows if session_id in self._active else 0
+
+    async def start(self, loop: PairLoop) -> None:
+        """Begin to record a session; Conflict when it is being recorded or published already."""
+        exchange = await loop.committed()
+        session_id = exchange.session.session_id
+        if session_id in self._publishing:
+            raise Conflict(f"the recording of session {session_id} is being published; try again")
+        if self.is_active(session_id):
+            raise Conflict(f"session {session_id} is being recorded already")
+        failed = self._active.pop(session_id, None)
+        if failed is not None:
+            self._leave(loop, failed)
+        self._begin(loop, exchange)
+
+    def resume(self, loop: PairLoop) -> None:
+        """Go on with a recording that a stop or a crash of the service interrupted."""
+        if loop.exchange is not None and self._growing(loop).exists():
+            self._begin(loop, loop.exchange)
+
+    async def stop(self, loop: PairLoop) -> ImportReport:
+        """End a recording and publish it.
+
+        Raises
+        ------
+        Conflict : the session is not being recorded
+        DataError : what was recorded cannot be published; its spool is set aside for inspection
+        Unavailable : the catalogue cannot be written; the spool stays, so that `stop` can be called again
+        """
+        session_id = (await loop.committed()).session.session_id
+        if session_id in self._publishing:
+            raise Conflict(f"the recording of session {session_id} is being published already")
+        recording = self._active.pop(session_id, None)
+        if recording is not None:
+            self._leave(loop, recording)
+        growing = self._growing(loop)
+        if not growing.exists():
+            raise Conflict(f"session {session_id} is not being recorded")
+        self._publishing.add(session_id)
+        try:
+            report = await asyncio.to_thread(self._publish, growing, loop.instrument)
+            await save_import(self._database, report, self._clock.now_ns())
+            growing.replace(growing.with_suffix(_KEPT))
+        finally:
+            self._publishing.discard(session_id)
+        return report
+
+    def suspend(self) -> None:
+        """Make the spools durable before the service ends."""
+        for recording in self._active.values():
+            with contextlib.suppress(OSError):
+                recording.recorder.flush(sync=True)
+                recording.recorder.close()
+        self._active.clear()
+
+    def _publish(self, spool: Path, instrument: Instrument) -> ImportReport:
+        try:
+            return SessionRecorder(spool, instrument).finish(self._lake, keep_spool=True)
+        except DataError as error:
+            damaged = spool.with_suffix(f".damaged-{self._clock.now_ns()}")
+            spool.replace(damaged)
+            raise DataError(f"{error.detail}; nothing was published, the spool is kept as {damaged.name}") from error
+
+    def _begin(self, loop: PairLoop, exchange: SimulatedExchange) -> None:
+        self._spool.mkdir(parents=True, exist_ok=True)
+        growing = self._growing(loop)
+        kept = growing.with_suffix(_KEPT)
+        now = self._clock.now_ns()
+        if kept.exists() and not growing.exists():
+            if last_recorded_ts(kept) // DAY_NS == now // DAY_NS:
+                kept.replace(growing)
+            else:
+                kept.unlink()
+        recording = Recording(SessionRecorder(growing, loop.instrument))
+        recording.begin(exchange, now)
+        self._active[exchange.session.session_id] = recording
+        loop.observers.append(recording.observe)
+
+    def _leave(self, loop: PairLoop, recording: Recording) -> None:
+        loop.observers.remove(recording.observe)
+        with contextlib.suppress(OSError):
+            recording.recorder.close()
+
+    def _growing(self, loop: PairLoop) -> Path:
+        return self._spool / f"{loop.instrument.pair_id}.spool"

@@ -1,0 +1,138 @@
+"""From committed rows to a running exchange, and back to the row of its session. Start-up is recovery."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from market_maker.domain.errors import Unavailable
+from market_maker.domain.events import Event, EventType
+from market_maker.domain.ids import MARKET_ACCOUNT_ID
+from market_maker.domain.instrument import Instrument
+from market_maker.domain.modes import TestMode
+from market_maker.simulator.exchange import Session, SimulatedExchange
+from market_maker.storage.database import Connection, fetch, lost_server_is_unavailable
+from market_maker.storage.outbox import ensure_stream
+from market_maker.storage.simulation import load_open_orders, load_positions, load_session
+from market_maker.venue.changes import Changes
+from market_maker.venue.funds import AccountFunds
+
+_PAIR_LOCKS = 0x4D4D
+_CONFIGURATION = ("price_deviation", "execution_delay_ns", "market_update_interval_ns", "initial_price_ticks")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A market to run: what is traded and, for the first start, the session as it was asked for."""
+
+    instrument: Instrument
+    first: Session
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A restored exchange. `changes` is what its very first start has to commit, else None."""
+
+    exchange: SimulatedExchange
+    stream_id: int
+    last_ts: int
+    changes: Changes | None
+
+
+async def load_exchange(connection: Connection, row: SessionRow, funds: dict[UUID, AccountFunds]) -> Loaded:
+    """Return the committed state of a pair as a running exchange; the connection then owns the pair.
+
+    Raises
+    ------
+    Unavailable : the server is lost, or another service runs this pair
+    """
+    pair_id = row.instrument.pair_id
+    async with lost_server_is_unavailable():
+        await _own_pair(connection, pair_id)
+        stream_id = await ensure_stream(connection, f"pair {pair_id}")
+        stored = await load_session(connection, pair_id)
+        orders = await load_open_orders(connection, pair_id)
+        positions = await load_positions(connection, pair_id)
+        await _load_funds(connection, pair_id, funds)
+    session = row.first if stored is None else _to_session(stored)
+    exchange = SimulatedExchange(row.instrument, session, funds)
+    for position in positions:
+        exchange.venue.add_position(position)
+    if session.market:
+        exchange.load_market(session.market, orders)
+        return Loaded(exchange, stream_id, max(exchange.last_ts, session.updated_ts), None)
+    exchange.venue.session_sequence = 1
+    data = {"session_id": str(session.session_id), "pair_id": str(pair_id), "mode": session.mode.value}
+    started = Event(EventType.SESSION_STARTED, session.session_id, 1, session.created_ts, str(session.session_id), data)
+    exchange.changes.events.append(started)
+    exchange.changes.session_changed = True
+    return Loaded(exchange, stream_id, session.created_ts, exchange.take_changes())
+
+
+def session_row(exchange: SimulatedExchange, ts: int) -> dict[str, Any]:
+    """Return the row of table `sessions` for the present state."""
+    session = exchange.session
+    return {
+        "session_id": session.session_id,
+        "pair_id": session.pair_id,
+        "mode": session.mode.value,
+        "seed": session.seed,
+        "state": session.state,
+        "configuration": {key: getattr(session, key) for key in _CONFIGURATION},
+        "market": exchange.dump_market(),
+        "sequence": exchange.venue.session_sequence,
+        "created_ts": session.created_ts,
+        "updated_ts": ts,
+    }
+
+
+def _to_session(row: dict[str, Any]) -> Session:
+    return Session(
+        session_id=row["session_id"],
+        pair_id=row["pair_id"],
+        mode=TestMode(row["mode"]),
+        seed=row["seed"],
+        state=row["state"],
+        created_ts=row["created_ts"],
+        updated_ts=row["updated_ts"],
+        sequence=row["sequence"],
+        market=row["market"],
+        **row["configuration"],
+    )
+
+
+async def _own_pair(connection: Connection, pair_id: UUID) -> None:
+    """Take the advisory lock that makes this connection the pair's only writer."""
+    rows = await fetch(connection, "SELECT pg_try_advisory_lock(%s, hashtext(%s)) AS mine", (_PAIR_LOCKS, str(pair_id)))
+    if not rows[0]["mine"]:
+        raise Unavailable("another service runs this pair on the same database; stop it first")
+
+
+async def _load_funds(connection: Connection, pair_id: UUID, funds: dict[UUID, AccountFunds]) -> None:
+    """Make sure that every account has funds, without any stake of `pair_id` left from before."""
+    query = "SELECT account_id, initial_balance FROM accounts WHERE account_id <> %s"
+    for account in await fetch(connection, query, (MARKET_ACCOUNT_ID,)):
+        known = funds.setdefault(account["account_id"], AccountFunds(account["account_id"], account["initial_balance"]))
+        known.pairs.pop(pair_id, None)
+
+
+def session_data(exchange: SimulatedExchange) -> dict[str, Any]:
+    """Return a running session as JSON values."""
+    session = exchange.session
+    return {
+        "session_id": str(session.session_id),
+        "pair_id": str(session.pair_id),
+        "mode": session.mode.value,
+        "seed": session.seed,
+        "state": session.state,
+        "price_deviation": session.price_deviation,
+        "execution_delay_ns": session.execution_delay_ns,
+        "market_update_interval_ns": session.market_update_interval_ns,
+        "created_ts": str(session.created_ts),
+        "step": exchange.market.step,
+        "reference_price": str(exchange.instrument.ticks_to_price(exchange.market.reference_ticks)),
+        "open_orders": len(exchange.venue.orders),
+        "trades": exchange.venue.trades,
+        "state_hash": exchange.state_hash(),
+    }

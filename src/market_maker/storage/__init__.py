@@ -1,0 +1,1 @@
+"""Memory: PostgreSQL, its schema, the outbox, and the lake of tick data."""

@@ -1,0 +1,76 @@
+"""Where compiled code is cached, and how a strategy becomes a first-class function of the one signature.
+
+Numba does not notice that a callee in another module changed and would go on with stale machine code: the cache
+folder is therefore keyed by a hash of every kernel source, the strategies' helpers and the versions involved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import platformdirs
+
+from market_maker.strategies.contract import PreparedStrategy
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def kernel_sources(package: Path = _PACKAGE) -> list[Path]:
+    """Return every source file whose change must invalidate compiled code, in a fixed order."""
+    names = (
+        package.rglob("kernel.py"),
+        (package / "backtest" / name for name in ("state.py", "sealed.py", "compiled.py")),
+        (package / "strategies").glob("*.py"),
+        (package / "domain" / name for name in ("order.py", "instrument.py")),
+    )
+    return sorted(path for found in names for path in found)
+
+
+def cache_key(package: Path = _PACKAGE) -> str:
+    """Return the key of the cache folder: a hash of kernel sources and of the versions of compiler and NumPy."""
+    digest = hashlib.sha256()
+    for name in ("numba", "llvmlite", "numpy"):
+        digest.update(f"{name}={version(name)};".encode())
+    digest.update(f"python={platform.python_version()};".encode())
+    for path in kernel_sources(package):
+        digest.update(path.relative_to(package).as_posix().encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:24]
+
+
+def use_cache(folder: Path | None = None) -> Path:
+    """Direct compiled code to `folder`/<key> and return that path; call it before kernels are imported.
+
+    Without `folder`: MM_KERNEL_CACHE, else the user's cache folder. Safe to call again with the same folder.
+    """
+    root = folder or Path(os.environ.get("MM_KERNEL_CACHE") or platformdirs.user_cache_path("market-maker") / "kernels")
+    path = root / cache_key()
+    path.mkdir(parents=True, exist_ok=True)
+    os.environ["NUMBA_CACHE_DIR"] = str(path)
+    if "numba" in sys.modules:
+        sys.modules["numba"].config.CACHE_DIR = str(path)
+    return path
+
+
+@cache
+def _compile(function: Callable[..., None]) -> Callable[..., None]:
+    from numba import njit
+
+    from market_maker.strategies.actions import SIGNATURE
+
+    compiled: Callable[..., None] = njit(SIGNATURE, cache=True, nogil=True)(function)
+    return compiled
+
+
+def compiled(strategy: PreparedStrategy) -> Callable[..., None]:
+    """Return the strategy's function compiled (or read from the cache) for the engine's signature."""
+    if not os.environ.get("NUMBA_CACHE_DIR"):
+        use_cache()
+    return _compile(strategy.function())

@@ -1,0 +1,169 @@
+"""What a strategy must offer so that one source serves backtest, live simulation and a unit test.
+
+A strategy is one module with `KIND` (name, parameters, where its function is) and a plain function
+`on_wake(view, params, memory, actions)` in the Numba subset. Found by shipped name or by entry point, never by code
+that a request carries. This module imports no Numba: names and schemas are cheap, code is loaded when prepared.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from market_maker.domain.errors import InvalidRequest
+
+ENTRY_POINT_GROUP = "market_maker.strategies"
+SHIPPED = {"inventory_skew": "market_maker.strategies.inventory_skew"}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a strategy.
+
+    `type` is "integer" or "number"; `default`, `minimum`, `maximum` (both inclusive) and the value are in `unit`.
+    """
+
+    name: str
+    type: str
+    default: int | float
+    minimum: int | float
+    maximum: int | float
+    unit: str
+    description: str
+
+    def check(self, value: object, path: str) -> int | float:
+        """Return `value` as this parameter's type; InvalidRequest names `path`."""
+        whole = self.type == "integer"
+        allowed = f"{'a whole number' if whole else 'a number'} from {self.minimum} to {self.maximum} {self.unit}"
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+            raise InvalidRequest.of(path, value, allowed)
+        if not (math.isfinite(value) and self.minimum <= value <= self.maximum):
+            raise InvalidRequest.of(path, value, allowed)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedStrategy:
+    """A strategy with its parameters fixed, ready for any of the three runtimes.
+
+    `vector` holds the parameters in declared order, `interval_ns` the time between wake-ups, `memory_size` the
+    floats of state it owns, `depth_levels` the levels per side of the book it looks at.
+    """
+
+    kind: StrategyKind
+    values: Mapping[str, int | float]
+    vector: NDArray[np.float64]
+    interval_ns: int
+    memory_size: int
+    depth_levels: int
+
+    def function(self) -> Callable[..., None]:
+        """Return the plain Python function."""
+        return self.kind.load()
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyKind:
+    """A kind of strategy: what the API lists, and where its code is (`source`: "module:function").
+
+    The parameter `interval_ns` is obligatory: it is the time between wake-ups.
+    """
+
+    kind: str
+    summary: str
+    parameters: tuple[Parameter, ...]
+    source: str
+    memory_size: int = 0
+    depth_levels: int = 0
+    wakes_on: tuple[str, ...] = field(default=("interval",))
+
+    def schema(self) -> dict[str, Any]:
+        """Return the parameters as a JSON schema object."""
+        properties = {
+            parameter.name: {
+                "type": parameter.type,
+                "default": parameter.default,
+                "minimum": parameter.minimum,
+                "maximum": parameter.maximum,
+                "unit": parameter.unit,
+                "description": parameter.description,
+            }
+            for parameter in self.parameters
+        }
+        return {"type": "object", "properties": properties, "additionalProperties": False}
+
+    def validate(self, values: Mapping[str, object], path: str = "parameters") -> dict[str, int | float]:
+        """Return all parameters with defaults filled in.
+
+        Raises
+        ------
+        InvalidRequest
+            An unknown name, a wrong type or a value out of range; the field is ``<path>.<name>``.
+        """
+        names = [parameter.name for parameter in self.parameters]
+        for name in values:
+            if name not in names:
+                raise InvalidRequest.of(f"{path}.{name}", values[name], f"only the parameters {', '.join(names)}")
+        return {
+            parameter.name: parameter.check(values.get(parameter.name, parameter.default), f"{path}.{parameter.name}")
+            for parameter in self.parameters
+        }
+
+    def prepare(self, values: Mapping[str, object], path: str = "parameters") -> PreparedStrategy:
+        """Return the strategy with `values` (validated) fixed."""
+        checked = self.validate(values, path)
+        vector = np.array([float(value) for value in checked.values()], dtype=np.float64)
+        return PreparedStrategy(
+            self, checked, vector, int(checked["interval_ns"]), max(1, self.memory_size), self.depth_levels
+        )
+
+    def load(self) -> Callable[..., None]:
+        """Import and return the strategy's plain function."""
+        module, _, name = self.source.partition(":")
+        function: Callable[..., None] = getattr(importlib.import_module(module), name)
+        return function
+
+
+def strategy_names() -> tuple[str, ...]:
+    """Return every kind that can be found: shipped ones and those of installed entry points."""
+    return tuple(sorted({*SHIPPED, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))}))
+
+
+@cache
+def find_strategy(kind: str) -> StrategyKind:
+    """Return the kind of this name.
+
+    Raises
+    ------
+    InvalidRequest
+        No shipped or installed strategy has this name; the message lists those that exist.
+    """
+    if kind in SHIPPED:
+        found: StrategyKind = importlib.import_module(SHIPPED[kind]).KIND
+        return found
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        if point.name == kind:
+            loaded: StrategyKind = point.load()
+            return loaded
+    raise InvalidRequest.of("kind", kind, f"one of {', '.join(strategy_names())}")
+
+
+def wake(prepared: PreparedStrategy, view: Any, memory: NDArray[np.float64] | None = None) -> list[Any]:
+    """Call the strategy once, uncompiled, and return its requests: for a unit test or a debugger.
+
+    `view` comes from `actions.make_view`; `memory` is kept by the caller between calls.
+    """
+    from market_maker.strategies.actions import decode, new_actions
+
+    actions = new_actions()
+    state = np.zeros(prepared.memory_size) if memory is None else memory
+    prepared.function()(view, prepared.vector, state, actions)
+    return decode(actions)

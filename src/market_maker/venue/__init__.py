@@ -1,0 +1,1 @@
+"""The simulated exchange around the book: acceptance, latency, fills, positions and funds."""

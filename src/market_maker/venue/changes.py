@@ -1,0 +1,44 @@
+"""What one step of a venue changed: the content of one transaction and of the messages after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from market_maker.domain.events import Event
+from market_maker.domain.order import Order, Side
+from market_maker.domain.position import PositionState
+from market_maker.domain.trade import Fill
+
+
+@dataclass(frozen=True, slots=True)
+class Print:
+    """One public trade: what everybody sees."""
+
+    trade_id: UUID
+    ts: int
+    aggressor: Side
+    price_ticks: int
+    qty_lots: int
+
+
+@dataclass(slots=True)
+class Changes:
+    """All that must be committed together, in the order in which it happened.
+
+    `mids` are (ns UTC, mid in half ticks) after each step of the market.
+    """
+
+    new_orders: list[Order] = field(default_factory=list)
+    changed_orders: dict[UUID, Order] = field(default_factory=dict)
+    positions: dict[UUID, PositionState] = field(default_factory=dict)
+    fills: list[Fill] = field(default_factory=list)
+    prints: list[Print] = field(default_factory=list)
+    mids: list[tuple[int, int]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    book_changed: bool = False
+    session_changed: bool = False
+
+    def is_empty(self) -> bool:
+        """True when there is nothing to commit."""
+        return not (self.new_orders or self.changed_orders or self.positions or self.events or self.session_changed)

@@ -1,0 +1,143 @@
+"""The compiled replay against the slow obvious one, and against its own interpreted form."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import random_trader
+from replay_reference import Reference
+
+from market_maker.backtest import state
+from market_maker.backtest.engine import RunConfig, run
+from market_maker.backtest.result import FillModel
+from market_maker.domain.errors import InvalidRequest
+from market_maker.domain.instrument import Instrument
+from market_maker.market_data.replay import feed_of
+from market_maker.market_data.schema import BOOK_SCHEMA
+from market_maker.strategies.contract import Parameter, StrategyKind
+
+FILL_COLUMNS = (
+    "exch_ts", "order_id", "side", "liquidity", "price_ticks", "qty_lots", "fee_tick_lots", "position_lots",
+    "cash_tick_lots", "fees_tick_lots", "mid_half_ticks",
+)  # fmt: skip
+PAIR = Instrument(
+    UUID(int=1), "test", "A-B", "A", "B", Decimal("0.5"), Decimal("0.01"),
+    maker_fee=Decimal("-0.0001"), taker_fee=Decimal("0.0007"),
+)  # fmt: skip
+
+
+def random_feed(seed: int, rows: int = 1500) -> pl.DataFrame:
+    """A wild small market: thin, sometimes crossed, sometimes empty, with clears and equal times."""
+    chance = np.random.default_rng(seed)
+    mid = 1000 + np.cumsum(chance.choice([-1, 0, 0, 0, 1], rows))
+    side = chance.choice([-1, 1], rows)
+    kind = chance.choice([1, 1, 1, 1, 2, 2, 3], rows, p=[0.2, 0.2, 0.2, 0.198, 0.1, 0.1, 0.002])
+    price = np.where(kind == 2, mid + chance.integers(-2, 3, rows), mid - side * chance.integers(-1, 7, rows))
+    lots = chance.integers(0, 9, rows) * chance.integers(0, 2, rows)
+    lots = np.where(kind == 2, chance.integers(1, 15, rows), lots)
+    exch_ts = 10**18 + np.cumsum(chance.integers(0, 400, rows))
+    local_ts = np.maximum.accumulate(exch_ts + chance.integers(0, 900, rows))
+    columns = [exch_ts, local_ts, kind, side, np.where(kind == 3, 0, price), np.where(kind == 3, 0, lots), exch_ts * 0]
+    shuffled = np.argsort(local_ts, kind="stable")
+    return pl.DataFrame({n: c[shuffled] for n, c in zip(BOOK_SCHEMA, columns, strict=True)}, schema=BOOK_SCHEMA)
+
+
+def both(seed: int, *, entry: int, response: int, partial: bool, balance: str) -> tuple[list, dict, Reference]:
+    feed = feed_of(random_feed(seed))
+    config = RunConfig(
+        PAIR, "random_trader", feed.first_ts, feed.last_ts + 1, {"seed": seed}, entry, response, Decimal(balance),
+        FillModel.PARTIAL if partial else FillModel.NO_PARTIAL, 10_000,
+    )  # fmt: skip
+    strategy = random_trader.KIND.prepare(config.parameters)
+    result = run(config, feed, strategy)
+    day = feed.days[0]
+    streams = [
+        list(zip(rows.ts.tolist(), rows.code.tolist(), rows.price_ticks.tolist(), rows.qty_lots.tolist(), strict=True))
+        for rows in (day.exchange, day.local)
+    ]
+    twin = Reference(
+        *streams, random_trader.on_wake, strategy.vector, balance=int(Decimal(balance) / PAIR.tick_lot), entry=entry,
+        response=response, maker=PAIR.maker_fee_e8, taker=PAIR.taker_fee_e8, partial=partial,
+    )  # fmt: skip
+    twin.run(feed.first_ts, strategy.interval_ns, feed.last_ts)
+    return [tuple(row) for row in result.fills.select(FILL_COLUMNS).iter_rows()], result.summary.to_json(), twin
+
+
+@pytest.mark.parametrize("partial", [True, False])
+@pytest.mark.parametrize(("entry", "response"), [(0, 0), (300, 700), (5000, 100)])
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_kernel_gives_the_fills_of_the_reference(seed, entry, response, partial):
+    fills, summary, twin = both(seed, entry=entry, response=response, partial=partial, balance="100000")
+    assert fills == twin.fills
+    assert len(fills) > 30, "the feed must make the test mean something"
+    assert summary["position"] == f"{PAIR.lots_to_qty(twin.ledger.qty_lots):f}"
+    assert summary["orders"] == twin.last_id
+
+
+@pytest.mark.parametrize("seed", [5, 6])
+def test_kernel_refuses_the_same_orders_without_funds(seed):
+    fills, summary, twin = both(seed, entry=200, response=200, partial=True, balance="200")
+    assert fills == twin.fills
+    assert summary["orders_rejected"] > 20
+
+
+def test_interpreted_kernel_gives_the_same_fills():
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import test_replay_kernel as t\n"
+        "import json; fills, _, _ = t.both(7, entry=300, response=300, partial=True, balance='100000')\n"
+        "print(json.dumps(fills))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(Path(__file__).parent)],
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    compiled, _, _ = both(7, entry=300, response=300, partial=True, balance="100000")
+    assert [tuple(fill) for fill in json.loads(done.stdout)] == compiled
+
+
+def test_small_buffers_change_nothing(monkeypatch):
+    expected, _, _ = both(1, entry=300, response=700, partial=True, balance="100000")
+    monkeypatch.setattr(state, "FILLS_BUFFER", state.ROOM + 8)
+    monkeypatch.setattr(state, "SAMPLES_BUFFER", 4)
+    fills, _, _ = both(1, entry=300, response=700, partial=True, balance="100000")
+    assert fills == expected
+    assert len(fills) > 30
+
+
+@pytest.mark.parametrize(("kind", "message"), [("fails", "IndexError"), ("absurd", "an order with a side other")])
+def test_a_failing_strategy_is_named_with_its_time(kind, message):
+    feed = feed_of(random_feed(1))
+    config = RunConfig(PAIR, kind, feed.first_ts, feed.last_ts + 1)
+    interval = Parameter("interval_ns", "integer", 500, 1, 10**12, "ns", "time between wake-ups")
+    broken = StrategyKind(kind, "for tests", (interval,), f"random_trader:{kind}")
+    with pytest.raises(InvalidRequest, match=f"{kind} .*clock {feed.first_ts + 500} ns.*{message}"):
+        run(config, feed, broken.prepare({}))
+
+
+@settings(max_examples=15)
+@given(st.integers(10, 10**5), st.booleans(), st.sampled_from([0, 1, 250, 3000]), st.sampled_from([0, 1, 400]))
+def test_kernel_equals_reference_on_any_feed(seed, partial, entry, response):
+    fills, summary, twin = both(seed, entry=entry, response=response, partial=partial, balance="3000")
+    assert fills == twin.fills
+    end = twin.ledger
+    assert end.cash_tick_lots + end.cost_tick_lots == end.realised_tick_lots
+    pieces = [Decimal(summary[name]) for name in ("spread_capture", "inventory_pnl", "fees", "net_pnl")]
+    assert pieces[0] + pieces[1] - pieces[2] == pieces[3]

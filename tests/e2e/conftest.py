@@ -1,0 +1,42 @@
+"""Services to be killed, each with a database of its own; all of them are gone after the test."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e.service_process import ServiceProcess
+
+MakeService = Callable[..., ServiceProcess]
+
+
+@pytest.fixture
+def service_folder() -> Iterator[Path]:
+    """Yield a folder in which a database server that runs as another account may work too."""
+    folder = Path(tempfile.mkdtemp(prefix="market-maker-e2e-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def make_service(request: pytest.FixtureRequest, service_folder: Path) -> Iterator[MakeService]:
+    """Yield a maker of service processes; a failing test shows the end of their logs."""
+    made: list[ServiceProcess] = []
+
+    def make(dsn: str, **settings: str) -> ServiceProcess:
+        folder = service_folder / f"service-{len(made) + 1}" if made else service_folder / "service"
+        service = ServiceProcess(dsn, folder, settings)
+        made.append(service)
+        return service
+
+    yield make
+    for service in made:
+        service.close()
+        if service.log.exists():
+            end = "\n".join(service.log.read_text(encoding="utf-8", errors="replace").splitlines()[-40:])
+            request.node.add_report_section("teardown", str(service.log), end)

@@ -1,0 +1,444 @@
+"""The API as its users meet it: the specification's requests word for word, and every endpoint's whole life."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import msgspec
+import pytest
+
+from e2e.service_process import DEFAULT_PAIR, DEFAULT_STRATEGY, ServiceProcess
+from market_maker.api.schemas import View
+from market_maker.client import AsyncClient, Client, Reconnected, StreamBook, StreamEvent
+from market_maker.client.conversation import Answer, Call, Outcome, Send
+from market_maker.domain.errors import Conflict, DataError, InvalidRequest, NotFound
+from market_maker.domain.units import format_instant
+
+NOBODY = "01a20000-0000-7000-8000-000000000000"
+
+
+class StrictClient(Client):
+    """A client that also refuses answers with fields that their type does not have, and remembers what it asked."""
+
+    asked: set[tuple[str, str]]
+
+    def send(self, call: Call[Answer]) -> Answer:
+        answer = super().send(call)
+        assert isinstance(self.last, httpx.Response)
+        if isinstance(answer, View):
+            assert _names(self.last.json()) == _names(msgspec.to_builtins(answer)), call.path
+            assert not re.search(rb'"-?[0-9.]+E[+-]?[0-9]+"', self.last.content), "plain decimals"
+        self.asked.add((call.method.lower(), call.path))
+        return answer
+
+    def _ask(self, send: Send) -> Outcome:
+        self.last = super()._ask(send)
+        return self.last
+
+
+def _names(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _names(inner) for name, inner in value.items()}
+    return [_names(inner) for inner in value] if isinstance(value, list) else None
+
+
+@pytest.fixture(scope="module")
+def service(_migrated_template: str, _make_database: Callable[[str | None], str]) -> Iterator[ServiceProcess]:
+    folder = Path(tempfile.mkdtemp(prefix="market-maker-e2e-"))
+    folder.chmod(0o755)
+    process = ServiceProcess(_make_database(_migrated_template), folder, {"MM_BACKTEST__WORKERS": "1"})
+    asyncio.run(process.start())
+    yield process
+    process.close()
+    faults = process.faults()
+    shutil.rmtree(folder, ignore_errors=True)
+    assert not faults
+
+
+@pytest.fixture
+def client(service: ServiceProcess) -> Iterator[StrictClient]:
+    with StrictClient(f"http://127.0.0.1:{service.port}") as made:
+        made.asked = set()
+        yield made
+
+
+@pytest.fixture
+def http(service: ServiceProcess) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"http://127.0.0.1:{service.port}", timeout=20) as made:
+        yield made
+
+
+def until(what: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Return the first true answer."""
+    deadline = time.monotonic() + seconds
+    while not (answer := what()):
+        assert time.monotonic() < deadline, "it does not come to pass"
+        time.sleep(0.05)
+    return answer
+
+
+def post(http: httpx.Client, path: str, text: str, **headers: str) -> httpx.Response:
+    return http.post(path, content=text, headers={"Content-Type": "application/json", **headers})
+
+
+# ---------------------------------------------------------------------- the specification's requests
+
+
+def test_order_of_the_specification(http: httpx.Client) -> None:
+    text = """{"pair_id": "PAIR", "side": "BUY", "type": "LIMIT", "price": 50000.00, "amount": 1.0, "strategy_id": "STRATEGY",
+        "simulation_params": {"execution_probability": 0.8, "price_impact": 0.001}}"""
+    placed = post(
+        http, "/api/v1/simulator/orders", text.replace("PAIR", DEFAULT_PAIR).replace("STRATEGY", DEFAULT_STRATEGY)
+    )
+    assert placed.status_code == 201
+    order = placed.json()
+    assert (order["status"], order["price"], order["amount"]) == ("PENDING_NEW", "50000.00", "1.00000")
+    assert order["simulation_params"] == {"execution_probability": 0.8, "price_impact": 0.001}
+    assert placed.headers["location"] == f"/api/v1/simulator/orders/{order['order_id']}"
+    canceled = http.delete(placed.headers["location"])
+    assert canceled.status_code in (202, 409)  # 409: the market was quicker
+    book = http.get(f"/api/v1/simulator/orderbook/{DEFAULT_PAIR}")
+    assert book.status_code == 200
+    assert {"bids", "asks", "pair_id", "sequence", "ts"} == set(book.json())
+
+
+def test_backtest_of_the_specification(http: httpx.Client) -> None:
+    text = """{"strategy_id": "STRATEGY", "start_date": "2022-01-01", "end_date": "2022-01-31",
+        "market_conditions": {"volatility": 0.02, "trend": "SIDEWAYS", "volume_profile": "NORMAL"}}"""
+    text = text.replace("STRATEGY", DEFAULT_STRATEGY)
+    refused = post(http, "/api/v1/backtest", text)
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "market_conditions")
+    queued = post(http, "/api/v1/backtest", re.sub(r",\s*\"market_conditions.*}}", "}", text, flags=re.DOTALL))
+    assert queued.status_code == 202
+    path = queued.headers["location"]
+    assert path == f"/api/v1/backtest/runs/{queued.json()['run_id']}"
+    run = until(lambda: (found := http.get(path).json())["status"] not in ("PENDING", "RUNNING") and found)
+    assert run["status"] == "FAILED"  # no data is an error, never an empty success
+    assert "2022-01-01" in run["error"]
+    assert http.get(f"/api/v1/backtest/results/{DEFAULT_STRATEGY}").json() == {"items": [], "next": None}
+
+
+def test_assessment_of_the_specification(http: httpx.Client, client: StrictClient) -> None:
+    position_id = client.open_position(DEFAULT_PAIR, quantity="0.25", strategy_id=DEFAULT_STRATEGY).position_id
+    text = """{"position_id": "POSITION", "risk_model": "VaR", "confidence_level": 0.95, "time_horizon": "1d"}"""
+    request = text.replace("POSITION", str(position_id))
+    assessed = until(lambda: (made := post(http, "/api/v1/risk/assessment", request)).status_code == 201 and made)
+    figures = assessed.json()
+    assert Decimal(figures["value"]) == Decimal(figures["value_at_risk"]) > 0
+    assert Decimal(figures["expected_shortfall"]) >= Decimal(figures["value_at_risk"])
+    assert (figures["confidence_level"], figures["time_horizon"]) == ("0.95", "1d")
+    saved = http.get(f"/api/v1/risk/metrics/{position_id}").json()["items"]
+    assert saved[0] == figures
+
+
+# ---------------------------------------------------------------------- orders
+
+
+def test_idempotency(http: httpx.Client, client: StrictClient) -> None:
+    order = {"pair_id": DEFAULT_PAIR, "side": "BUY", "type": "LIMIT", "price": "40000", "amount": "0.001"}
+    text, other = json.dumps(order), json.dumps({**order, "amount": "0.002"})
+    first, second = (post(http, "/api/v1/simulator/orders", text, **{"Idempotency-Key": "k-1"}) for _ in range(2))
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert first.json() == second.json()
+    assert post(http, "/api/v1/simulator/orders", other, **{"Idempotency-Key": "k-1"}).status_code == 409
+    named = {"pair_id": DEFAULT_PAIR, "side": "BUY", "amount": "0.001", "price": "40000", "client_order_id": "k-1"}
+    mine = client.place_order(**named, wait=True)
+    assert mine.client_order_id == "k-1"
+    assert str(mine.order_id) != first.json()["order_id"], "a header's key and an order's own are two things"
+    again = client.place_order(**named)
+    assert (again.order_id, again.status) == (mine.order_id, "PENDING_NEW"), "the first answer again"
+    with pytest.raises(Conflict):
+        client.place_order(**{**named, "price": "40001"})
+
+
+def test_wait_gives_the_outcome(client: StrictClient) -> None:
+    resting = client.place_order(DEFAULT_PAIR, "BUY", "0.001", "40000", wait=True)
+    assert (resting.status, resting.leaves_qty) == ("NEW", Decimal("0.001"))
+    canceled = client.cancel_order(resting.order_id, wait=True)
+    assert (canceled.status, canceled.cancel_requested, canceled.leaves_qty) == ("CANCELED", True, 0)
+    with pytest.raises(Conflict, match="ended"):
+        client.cancel_order(resting.order_id)
+    taken = client.place_order(DEFAULT_PAIR, "BUY", "0.001", wait=True)
+    assert (taken.type, taken.time_in_force, taken.status) == ("MARKET", "IOC", "FILLED")
+    assert taken.average_price is not None
+    fills = client.get_trades(order_id=taken.order_id).items
+    assert sum(fill.amount for fill in fills) == taken.cum_qty == Decimal("0.001")
+    assert {fill.liquidity for fill in fills} == {"TAKER"}
+    rejected = client.place_order(DEFAULT_PAIR, "BUY", "0.001", "60000", post_only=True, wait=True)
+    assert (rejected.status, rejected.reject_reason) == ("REJECTED", "POST_ONLY_WOULD_TAKE")
+    with pytest.raises(NotFound):
+        client.get_order(NOBODY)
+
+
+def test_paging_gives_every_row_once(client: StrictClient) -> None:
+    placed = {client.place_order(DEFAULT_PAIR, "BUY", "0.001", "30000", wait=True).order_id for _ in range(7)}
+    seen: list[UUID] = []
+    after = None
+    while True:
+        page = client.get_orders(pair_id=DEFAULT_PAIR, is_open=True, limit=3, after=after)
+        seen += [order.order_id for order in page.items]
+        if page.next is None:
+            break
+        after = page.next
+    assert seen == sorted(set(seen), reverse=True)
+    assert placed <= set(seen)
+    assert client.cancel_all_orders(pair_id=DEFAULT_PAIR).cancel_requested >= 7
+    until(lambda: not client.get_orders(is_open=True).items)
+
+
+def test_given_trade_fills_what_rests(client: StrictClient) -> None:
+    order = client.place_order(DEFAULT_PAIR, "BUY", "0.002", "45000", wait=True)
+    assert order.status == "NEW"
+    assert client.execute_trade(DEFAULT_PAIR, "SELL", "44000", "1000").trade_ids
+    assert client.get_order(order.order_id).status == "FILLED"
+    (fill,) = client.get_trades(order_id=order.order_id).items
+    assert (fill.price, fill.liquidity) == (45000, "MAKER")
+
+
+# ---------------------------------------------------------------------- sessions, positions, risk
+
+
+def test_life_of_a_session(client: StrictClient) -> None:
+    pair = client.add_pair("LIFE-USDT", "LIFE", "USDT", tick_size="0.01", lot_size="0.001", initial_price="100")
+    (session,) = [each for each in client.get_sessions().items if each.pair_id == pair.pair_id]
+    paused = client.change_session(session.session_id, state="PAUSED")
+    assert paused.state == "PAUSED"
+    order = client.place_order(pair.pair_id, "BUY", 1, 90)
+    time.sleep(0.2)
+    assert client.get_session(session.session_id).step == paused.step
+    assert client.get_order(order.order_id).status == "PENDING_NEW", "a market that pauses matches nothing"
+    assert client.change_session(session.session_id, state="RUNNING").state == "RUNNING"
+    until(lambda: client.get_order(order.order_id).status == "NEW")
+    assert client.change_session(session.session_id, state="STOPPED").state == "STOPPED"
+    assert client.get_order(order.order_id).status == "CANCELED"
+    with pytest.raises(NotFound):
+        client.get_session(session.session_id)
+    with pytest.raises(Conflict, match="sessions"):
+        client.get_order_book(pair.pair_id)
+    with pytest.raises(InvalidRequest, match="mode: STRESS"):
+        client.start_session(pair.pair_id, mode="STRESS", initial_price="50")
+    again = client.start_session(
+        pair.pair_id, mode="CUSTOM", seed=7, initial_price="50", price_deviation=0.01, execution_delay="1ms",
+        market_update_interval="20ms",
+    )  # fmt: skip
+    assert (again.seed, again.execution_delay, again.market_update_interval) == (7, "1ms", "20ms")
+    until(lambda: client.get_order_book(pair.pair_id).bids)
+    with pytest.raises(Conflict):
+        client.start_session(pair.pair_id)
+
+
+def test_life_of_a_position(client: StrictClient) -> None:
+    account = client.add_account("holder", "100000 USDT").account_id
+    opened = client.open_position(DEFAULT_PAIR, quantity="-0.5", average_price="50000", account_id=account)
+    assert (opened.quantity, opened.average_price) == (Decimal("-0.5"), 50000)
+    same = client.open_position(DEFAULT_PAIR, quantity="-0.5", average_price="50000", account_id=account)
+    assert same.position_id == opened.position_id
+    changed = client.update_position(opened.position_id, "0.25", average_price="40000", version=opened.version)
+    assert (changed.quantity, changed.average_price, changed.realised_pnl) == (Decimal("0.25"), 40000, 5000)
+    with pytest.raises(Conflict, match="version"):
+        client.update_position(opened.position_id, 0, version=opened.version)
+    assert client.get_positions(account_id=account).items[0].position_id == opened.position_id
+    with pytest.raises(InvalidRequest) as caught:
+        client.update_position(opened.position_id, "0.000001")
+    assert caught.value.errors[0].field == "quantity"
+
+
+def test_breach_raises_an_alert_and_its_end_clears_it(client: StrictClient) -> None:
+    position = client.open_position(DEFAULT_PAIR, quantity=1, account_id=client.add_account("risky").account_id)
+    until(lambda: _assessed(client, position.position_id))
+    limit = client.add_limit("MAX_VAR", "0.01", scope="POSITION", scope_id=position.position_id)
+    assert limit.state == "OK"
+    client.assess_risk(position.position_id, risk_model="ExpectedShortfall", confidence_level="0.95", time_horizon="1h")
+    (alert,) = [each for each in client.get_alerts(alert_state="RAISED").items if each.limit_id == limit.limit_id]
+    assert (alert.severity, alert.kind, alert.position_id) == ("CRITICAL", "MAX_VAR", position.position_id)
+    (breached,) = [each for each in client.get_limits().items if each.limit_id == limit.limit_id]
+    assert breached.state == "BREACHED"
+    client.update_position(position.position_id, 0)
+    client.assess_risk(position.position_id)
+    (cleared,) = [each for each in client.get_alerts(alert_state="CLEARED").items if each.limit_id == limit.limit_id]
+    assert cleared.alert_id == alert.alert_id
+    assert cleared.cleared_value == 0
+    client.remove_limit(limit.limit_id)
+    with pytest.raises(NotFound):
+        client.remove_limit(limit.limit_id)
+
+
+def _assessed(client: Client, position_id: UUID) -> bool:
+    """Tell whether there is history enough by now."""
+    try:
+        client.assess_risk(position_id)
+    except DataError:
+        return False
+    return True
+
+
+# ---------------------------------------------------------------------- history, backtests, stream, operations
+
+
+def test_bars_of_virtual_trading(client: StrictClient) -> None:
+    start = format_instant(int(client.get_sessions().items[0].created_ts))
+    bars = until(
+        lambda: (found := client.get_bars(DEFAULT_PAIR, start, "2100-01-01T00:00:00Z", "200d").items) and found
+    )
+    assert len(bars) == 1
+    assert bars[0].low <= bars[0].open <= bars[0].high
+    with pytest.raises(DataError, match="bars"):
+        client.get_bars(DEFAULT_PAIR, start, "2100-01-01", "1s")
+    with pytest.raises(InvalidRequest) as caught:
+        client.get_bars(DEFAULT_PAIR, start, start, "1s")
+    assert caught.value.errors[0].field == "end"
+
+
+def test_recording_backtest_result_analysis(client: StrictClient) -> None:
+    (session,) = [each for each in client.get_sessions().items if str(each.pair_id) == DEFAULT_PAIR]
+    assert client.change_session(session.session_id, recording=True).recording
+    until(lambda: client.get_session(session.session_id).recorded_events > 300)
+    assert not client.change_session(session.session_id, recording=False).recording
+    days = client.get_catalogue(pair_id=DEFAULT_PAIR).items
+    assert {day.kind for day in days} >= {"book"}
+    start, end = (format_instant(int(edge)) for edge in (days[0].first_ts, days[-1].last_ts))
+    strategy = client.add_strategy(
+        "test", "inventory_skew", DEFAULT_PAIR, {"order_lots": 100, "half_spread_ticks": 300}
+    )
+    runs = [
+        client.run_backtest(strategy.strategy_id, start, end, entry_latency="10ms", balance="50000", allow_gaps=True)
+        for _ in range(2)
+    ]
+    ended = [client.wait_for_run(run.run_id, 60) for run in runs]
+    assert [(run.status, run.error, run.progress_percent) for run in ended] == [("COMPLETED", None, 100)] * 2
+    results = client.get_backtest_results(strategy.strategy_id, limit=1)
+    assert (results.items[0].run_id, results.next) == (runs[1].run_id, str(runs[1].run_id))
+    older = client.get_backtest_results(strategy.strategy_id, after=results.next).items
+    assert [result.digest for result in older] == [results.items[0].digest], "the same run again"
+    assert client.get_run_result(runs[0].run_id)["summary"] == results.items[0].summary
+    assert client.analyze_backtest_results([run.run_id for run in runs])
+    held = [
+        each for each in client.get_positions(pair_id=DEFAULT_PAIR).items if each.strategy_id == strategy.strategy_id
+    ]
+    assert len(held) == 1
+    with pytest.raises(Conflict, match="COMPLETED"):
+        client.cancel_run(runs[0].run_id)
+    with pytest.raises(NotFound) as caught:
+        client.analyze_backtest_results([NOBODY])
+    assert caught.value.errors[0].field == "run_id"
+
+
+def test_import_of_a_file_in_the_inbox(client: StrictClient, service: ServiceProcess, sample_data: Path) -> None:
+    inbox = service.folder / "inbox"
+    inbox.mkdir(exist_ok=True)
+    with gzip.open(sample_data / "binance_collector" / "usdm" / "btcusdt_20240808.gz") as whole:
+        (inbox / "part.gz").write_bytes(gzip.compress(b"".join(islice(whole, 5000)), 1))
+    imported = client.import_file("part.gz", offset_negative_latency=True)
+    assert client.get_pair(imported.pair_id).symbol == "BTCUSDT"
+    assert {day.kind for day in client.get_catalogue(pair_id=imported.pair_id).items} >= {"book"}
+
+
+def test_every_endpoint_answers_as_described(client: StrictClient, http: httpx.Client) -> None:
+    document = http.get("/openapi").json()
+    client.get_pairs(), client.get_pair(DEFAULT_PAIR), client.get_accounts()
+    client.add_account("everyone"), client.add_pair("ALL-USDT", "ALL", "USDT", tick_size="0.1", lot_size="1")
+    client.get_strategies(), client.get_strategy(DEFAULT_STRATEGY)
+    client.get_liveness(), client.get_metrics(), client.get_runs(strategy_id=DEFAULT_STRATEGY)
+    queued = client.run_backtest(DEFAULT_STRATEGY, "2022-01-01", "2022-01-02")
+    client.get_run(queued.run_id)
+    assert client.get_health().state in ("ok", "degraded")
+    assert http.get("/health").json().keys() == {"state", "checks"}
+    test_wait_gives_the_outcome(client)
+    test_paging_gives_every_row_once(client)
+    test_given_trade_fills_what_rests(client)
+    position = client.get_positions(limit=1).items[0]
+    client.get_position(position.position_id), client.get_risk_metrics(position.position_id)
+    apart = {  # other tests of this file call these with the same strict client
+        "change_session", "start_session", "open_position", "update_position", "cancel_run", "get_run_result", "get_catalogue",
+        "get_backtest_results", "analyze_backtest_results", "assess_risk", "get_limits", "add_limit", "remove_limit",
+        "get_alerts", "get_bars", "import_file", "add_strategy", "get_sessions", "get_session", "get_order_book",
+    }  # fmt: skip
+    text = Path(__file__).read_text(encoding="utf-8")
+    assert [name for name in apart if text.count(f"client.{name}(") < 1] == []
+    documented = {(method, path) for path, methods in document["paths"].items() for method in methods}
+    assert len(documented - client.asked - {("get", "/health")}) == len(apart)
+
+
+def test_metrics_hold_every_monitoring_item_of_the_specification(client: StrictClient) -> None:
+    client.place_order(DEFAULT_PAIR, "BUY", "0.001", wait=True)
+    position = client.open_position(DEFAULT_PAIR, quantity="0.1", account_id=client.add_account("watched").account_id)
+    until(lambda: _assessed(client, position.position_id))
+    client.wait_for_run(client.run_backtest(DEFAULT_STRATEGY, "2022-01-01", "2022-01-02").run_id, 30)
+    wanted = {
+        "simulated orders": r"simulated_orders_total [1-9]",
+        "simulated trades": r"simulated_trades_total [1-9]",
+        "virtual volume, simulation": r'virtual_volume_total{currency="USDT",mode="simulation"} [1-9]',
+        "time of operations, simulation": r'operation_seconds_count{mode="simulation",operation="place_order"} [1-9]',
+        "quality of the simulation": r'simulation_quality{[^}]*pair="BTC-USDT"[^}]*} ',
+        "backtests": r'backtests_total{outcome="failed"} [1-9]',
+        "virtual volume, backtest": r'virtual_volume_total{currency="USDT",mode="backtest"} ',
+        "time of operations, backtest": r'operation_seconds_count{mode="backtest",operation="run"} [1-9]',
+        "quality of backtests": r"# TYPE market_maker_backtest_quality gauge",
+        "risk metrics": r'risk_metrics_total{risk_model="VaR"} [1-9]',
+        "virtual volume, risk": r'virtual_volume_total{currency="USDT",mode="risk"} ',
+        "time of operations, risk": r'operation_seconds_count{mode="risk",operation="assess"} [1-9]',
+        "quality of risk figures": r'risk_quality{measure="coverage"} ',
+        "memory": r"process_resident_memory_bytes [1-9]",
+        "CPU": r"process_cpu_seconds_total [0-9]",
+        "routes by their templates": r'http_requests_total{method="POST",route="/api/v1/simulator/orders",status="201"} [1-9]',
+    }
+
+    def missing() -> list[str]:
+        text = client.get_metrics()
+        return [name for name, pattern in wanted.items() if not re.search(pattern, text)]
+
+    deadline = time.monotonic() + 5
+    while missing() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert missing() == []
+
+
+def test_stream_tells_an_order_whole_and_in_order(client: StrictClient) -> None:
+    with client.stream(["simulator.order.*", "simulator.trade.#"], [DEFAULT_PAIR]) as stream:
+        order = client.place_order(DEFAULT_PAIR, "BUY", "0.001")
+        events: list[StreamEvent] = []
+        books = 0
+        while not (events and events[-1].type == "simulator.order.filled"):
+            message = stream.receive(5)
+            books += isinstance(message, StreamBook)
+            if isinstance(message, StreamEvent) and message.aggregate_id == order.order_id:
+                events.append(message)
+    assert books
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    assert events[0].type == "simulator.order.received"
+    with pytest.raises(InvalidRequest, match="topics"), client.stream(["NO"]) as stream:
+        stream.receive(5)
+
+
+async def test_stream_connects_again_and_says_so(service: ServiceProcess) -> None:
+    async with (
+        AsyncClient(f"http://127.0.0.1:{service.port}") as client,
+        client.stream(["simulator.order.*"]) as stream,
+    ):
+        await client.place_order(DEFAULT_PAIR, "BUY", "0.001")
+        assert isinstance(await stream.receive(), StreamEvent)
+        service.kill()
+        await service.start()
+        async with asyncio.timeout(20):
+            async for message in stream:
+                if isinstance(message, Reconnected):
+                    break
+        assert message.reason
+        placed = await client.place_order(DEFAULT_PAIR, "BUY", "0.001")
+        async with asyncio.timeout(20):
+            async for message in stream:
+                if isinstance(message, StreamEvent) and message.aggregate_id == placed.order_id:
+                    break

@@ -1,0 +1,120 @@
+"""Settings: the specification's YAML as it stands there, and errors that name the key."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from market_maker.domain.errors import InvalidRequest
+from market_maker.domain.modes import RiskModel, TestMode
+from market_maker.domain.units import DAY_NS, Money
+from market_maker.settings import load_settings
+
+SPECIFICATION = """\
+simulator:
+  default_balance: 100000 USDT
+  price_deviation: 0.001
+  execution_delay: 100ms
+  market_update_interval: 1s
+  test_modes: [NORMAL, STRESS, CUSTOM]
+backtest:
+  default_balance: 100000 USDT
+  price_deviation: 0.001
+  execution_delay: 100ms
+  market_update_interval: 1s
+  test_modes: [NORMAL, STRESS, CUSTOM]
+risk:
+  default_confidence_level: 0.95
+  default_time_horizon: 1d
+  risk_models: [VaR, ExpectedShortfall]
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_specification_word_for_word(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path, SPECIFICATION), environment={})
+    for section in (settings.simulator, settings.backtest):
+        assert section.default_balance == Money(Decimal(100_000), "USDT")
+        assert section.price_deviation == 0.001
+        assert section.execution_delay == 100_000_000
+        assert section.market_update_interval == 1_000_000_000
+        assert section.test_modes == (TestMode.NORMAL, TestMode.STRESS, TestMode.CUSTOM)
+    assert settings.risk.default_confidence_level == 0.95
+    assert settings.risk.default_time_horizon == DAY_NS
+    assert settings.risk.risk_models == (RiskModel.VAR, RiskModel.EXPECTED_SHORTFALL)
+
+
+def test_the_specification_is_the_default(tmp_path: Path) -> None:
+    assert load_settings(written(tmp_path, SPECIFICATION), environment={}) == load_settings(environment={})
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("simulator: {execution_delays: 1s}", "simulator.execution_delays"),
+        ("database: x", "database"),
+        ("simulator: {execution_delay: fast}", "simulator.execution_delay"),
+        ("simulator: {default_balance: 100000}", "simulator.default_balance"),
+        ("simulator: {price_deviation: -1}", "simulator.price_deviation"),
+        ("simulator: {test_modes: [CALM]}", "simulator.test_modes"),
+        ("risk: {default_confidence_level: 95}", "risk.default_confidence_level"),
+        ("risk: {risk_models: []}", "risk.risk_models"),
+        ("port: 70000", "port"),
+        ("rabbitmq_prefix: 'a b'", "rabbitmq_prefix"),
+        ("- a list", "config"),
+        ("a: [", "config"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, key: str) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        load_settings(written(tmp_path, text), environment={})
+    assert any(fault.field.startswith(key) for fault in error.value.errors), error.value.errors
+
+
+def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        load_settings(written(tmp_path, "port: x\nwrong: 1\nsimulator: {seed: -1}"), environment={})
+    assert {fault.field for fault in error.value.errors} == {"port", "wrong", "simulator.seed"}
+
+
+def test_an_unknown_key_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(InvalidRequest, match="market_update_interval"):
+        load_settings(environment={"MM_SIMULATOR__MARKET_UPDATE": "1s"})
+
+
+def test_later_sources_win(tmp_path: Path) -> None:
+    config = written(tmp_path, "simulator: {execution_delay: 1ms, seed: 1}\nport: 1")
+    environment = {"MM_SIMULATOR__EXECUTION_DELAY": "2ms", "MM_PORT": "2", "HOME": "/"}
+    settings = load_settings(config, overrides=["simulator.execution_delay=3ms"], environment=environment)
+    assert (settings.simulator.execution_delay, settings.port, settings.simulator.seed) == (3_000_000, 2, 1)
+
+
+def test_the_file_may_come_from_the_environment(tmp_path: Path) -> None:
+    config = written(tmp_path, "port: 7")
+    assert load_settings(environment={"MM_CONFIG": str(config)}).port == 7
+    with pytest.raises(InvalidRequest, match="config"):
+        load_settings(environment={"MM_CONFIG": str(tmp_path / "missing.yaml")})
+
+
+def test_lists_on_the_command_line() -> None:
+    settings = load_settings(overrides=["simulator.test_modes=[NORMAL, STRESS]"], environment={})
+    assert settings.simulator.test_modes == (TestMode.NORMAL, TestMode.STRESS)
+
+
+@pytest.mark.parametrize("override", ["port", "port.inner=1", "=1"])
+def test_a_wrong_override_is_named(override: str) -> None:
+    with pytest.raises(InvalidRequest):
+        load_settings(overrides=[override], environment={"MM_PORT": "1"})
+
+
+def test_settings_of_tests_and_tools_are_no_settings() -> None:
+    assert load_settings(
+        environment={"MM_TEST_SEED": "1", "MM_SAMPLE_DATA": "x", "MM_KERNEL_CACHE": "y"}
+    ) == load_settings(environment={})

@@ -1,0 +1,66 @@
+"""What the commands say when they cannot do what was asked: one line that names the fault, exit code 2."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from market_maker import cli
+
+STRATEGY = "00000000-0000-7000-8000-000000000020"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("MM_CONFIG", "MM_DATABASE_URL", "MM_RABBITMQ_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MM_DATA_DIR", str(tmp_path / "data"))
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["backtest", STRATEGY, "2024-13-01", "2024-01-02"], "start: 2024-13-01 is not allowed"),
+        (["backtest", STRATEGY, "2024-01-01", "tomorrow"], "end: tomorrow is not allowed"),
+        (["backtest", STRATEGY, "2024-01-01", "2024-01-02", "--set", "backtest.speed=9"], "backtest.speed"),
+        (["backtest", STRATEGY, "2024-01-01", "2024-01-02", "--set", "backtest.workers"], "key=value"),
+        (["import", "f.gz", "--set", "lakes=/x"], "lakes"),
+        (["import", "f.gz", "--config", "/nowhere.yaml"], "readable YAML"),
+        (["keys", "root"], "scope: root is not allowed; allowed: read, trade or admin"),
+    ],
+)
+def test_a_wrong_word_is_named(
+    words: list[str], text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["market-maker", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    told = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert text in told
+    assert told.startswith("market-maker: ")
+    assert len(told.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [["backtest", "not-an-id", "2024-01-01", "2024-01-02"], ["backtest"], ["imports"]])
+def test_a_wrong_form_is_explained(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["market-maker", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert "Usage" in capsys.readouterr().err
+
+
+def test_a_key_is_shown_once_with_the_setting_that_accepts_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["market-maker", "keys", "read"])
+    with contextlib.suppress(SystemExit):
+        cli.main()
+    told = capsys.readouterr().out
+    assert "api_keys: [read:" in told

@@ -203,3 +203,36 @@ async def test_messages_are_persistent_in_quorum_queues(rabbitmq_url: str, bus: 
     assert (found.delivery_mode, found.message_id) == (2, "the-id")
     await found.ack()
     await connection.close()
+
+
+async def test_a_nameless_failure_of_an_acknowledgement_does_not_end_the_consumer(
+    rabbitmq_url: str, bus: RabbitBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dying connection ended `ack` with a bare Exception(), and the consumer with it, for ever and silently."""
+    from aio_pika import IncomingMessage
+
+    acknowledge, failures, got = IncomingMessage.ack, 0, []
+
+    async def ack(message: IncomingMessage, multiple: bool = False) -> None:
+        nonlocal failures
+        failures += 1
+        if failures == 1:
+            raise Exception
+        await acknowledge(message, multiple)
+
+    async def callback(message: Message) -> None:
+        got.append(message.message_id)
+
+    monkeypatch.setattr(IncomingMessage, "ack", ack)
+    await bus.start()
+    await bus.subscribe(f"{bus.prefix}.orders", callback)
+    await bus.publish(Message("a.b", b"{}", "1"))
+    async with asyncio.timeout(10):
+        while len(got) < 2:  # noqa: ASYNC110 (a test may poll)
+            await asyncio.sleep(0.01)
+    await until_connected(bus)
+    await bus.publish(Message("a.b", b"{}", "2"))
+    async with asyncio.timeout(10):
+        while got[-1] != "2":  # noqa: ASYNC110 (a test may poll)
+            await asyncio.sleep(0.01)
+    assert got[:2] == ["1", "1"]

@@ -15,7 +15,7 @@ from typing import Any
 import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelPreconditionFailed
+from aio_pika.exceptions import ChannelPreconditionFailed
 from aiormq.abc import ChannelFrame, DeliveredMessage
 from aiormq.channel import Channel
 from pamqp.body import ContentBody
@@ -36,7 +36,8 @@ DELIVERY_LIMIT = 50
 """A message that was handed out this often without an answer (its consumer died each time) is a dead letter."""
 
 PAUSE_S_MIN, PAUSE_S_MAX = 0.1, 2.0
-FAULTS = (*CONNECTION_EXCEPTIONS, TimeoutError)
+FAULTS = (Exception,)
+"""What an operation on a dying connection can raise: aiormq ends some of its callers with a bare `Exception()`."""
 
 
 class RabbitBus:
@@ -180,6 +181,11 @@ class RabbitBus:
             self.lose(f"no confirmation within {timeout_s} s")
             raise self._unavailable(
                 f"RabbitMQ confirmed not all of {len(messages)} messages in {timeout_s} s"
+            ) from error
+        except FAULTS as error:
+            self.lose(_text(error))
+            raise self._unavailable(
+                f"RabbitMQ could not be given all of {len(messages)} messages: {_text(error)}"
             ) from error
         finally:
             for message in messages:
@@ -342,7 +348,7 @@ class _RabbitSubscription:
                 if channel is self._channel:
                     async with asyncio.timeout(5.0):
                         await incoming.ack()
-            except (*FAULTS, Unavailable, asyncio.CancelledError) as error:
+            except (*FAULTS, asyncio.CancelledError) as error:
                 if isinstance(error, asyncio.CancelledError) and _is_our_end():
                     raise
                 # unacknowledged: it comes again; a fresh connection also brings back what is behind it, in order

@@ -1,6 +1,6 @@
 """Write docs/reference/*.md from the code, so that the pages cannot disagree with it.
 
-Knows where each list lives (settings, metrics, routes, events, strategies) and how to lay it out; knows nothing of
+Knows where each list lives (settings, metrics, routes, events, importers, quality rules, strategies) and how to lay it out; knows nothing of
 their meaning. `--check` writes nothing and fails, naming the pages, when one of them is not what would be written.
 """
 
@@ -188,11 +188,52 @@ def strategies_page() -> str:
     return "\n".join(lines)
 
 
+def importers_page() -> str:
+    """Lay out every importer of market data, and the options of an import."""
+    from market_maker.market_data.importers import importers
+
+    lines = [
+        "# Importers\n",
+        NOTE.format(source="market_maker.market_data.importers"),
+        (
+            "The format of a file is found by its content; `--format` names it where content cannot tell. Files may be plain,"
+            " gz, xz, bz2, zst, or inside a zip.\n"
+        ),
+        "| format | what it reads | version |",
+        "| --- | --- | --- |",
+    ]
+    lines += [f"| `{name}` | {cell(found.TITLE)} | {found.VERSION} |" for name, found in importers().items()]
+    return "\n".join(lines) + "\n"
+
+
+def quality_page() -> str:
+    """Lay out every rule of data quality with its thresholds."""
+    from market_maker.market_data.quality import RULES
+
+    lines = [
+        "# Rules of data quality\n",
+        NOTE.format(source="market_maker.market_data.quality"),
+        (
+            "A figure at or above a threshold warns, or fails. A failure stops an import, unless it is forced; what was forced"
+            " is kept in the catalogue.\n"
+        ),
+        "| figure | warns from | fails from | meaning | repair |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for rule in RULES:
+        warn, fail = ("never" if limit is None else f"{limit:g}" for limit in (rule.warn, rule.fail))
+        repair = f"`{rule.remedy}`" if rule.remedy else ""
+        lines.append(f"| `{rule.name}` | {warn} | {fail} | {cell(rule.meaning)} | {repair} |")
+    return "\n".join(lines) + "\n"
+
+
 PAGES: dict[str, tuple[str, Callable[[], str]]] = {
     "settings.md": ("market_maker.settings", settings_page),
     "metrics.md": ("market_maker.monitoring.metrics", metrics_page),
     "routes.md": ("market_maker.api.app", routes_page),
     "events.md": ("market_maker.messaging.topics", events_page),
+    "importers.md": ("market_maker.market_data.importers", importers_page),
+    "quality.md": ("market_maker.market_data.quality", quality_page),
     "strategies.md": ("market_maker.strategies.contract", strategies_page),
 }
 

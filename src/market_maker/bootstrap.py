@@ -16,6 +16,7 @@ from market_maker.directory import Directory, Parts
 from market_maker.domain.clock import SystemClock
 from market_maker.domain.errors import Unavailable
 from market_maker.domain.modes import Mode
+from market_maker.market_data.import_queue import ImportQueue
 from market_maker.market_data.service import MarketDataService
 from market_maker.messaging.bus import Bus, InProcessBus
 from market_maker.messaging.relay import Relay
@@ -30,6 +31,7 @@ from market_maker.storage import schema
 from market_maker.storage.database import Database
 from market_maker.storage.embedded import EmbeddedDatabase, default_data_dir, start_embedded
 from market_maker.storage.lake import Lake
+from market_maker.storage.objects import ObjectStore
 from market_maker.storage.reference import ReferenceData
 from market_maker.storage.retention import prune_for_ever
 
@@ -86,7 +88,8 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
         reference = ReferenceData(database)
         await reference.seed(settings.simulator.default_balance, clock.now_ns())
         await reference.load()
-        lake = Lake(settings.lake or data_dir / "lake")
+        objects = None if settings.lake_url is None else ObjectStore(settings.lake_url)
+        lake = Lake(settings.lake or data_dir / "lake", objects)
         yield Store(settings, dsn, data_dir, database, reference, lake, clock)
     finally:
         await database.close()
@@ -128,10 +131,10 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
         backtests = BacktestService(store.database, store.reference, store.lake, store.clock, settings.backtest)
         risk = RiskAssessmentService(store.database, store.reference, store.lake, metrics, store.clock, settings.risk)
         market_data = MarketDataService(store.database, store.reference, store.lake, store.clock)
+        imports = ImportQueue(market_data, settings.inbox or store.data_dir / "inbox", store.clock)
         records = Records(store.database, store.reference, store.lake, store.clock)
-        parts = Parts(store.database, store.reference, simulator, backtests, risk, market_data, records)
-        inbox = settings.inbox or store.data_dir / "inbox"
-        directory = Directory(parts, settings.simulator.default_balance, inbox)
+        parts = Parts(store.database, store.reference, simulator, backtests, risk, market_data, imports, records)
+        directory = Directory(parts, settings.simulator.default_balance)
         health = make_health(store.database, bus, simulator, metrics)
         await bus.start()
         relay.start()
@@ -139,10 +142,12 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
         observation = await observe_backtests(bus, metrics)
         try:
             await simulator.start()
+            await imports.start()
             yield Runtime(
                 settings, store.dsn, store.data_dir, MarketMakerService(parts, directory), metrics, health, bus, relay
             )
         finally:
+            await imports.stop()
             await simulator.stop()
             await relay.stop()
             pruning.cancel()

@@ -1,4 +1,4 @@
-"""The command `market-maker`: serve, worker, import, backtest, compile, keys, demo.
+"""The command `market-maker`: serve, worker, import, fetch, backtest, compile, keys, demo.
 
 It parses words, shows progress and prints; the work is done by the services.
 """
@@ -15,11 +15,13 @@ from uuid import UUID
 
 import typer
 
+from market_maker import cli_fetch
 from market_maker.domain.errors import InvalidRequest, MarketMakerError
 from market_maker.domain.units import parse_instant
 from market_maker.settings import Settings, load_settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+app.add_typer(cli_fetch.app, name="fetch")
 
 Config = Annotated[Path | None, typer.Option("--config", help="YAML file of settings (default: MM_CONFIG)")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="one setting, such as simulator.execution_delay=50ms")]
@@ -65,15 +67,70 @@ def worker(
 
 @app.command("import")
 def import_files(
-    paths: Annotated[list[Path], typer.Argument(help="files to import; the format is detected")],
+    paths: Annotated[list[Path], typer.Argument(help="files, or folders with files; formats are detected by content")],
     config: Config = None,
     setting: Set = None,
+    format_name: Annotated[
+        str | None, typer.Option("--format", help="name of the importer, where detection cannot tell")
+    ] = None,
+    venue: Annotated[str | None, typer.Option(help="venue in the lake, where the file does not say it")] = None,
+    symbol: Annotated[str | None, typer.Option(help="symbol in the lake, where the file does not say it")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="of a file with many instruments: import this one (repeatable)")
+    ] = None,
+    date: Annotated[
+        str | None, typer.Option(help="day of a file that holds times of day only, such as 2024-08-08")
+    ] = None,
+    mapping: Annotated[Path | None, typer.Option(help="mapping file (YAML) of a CSV or Parquet table")] = None,
+    tick_size: Annotated[str | None, typer.Option(help="tick of a new pair; default: found in the data")] = None,
+    lot_size: Annotated[str | None, typer.Option(help="lot of a new pair; default: found in the data")] = None,
     offset_negative_latency: Annotated[
-        bool, typer.Option(help="move the receive clock of a recording whose events arrive before they happen")
+        bool, typer.Option(help="repair: move the receive clock of a recording whose events arrive before they happen")
     ] = False,
+    offset_ns: Annotated[int, typer.Option(help="repair: move the receive clock by so many ns")] = 0,
+    sort: Annotated[
+        bool, typer.Option(help="repair: order rows by receive time, then by the venue's sequence")
+    ] = False,
+    drop_off_book: Annotated[
+        bool, typer.Option(help="repair: leave out prints that did not trade with the book")
+    ] = False,
+    force: Annotated[bool, typer.Option(help="import although a rule of quality fails; kept in the catalogue")] = False,
+    replace: Annotated[bool, typer.Option(help="take the place of days that other files have given")] = False,
+    together: Annotated[bool, typer.Option(help="read all files as one recording")] = False,
+    again: Annotated[bool, typer.Option(help="import although the same files were imported before")] = False,
+    report: Annotated[Path | None, typer.Option(help="write the reports to this file (.json or .html)")] = None,
 ) -> None:
-    """Import recorded market data into the lake."""
-    asyncio.run(_import(load_settings(config, overrides=setting or []), paths, offset_negative_latency))
+    """Import recorded market data into the lake: whole or not at all, with a report of its quality; resumes when called again."""
+    from market_maker.cli_import import run_import  # data frames are loaded by those who need them
+    from market_maker.market_data.import_queue import options_of
+
+    options = options_of(
+        {
+            "format": format_name, "venue": venue, "symbol": symbol, "symbols": only or [], "date": date, "tick_size": tick_size,
+            "lot_size": lot_size, "offset_negative_latency": offset_negative_latency, "offset_ns": offset_ns, "sort": sort,
+            "drop_off_book": drop_off_book, "force": force, "replace": replace,
+        },
+        mapping,
+    )  # fmt: skip
+    settings = load_settings(config, overrides=setting or [])
+    if asyncio.run(run_import(settings, paths, options, together=together, again=again, report=report)):
+        raise SystemExit(2)
+
+
+@app.command()
+def quality(
+    pair: Annotated[str, typer.Argument(help="id of a pair, or venue/symbol")],
+    first: Annotated[str | None, typer.Option("--from", help="first UTC day")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="last UTC day")] = None,
+    report: Annotated[Path | None, typer.Option(help="write the figures to this file (.json or .html)")] = None,
+    config: Config = None,
+    setting: Set = None,
+) -> None:
+    """Measure the recorded days of a pair anew, checksums included; exit code 1 when a table fails."""
+    from market_maker.cli_import import run_quality
+
+    if asyncio.run(run_quality(load_settings(config, overrides=setting or []), pair, first, last, report)):
+        raise SystemExit(1)
 
 
 @app.command()
@@ -83,10 +140,21 @@ def backtest(
     end: Annotated[str, typer.Argument(help="last UTC date (included) or timestamp")],
     pair: Annotated[UUID | None, typer.Option(help="id of the pair; default: the strategy's own")] = None,
     allow_gaps: Annotated[bool, typer.Option(help="run although the data do not cover the range")] = False,
+    volatility: Annotated[
+        float | None, typer.Option(help="scale the history to this standard deviation of daily log returns")
+    ] = None,
+    trend: Annotated[str | None, typer.Option(help="let the history end UP, DOWN or SIDEWAYS")] = None,
+    volume_profile: Annotated[
+        str | None, typer.Option(help="quantities of the history: LOW, NORMAL, HIGH or U_SHAPED")
+    ] = None,
     config: Config = None,
     setting: Set = None,
 ) -> None:
     """Run a backtest here and now, with a progress bar; its result is kept like any other."""
+    from market_maker.market_data.conditions import MarketConditions  # data frames are loaded by those who need them
+
+    conditions = {"volatility": volatility, "trend": trend, "volume_profile": volume_profile}
+    MarketConditions.of(conditions)
     asyncio.run(
         _backtest(
             load_settings(config, overrides=setting or []),
@@ -96,6 +164,7 @@ def backtest(
                 "end_ts": parse_instant(end, "end", end_of_day=True),
                 "pair_id": pair,
                 "allow_gaps": allow_gaps,
+                "market_conditions": conditions,
             },
         )
     )
@@ -133,31 +202,6 @@ def demo(
     run(load_settings(config, overrides=setting or []), data)
 
 
-async def _import(settings: Settings, paths: list[Path], offset_negative_latency: bool) -> None:
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from market_maker.bootstrap import open_store
-    from market_maker.market_data.ingest import Repairs
-    from market_maker.market_data.service import MarketDataService
-
-    async with open_store(settings) as store:
-        service = MarketDataService(store.database, store.reference, store.lake, store.clock)
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-        for path in paths:
-            with Progress(*columns) as bars:
-                task = bars.add_task(path.name, total=None)
-
-                def note(done: int, total: int, task: Any = task, bars: Progress = bars) -> None:
-                    bars.update(task, completed=done, total=total)
-
-                repairs = Repairs(offset_negative_latency=offset_negative_latency)
-                pair, report = await service.import_data(path, repairs=repairs, progress=note)
-            days = ", ".join(f"{day.day} ({day.rows} rows)" for day in report.days)
-            print(
-                f"{path.name}: {pair.instrument.venue} {pair.instrument.symbol}, pair {pair.instrument.pair_id}: {days}"
-            )
-
-
 async def _backtest(settings: Settings, wish: dict[str, Any]) -> None:
     from rich.progress import Progress
 
@@ -184,5 +228,8 @@ async def _backtest(settings: Settings, wish: dict[str, Any]) -> None:
             raise InvalidRequest(f"run {run_id}: {run['status']}: {run['error']}")
         results = await backtests.get_backtest_results(UUID(run["strategy_id"]), limit=1)
         print(f"run {run_id} completed; digest {results[0]['digest']}")
-        for name, value in results[0]["summary"].items():
-            print(f"  {name:26} {value}")
+        summary = results[0]["summary"]
+        for part, values in summary.pop("market_conditions", {}).items():
+            summary |= {f"{part} {name}": value for name, value in values.items()}
+        for name, value in summary.items():
+            print(f"  {name:30} {value}")

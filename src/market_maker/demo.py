@@ -21,10 +21,10 @@ from rich.table import Table
 from market_maker.api.schemas import BookView, PairView
 from market_maker.bootstrap import data_dir_of, open_store
 from market_maker.client import Client, local_service
-from market_maker.domain.errors import DataError, MarketMakerError
+from market_maker.domain.errors import DataError
 from market_maker.domain.ids import DEFAULT_PAIR_ID
 from market_maker.domain.units import format_instant
-from market_maker.market_data.ingest import Repairs, inspect_file
+from market_maker.market_data.ingest import ImportOptions, Repairs
 from market_maker.market_data.service import MarketDataService
 from market_maker.settings import Settings
 
@@ -65,8 +65,7 @@ def _stores(settings: Settings) -> str:
 
 async def _import(settings: Settings, path: Path) -> tuple[UUID, int, int]:
     """Import the user's file; return its pair and range. A recording from the future is moved, and told."""
-    facts = await asyncio.to_thread(inspect_file, path)
-    _say(f"[bold]0. Your file[/] {path.name}: {facts.format}, {facts.symbol} {facts.market}")
+    _say(f"[bold]0. Your file[/] {path.name}:")
     async with open_store(settings) as store:
         service = MarketDataService(store.database, store.reference, store.lake, store.clock)
         with Progress() as bars:
@@ -76,16 +75,19 @@ async def _import(settings: Settings, path: Path) -> tuple[UUID, int, int]:
                 bars.update(task, completed=done, total=total)
 
             try:
-                pair, report = await service.import_data(path, progress=note)
-            except MarketMakerError as error:
-                if "offset_negative_latency" not in error.detail:
+                imported = await service.import_data([path], progress=note)
+            except DataError as error:
+                if "--offset-negative-latency" not in error.detail:
                     raise
                 _say(f"   {error.detail}\n   The demo imports it with that repair.")
-                repairs = Repairs(offset_negative_latency=True)
-                pair, report = await service.import_data(path, repairs=repairs, progress=note)
-    rows = sum(day.rows for day in report.days)
-    first_ts, last_ts = min(day.first_ts for day in report.days), max(day.last_ts for day in report.days)
-    _say(f"   {rows:,} events from {format_instant(first_ts)} to {format_instant(last_ts)} are in the lake")
+                options = ImportOptions(repairs=Repairs(offset_negative_latency=True))
+                imported = await service.import_data([path], options, progress=note)
+        pair = await store.reference.pair(imported.pair_ids[0])
+        days = await service.get_catalogue(pair.instrument)
+    rows = sum(day["rows"] for day in days)
+    first_ts, last_ts = min(int(day["first_ts"]) for day in days), max(int(day["last_ts"]) for day in days)
+    verdict = f"{imported.report['importer']}, quality {imported.report['verdict']}"
+    _say(f"   {verdict}: {rows:,} rows from {format_instant(first_ts)} to {format_instant(last_ts)} are in the lake")
     return pair.instrument.pair_id, first_ts, last_ts
 
 

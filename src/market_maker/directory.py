@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from market_maker.backtest.service import BacktestService
+from market_maker.domain.book import BookSnapshot
 from market_maker.domain.errors import InvalidRequest, NotFound
 from market_maker.domain.ids import new_id
 from market_maker.domain.instrument import EXACT, ContractType, Instrument
 from market_maker.domain.order import Order
 from market_maker.domain.trade import Fill
 from market_maker.domain.units import Money, parse_money
-from market_maker.market_data.ingest import Repairs
+from market_maker.market_data import catalogue
+from market_maker.market_data.import_queue import ImportQueue
 from market_maker.market_data.service import MarketDataService
 from market_maker.records import Records
 from market_maker.risk.service import RiskAssessmentService
@@ -40,6 +42,7 @@ class Parts:
     backtests: BacktestService
     risk: RiskAssessmentService
     market_data: MarketDataService
+    imports: ImportQueue
     records: Records
 
 
@@ -53,14 +56,12 @@ class Directory:
     ----------
     parts : the services
     default_balance : of a new account
-    inbox : folder whose files may be imported by name
     """
 
-    def __init__(self, parts: Parts, default_balance: Money, inbox: Path) -> None:
+    def __init__(self, parts: Parts, default_balance: Money) -> None:
         self._parts = parts
         self._reference = parts.reference
         self._default_balance = default_balance
-        self._inbox = inbox
 
     def instrument(self, pair_id: UUID) -> Instrument:
         """Return the instrument of a pair that is known to exist. O(1)."""
@@ -178,16 +179,28 @@ class Directory:
             for bar in found
         ]
 
-    async def import_from_inbox(self, name: str, *, offset_negative_latency: bool) -> dict[str, Any]:
-        """Import a file of the inbox folder by its name there; names that lead out of it are refused."""
-        root = await asyncio.to_thread(self._inbox.resolve)
-        path = await asyncio.to_thread((root / name).resolve) if "\x00" not in name else root
-        if root not in path.parents or not await asyncio.to_thread(path.is_file):
-            raise InvalidRequest.of("path", name, "the name of a file in the inbox folder")
-        pair, report = await self._parts.market_data.import_data(
-            path, repairs=Repairs(offset_negative_latency=offset_negative_latency)
-        )
-        return {"pair_id": str(pair.instrument.pair_id), "report": report.to_json()}
+    async def order_book_at(self, pair_id: UUID, ts: int, depth: int) -> BookSnapshot:
+        """Return the recorded book of a pair as it was received at an instant, ns UTC."""
+        instrument = (await self._reference.pair(pair_id)).instrument
+        return await self._parts.market_data.get_book_at(instrument, ts, depth)
+
+    async def quality(self, pair_id: UUID, first: date | None, last: date | None) -> list[dict[str, Any]]:
+        """Return the quality of the recorded days of a pair, measured now."""
+        instrument = (await self._reference.pair(pair_id)).instrument
+        return await self._parts.market_data.get_quality(instrument, first, last)
+
+    async def add_import(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
+        """Note the wish to import a file of the inbox folder and return the import."""
+        return await self.import_of(await self._parts.imports.add(name, options))
+
+    async def import_of(self, import_id: UUID) -> dict[str, Any]:
+        """Return an import with its report; NotFound when there is none."""
+        return catalogue.import_data(await catalogue.get_import(self._parts.database, import_id))
+
+    async def imports(self, after: UUID | None, limit: int) -> list[dict[str, Any]]:
+        """Return imports, newest first."""
+        rows = await catalogue.list_imports(self._parts.database, after, limit)
+        return [catalogue.import_data(row) for row in rows]
 
     async def backtest_columns(self, run_id: UUID) -> dict[str, Any]:
         """Return the whole result of a run: summary, equity curve and fills by column."""

@@ -6,6 +6,7 @@ recorded data, opened by `open_replay`; in risk the simulated exchange with Risk
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -143,12 +144,17 @@ class MarketMakerService:
             raise Conflict("no replay is open; call open_replay(pair_id, start_ts, end_ts) first")
         return self._replay
 
-    async def open_replay(self, pair_id: UUID, start_ts: int, end_ts: int) -> Replay:
-        """Open recorded data of [start_ts, end_ts) for backtest mode; the replay stands at its first instant."""
+    async def open_replay(
+        self, pair_id: UUID, start_ts: int, end_ts: int, market_conditions: Mapping[str, Any] | None = None
+    ) -> Replay:
+        """Open recorded data of [start_ts, end_ts) for backtest mode; the replay stands at its first instant.
+
+        `market_conditions` (volatility, trend, volume_profile, each optional) change the recorded market as in a run.
+        """
         from market_maker.backtest.replay import open_replay
 
         pair = await self.parts.reference.pair(pair_id)
-        self._replay = await open_replay(self.parts.backtests, pair.instrument, start_ts, end_ts)
+        self._replay = await open_replay(self.parts.backtests, pair.instrument, start_ts, end_ts, market_conditions)
         return self._replay
 
     # ------------------------------------------------------------------ positions

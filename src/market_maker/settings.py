@@ -129,6 +129,10 @@ class Settings(_Section):
         description="where the embedded database, the lake and caches live; default: the user's data folder, /var/lib/market-maker for root",
     )
     lake: Path | None = Field(None, description="root folder of the tick data; default: lake in data_dir")
+    lake_url: str | None = Field(
+        None,
+        description="object store that holds the tick data, such as s3://bucket/lake (the package of its protocol must be installed); the folder of `lake` is then a cache; default: the folder holds them",
+    )
     inbox: Path | None = Field(
         None, description="folder whose files may be imported through the API; default: inbox in data_dir"
     )

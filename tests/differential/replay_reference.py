@@ -24,9 +24,10 @@ class Book:
     levels: dict = field(default_factory=lambda: {1: {}, -1: {}})
     best: dict = field(default_factory=lambda: {1: 0, -1: 0})
     last_mid: int = 0
+    displacement: int = 0
 
     def outward(self, side, tick):
-        further = [t for t in self.levels[side] if side * (tick - t) > 0]
+        further = [t for t in self.levels[side] if side * (tick - t) > 0 and t > 0]
         return (max(further) if side > 0 else min(further)) if further else 0
 
     def set(self, side, tick, lots):
@@ -34,10 +35,12 @@ class Book:
         self.remember()
         if lots == 0:
             self.levels[side].pop(tick, None)
-            if self.best[side] == tick:
+            if self.best[side] == tick and tick:
                 self.best[side] = self.outward(side, tick)
             return False
         self.levels[side][tick] = lots
+        if tick <= 0:
+            return False  # Below one tick nothing is seen.
         if self.best[side] and side * (tick - self.best[side]) <= 0:
             return False
         self.best[side] = tick
@@ -48,6 +51,18 @@ class Book:
         if other and not self.best[-side] and self.before:
             self.last_mid = self.before
         return True
+
+    def displace(self, displacement):
+        """Every level, and the last mid, moves; return by how many ticks."""
+        change, self.displacement = displacement - self.displacement, displacement
+        self.remember()
+        for side in (1, -1):
+            self.levels[side] = {tick + change: lots for tick, lots in self.levels[side].items()}
+            if self.best[side]:
+                moved = self.best[side] + change
+                self.best[side] = moved if moved > 0 else self.outward(side, 0)
+        self.last_mid += 2 * change if self.last_mid else 0
+        return change
 
     def remember(self):
         self.before = self.best[1] + self.best[-1] if self.best[1] and self.best[-1] else 0
@@ -122,6 +137,9 @@ class Reference:
             self.last_trade = price
             self.trades += 1
             self.bought, self.sold = self.bought + lots * (side > 0), self.sold + lots * (side < 0)
+        elif abs(code) == 4:
+            if code > 0:
+                self.seen.displace(price)
         else:
             self.seen.levels[side].clear()
             self.seen.best[side] = 0
@@ -204,12 +222,37 @@ class Reference:
             for own in self.queue(side):
                 if own.price == price:
                     own.front = min(own.front, lots)
-            self.cross(ts, side, price, lots, improved)
+            if price > 0:
+                self.cross(ts, side, price, lots, improved)
+        elif code == 4:
+            change = self.book.displace(price)
+            self.taken = {s: {tick + change: lots for tick, lots in self.taken[s].items()} for s in (1, -1)}
+        elif code == -4:
+            self.displaced(ts)
         else:
             self.book.remember()
             self.book.levels[side].clear()
             self.book.best[side] = 0
             self.taken[side].clear()
+
+    def displaced(self, ts):
+        """The instant in which the book moved is over: new levels at own prices, and fills where it moved to or past."""
+        for own in self.resting:
+            own.front = self.book.levels[own.side].get(own.price, 0)
+        for side in (1, -1):
+            for own in self.queue(-side):
+                if not self.book.best[side] or side * (self.book.best[side] - own.price) < 0:
+                    continue
+                left = own.leaves
+                tick = self.book.best[side]
+                while self.partial and tick and left and side * (tick - own.price) >= 0:
+                    quantity = min(left, self.free(side, tick))
+                    self.taken[side][tick] = self.taken[side].get(tick, 0) + quantity
+                    left -= quantity
+                    tick = self.book.outward(side, tick)
+                given = own.leaves - left if self.partial else own.leaves
+                if given:
+                    self.fill(ts, own, own.price, given, 0)
 
     def cross(self, ts, side, price, lots, improved):
         for own in self.queue(-side):

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
@@ -19,15 +21,18 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parent))
 
 import random_trader
-from replay_reference import Reference
+from replay_reference import Book, Reference
 
 from market_maker.backtest import state
+from market_maker.backtest.conditioned import under_conditions
 from market_maker.backtest.engine import RunConfig, run
 from market_maker.backtest.result import FillModel
 from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.instrument import Instrument
-from market_maker.market_data.replay import feed_of
+from market_maker.market_data.conditions import MarketConditions
+from market_maker.market_data.replay import Feed, ReplayDay, feed_of
 from market_maker.market_data.schema import BOOK_SCHEMA
+from market_maker.market_data.stretch import rows_of
 from market_maker.strategies.contract import Parameter, StrategyKind
 
 FILL_COLUMNS = (
@@ -40,6 +45,9 @@ PAIR = Instrument(
 )  # fmt: skip
 
 
+T0 = 10**18
+
+
 def random_feed(seed: int, rows: int = 1500) -> pl.DataFrame:
     """A wild small market: thin, sometimes crossed, sometimes empty, with clears and equal times."""
     chance = np.random.default_rng(seed)
@@ -49,18 +57,82 @@ def random_feed(seed: int, rows: int = 1500) -> pl.DataFrame:
     price = np.where(kind == 2, mid + chance.integers(-2, 3, rows), mid - side * chance.integers(-1, 7, rows))
     lots = chance.integers(0, 9, rows) * chance.integers(0, 2, rows)
     lots = np.where(kind == 2, chance.integers(1, 15, rows), lots)
-    exch_ts = 10**18 + np.cumsum(chance.integers(0, 400, rows))
+    exch_ts = T0 + np.cumsum(chance.integers(0, 400, rows))
     local_ts = np.maximum.accumulate(exch_ts + chance.integers(0, 900, rows))
     columns = [exch_ts, local_ts, kind, side, np.where(kind == 3, 0, price), np.where(kind == 3, 0, lots), exch_ts * 0]
     shuffled = np.argsort(local_ts, kind="stable")
     return pl.DataFrame({n: c[shuffled] for n, c in zip(BOOK_SCHEMA, columns, strict=True)}, schema=BOOK_SCHEMA)
 
 
-def both(seed: int, *, entry: int, response: int, partial: bool, balance: str) -> tuple[list, dict, Reference]:
-    feed = feed_of(random_feed(seed))
+def lowest_bests(rows: list) -> dict[int, int]:
+    """The bid, or without one the ask, after each instant that has rows of the book; 0 when there is neither."""
+    book, found = Book(), {}
+    for ts, price, lots, code in rows:
+        side = 1 if code > 0 else -1
+        if abs(code) == 1:
+            book.set(side, price, lots)
+        elif abs(code) == 3:
+            book.remember()
+            book.levels[side].clear()
+            book.best[side] = 0
+        if abs(code) != 2:
+            found[ts] = book.best[1] or book.best[-1]
+    return found
+
+
+def shifted(feed: Feed, seed: int, every: int = 12, ticks: int = 3) -> Feed:
+    """The feed with a displacement that changes at random instants, row by row: not the way the product does it."""
+    chance = np.random.default_rng(seed)
+    day = feed.days[0]
+    rows = [tuple(map(int, row)) for row in zip(*day.exchange, strict=True)]
+    total, displacement = 0, {}
+    for ts, lowest in lowest_bests(rows).items():
+        total += int(chance.integers(-ticks, ticks + 1)) if chance.random() < 1 / every else 0
+        # The product refuses conditions under which a best price falls to 0.
+        total = displacement[ts] = max(total, 1 - lowest) if lowest else total
+
+    venue, moved, now = [], [], 0
+    last = {row[0]: i for i, row in enumerate(rows) if abs(row[3]) != 2}
+    shifts = set()
+    for i, (ts, price, lots, code) in enumerate(rows):
+        book = abs(code) != 2
+        if book and displacement[ts] != now:
+            now = displacement[ts]
+            venue.append((ts, now, 0, 4))
+            shifts.add(ts)
+        row = (ts, {1: price + now, 2: max(1, price + now), 3: price}[abs(code)], lots, code)
+        venue.append(row)
+        moved.append(row)
+        if ts in shifts and last[ts] == i:
+            venue.append((ts, 0, 0, -4))
+
+    local, now = [], 0
+    waiting = {is_book: [row for row in moved if (abs(row[3]) != 2) == is_book] for is_book in (True, False)}
+    for ts, code in zip(day.local.ts.tolist(), day.local.code.tolist(), strict=True):
+        row = waiting[abs(code) != 2].pop(0)
+        if abs(code) != 2 and displacement[row[0]] != now:
+            now = displacement[row[0]]
+            local.append((ts, now, 0, 4))
+        local.append((ts, *row[1:]))
+    names = ("ts", "price_ticks", "qty_lots", "code")
+    streams = [rows_of(dict(zip(names, zip(*found, strict=True), strict=True))) for found in (venue, local)]
+    return replace(feed, days=(ReplayDay(*streams, 0),))
+
+
+def both(
+    seed: int,
+    *,
+    entry: int,
+    response: int,
+    partial: bool,
+    balance: str,
+    change: Callable[[Feed], Feed] = lambda f: f,
+    interval: int = 500,
+) -> tuple[list, dict, Reference]:
+    feed = change(feed_of(random_feed(seed)))
     config = RunConfig(
-        PAIR, "random_trader", feed.first_ts, feed.last_ts + 1, {"seed": seed}, entry, response, Decimal(balance),
-        FillModel.PARTIAL if partial else FillModel.NO_PARTIAL, 10_000,
+        PAIR, "random_trader", feed.first_ts, feed.last_ts + 1, {"seed": seed, "interval_ns": interval}, entry, response,
+        Decimal(balance), FillModel.PARTIAL if partial else FillModel.NO_PARTIAL, 20 * interval,
     )  # fmt: skip
     strategy = random_trader.KIND.prepare(config.parameters)
     result = run(config, feed, strategy)
@@ -88,6 +160,43 @@ def test_kernel_gives_the_fills_of_the_reference(seed, entry, response, partial)
     assert summary["orders"] == twin.last_id
 
 
+@pytest.mark.parametrize("partial", [True, False])
+@pytest.mark.parametrize(("entry", "response"), [(0, 0), (300, 700)])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_kernel_gives_the_fills_of_the_reference_in_a_displaced_market(seed, entry, response, partial):
+    options = {"entry": entry, "response": response, "partial": partial, "balance": "100000"}
+    fills, summary, twin = both(seed, **options, change=lambda feed: shifted(feed, seed))
+    assert fills == twin.fills
+    assert len(fills) > 30
+    assert summary["orders"] == twin.last_id
+    plain, _, _ = both(seed, **options)
+    assert fills != plain, "the displacement must make a difference"
+
+
+@pytest.mark.parametrize("conditions", [
+    {"volatility": 9.0}, {"volatility": 0.01, "trend": "UP", "volume_profile": "LOW"}, {"volume_profile": "U_SHAPED"},
+    {"trend": "DOWN", "volume_profile": "HIGH"},
+])  # fmt: skip
+@pytest.mark.parametrize("partial", [True, False])
+def test_kernel_gives_the_fills_of_the_reference_under_conditions(conditions, partial):
+    def change(feed):
+        """The same market, six milliseconds to the nanosecond: minutes pass in it."""
+        slow = [
+            rows._replace(ts=rows_of(rows._asdict() | {"ts": T0 + (rows.ts - T0) * 6_000_000}).ts)
+            for rows in (feed.days[0].exchange, feed.days[0].local)
+        ]
+        first, last = (int(f(rows.ts[i] for rows in slow)) for f, i in ((min, 0), (max, -1)))
+        slow_feed = replace(
+            feed, days=(ReplayDay(*slow, 0),), start_ts=first, end_ts=last + 1, first_ts=first, last_ts=last
+        )
+        return under_conditions(slow_feed, MarketConditions.of(conditions), PAIR)[0]
+
+    options = {"entry": 10**9, "response": 10**9, "partial": partial, "balance": "100000", "interval": 3 * 10**9}
+    fills, _, twin = both(8, **options, change=change)
+    assert fills == twin.fills
+    assert len(fills) > 30
+
+
 @pytest.mark.parametrize("seed", [5, 6])
 def test_kernel_refuses_the_same_orders_without_funds(seed):
     fills, summary, twin = both(seed, entry=200, response=200, partial=True, balance="200")
@@ -99,8 +208,9 @@ def test_interpreted_kernel_gives_the_same_fills():
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import test_replay_kernel as t\n"
-        "import json; fills, _, _ = t.both(7, entry=300, response=300, partial=True, balance='100000')\n"
-        "print(json.dumps(fills))"
+        "import json\n"
+        "print(json.dumps([t.both(7, entry=300, response=300, partial=True, balance='100000', change=change)[0]"
+        " for change in (lambda f: f, lambda f: t.shifted(f, 7))]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(Path(__file__).parent)],
@@ -109,8 +219,10 @@ def test_interpreted_kernel_gives_the_same_fills():
         text=True,
         check=True,
     )
-    compiled, _, _ = both(7, entry=300, response=300, partial=True, balance="100000")
-    assert [tuple(fill) for fill in json.loads(done.stdout)] == compiled
+    interpreted = [[tuple(fill) for fill in fills] for fills in json.loads(done.stdout)]
+    options = {"entry": 300, "response": 300, "partial": True, "balance": "100000"}
+    changes = (lambda f: f, lambda f: shifted(f, 7))
+    assert interpreted == [both(7, **options, change=change)[0] for change in changes]
 
 
 def test_small_buffers_change_nothing(monkeypatch):
@@ -133,9 +245,11 @@ def test_a_failing_strategy_is_named_with_its_time(kind, message):
 
 
 @settings(max_examples=15)
-@given(st.integers(10, 10**5), st.booleans(), st.sampled_from([0, 1, 250, 3000]), st.sampled_from([0, 1, 400]))
-def test_kernel_equals_reference_on_any_feed(seed, partial, entry, response):
-    fills, summary, twin = both(seed, entry=entry, response=response, partial=partial, balance="3000")
+@given(st.integers(10, 10**5), st.booleans(), st.sampled_from([0, 1, 250, 3000]), st.sampled_from([0, 1, 400]),
+       st.sampled_from([0, 2, 40]))  # fmt: skip
+def test_kernel_equals_reference_on_any_feed(seed, partial, entry, response, every):
+    options = {"entry": entry, "response": response, "partial": partial, "balance": "3000"}
+    fills, summary, twin = both(seed, **options, change=lambda f: shifted(f, seed, every, 60) if every else f)
     assert fills == twin.fills
     end = twin.ledger
     assert end.cash_tick_lots + end.cost_tick_lots == end.realised_tick_lots

@@ -91,7 +91,11 @@ def valid_bodies(known: Known) -> dict[tuple[str, str], dict[str, Any]]:
             "kind": "MAX_VAR", "threshold": "1000", "scope": "POSITION", "scope_id": known.position_id,
             "warn_share": "0.8",
         },
-        ("post", "/api/v1/market-data/imports"): {"path": "nothing.gz", "offset_negative_latency": False},
+        ("post", "/api/v1/market-data/imports"): {
+            "path": "nothing.gz", "format": "binance_collector", "venue": "v", "symbol": "S", "symbols": ["S"],
+            "date": "2024-08-08", "tick_size": "0.1", "lot_size": "0.001", "offset_negative_latency": False, "offset_ns": 0,
+            "sort": False, "drop_off_book": False, "force": False, "replace": False,
+        },
     }  # fmt: skip
 
 
@@ -175,6 +179,8 @@ NAMED_OTHERWISE = {
     # the fault shows only in the whole
     "quantity": {"quantity", "amount", "average_price"},
     "seed": {"seed", "body"},
+    # an offset of -1 is as good as any: what is wrong is that the file is not there
+    "offset_ns": {"offset_ns", "path"},
 }
 
 
@@ -183,7 +189,7 @@ def cases(document: dict[str, Any], known: Known) -> Iterator[Case]:
     bodies = valid_bodies(known)
     ids = {"order_id": known.order_id, "session_id": known.session_id, "position_id": known.position_id,
            "limit_id": known.limit_id, "run_id": known.run_id, "strategy_id": known.strategy_id,
-           "pair_id": known.pair_id}  # fmt: skip
+           "pair_id": known.pair_id, "import_id": NOBODY}  # fmt: skip
     for template, methods in document["paths"].items():
         target = template.format(**ids)
         for method, operation in methods.items():
@@ -205,6 +211,7 @@ def _paths(method: str, template: str, ids: dict[str, str], body: dict[str, Any]
             if expected and template.startswith("/api/v1/simulator/sessions") and wrong == NOBODY:
                 expected = "session_id"
             query = "?start=2022-01-01&end=2022-01-02" if "/bars/" in template else ""
+            query = "?at=2022-01-01" if "/market-data/orderbook/" in template else query
             yield Case(
                 f"path {name}={wrong[:30]}", method, template, target.format(**ids) + query, content, {}, expected
             )

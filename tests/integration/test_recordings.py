@@ -101,6 +101,6 @@ async def test_a_session_that_ends_publishes_its_recording(database_dsn: str, fo
         assert state["state"] == "STOPPED"
         days = await runtime.service.directory.catalogue(DEFAULT_PAIR_ID)
         assert {day["kind"] for day in days} == {"book", "bbo"}
-        assert days[0]["quality"]["crossed"] == 0
+        assert [day["quality"]["crossed_share"] for day in days if day["kind"] == "book"] == [0.0]
         with pytest.raises(Conflict):
             await runtime.service.place_order(order)

@@ -11,6 +11,7 @@ FLOAT_ALLOWED = {
     ("backtest_runs", "progress"),
     ("backtest_runs", "events_per_second"),
     ("backtest_runs", "eta_seconds"),
+    ("imports", "progress"),
 }
 EXACT_SUFFIXES = ("_ticks", "_lots", "_ts", "_ns")
 

@@ -8,6 +8,7 @@ Longer than 500 lines because it is one list: every shape of the wire in one pla
 
 from __future__ import annotations
 
+import datetime as dt
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -358,7 +359,7 @@ class PositionPage(View):
 
 
 class MarketConditions(Request):
-    """Conditions put on the history; each optional."""
+    """Conditions put on the history; each optional. Volatility: standard deviation of daily log returns."""
 
     volatility: Annotated[float, Meta(gt=0, le=10)] | None = None
     trend: Literal["UP", "DOWN", "SIDEWAYS"] | None = None
@@ -587,17 +588,67 @@ class PriceList(View):
 
 
 class ImportFile(Request):
-    """A file of the configured inbox folder, by its name there."""
+    """A file of the configured inbox folder, by its name there, and what may be done to get it in.
+
+    `offset_negative_latency`, `offset_ns`, `sort` and `drop_off_book` change the data and are recorded; `force` imports
+    what a rule of quality refuses; `replace` takes the place of days that other files have given.
+    """
 
     path: Annotated[str, Meta(min_length=1, max_length=500)]
+    format: Annotated[str, Meta(min_length=1, max_length=60)] | None = None
+    venue: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    symbol: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    symbols: Annotated[list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(max_length=1000)] = []
+    date: dt.date | None = None
+    tick_size: Decimal | None = None
+    lot_size: Decimal | None = None
     offset_negative_latency: bool = False
+    offset_ns: Annotated[int, Meta(ge=-(2**53), le=2**53)] = 0
+    sort: bool = False
+    drop_off_book: bool = False
+    force: bool = False
+    replace: bool = False
 
 
-class ImportedFile(View):
-    """What an import did."""
+class ImportView(View):
+    """An import: how far it is, and, when it is asked for alone and has ended, its report."""
 
-    pair_id: UUID
-    report: dict[str, Any]
+    import_id: UUID
+    source: str
+    importer: str
+    importer_version: str
+    options: dict[str, Any]
+    state: Literal["PENDING", "RUNNING", "PUBLISHING", "COMPLETED", "FAILED"]
+    verdict: Literal["PASS", "WARN", "FAIL"]
+    progress_percent: float
+    rows: int
+    created_ts: str
+    error: str | None = None
+    finished_ts: str | None = None
+    report: dict[str, Any] | None = None
+
+
+class ImportPage(View):
+    """Imports, newest first."""
+
+    items: list[ImportView]
+    next: UUID | None = None
+
+
+class TableQuality(View):
+    """Figures and findings of one table of one recorded day (bars: year)."""
+
+    day: dt.date
+    table: str
+    verdict: Literal["PASS", "WARN", "FAIL"]
+    findings: list[dict[str, Any]]
+    figures: dict[str, Any]
+
+
+class QualityView(View):
+    """The quality of recorded days."""
+
+    items: list[TableQuality]
 
 
 class HealthView(View):

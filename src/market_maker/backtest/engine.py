@@ -6,21 +6,24 @@ Loads the compiled kernel on first use; a fresh cache compiles it once per machi
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from market_maker.backtest.drive import Drive
+from market_maker.backtest.conditioned import under_conditions
+from market_maker.backtest.drive import Capacity, Drive, SetOfRun
 from market_maker.backtest.result import FillModel, RunResult, summarise
 from market_maker.domain.errors import DataError, InvalidRequest
 from market_maker.domain.instrument import EXACT, ContractType, Instrument
+from market_maker.market_data.conditions import MarketConditions
 from market_maker.market_data.replay import Feed, open_feed
 from market_maker.storage.lake import Lake
+from market_maker.strategies.actions import Records
 from market_maker.strategies.compilation import cache_key, compiled
 from market_maker.strategies.contract import PreparedStrategy, find_strategy
 
@@ -45,6 +48,7 @@ class RunConfig:
     sample_interval_ns : the sampling clock of the equity curve
     seed : root of all randomness (recorded; nothing of the present replay is random)
     allow_gaps : run in spite of less than 0.99 coverage
+    market_conditions : what to change of the recorded market; None replays it as it was
     """
 
     instrument: Instrument
@@ -59,6 +63,7 @@ class RunConfig:
     sample_interval_ns: int = 1_000_000_000
     seed: int = 0
     allow_gaps: bool = False
+    market_conditions: MarketConditions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,9 @@ def backtest(config: RunConfig, lake: Lake, progress: Callable[[RunProgress], No
     """Find the strategy, open the recorded market and run: `find_strategy`, `open_feed` and `run` in one."""
     strategy = find_strategy(config.strategy_kind).prepare(config.parameters)
     pair = config.instrument
-    feed = open_feed(lake, pair.venue, pair.symbol, config.start_ts, config.end_ts, allow_gaps=config.allow_gaps)
+    steps = (pair.tick_size, pair.lot_size)
+    span = (config.start_ts, config.end_ts)
+    feed = open_feed(lake, pair.venue, pair.symbol, *span, allow_gaps=config.allow_gaps, steps=steps)
     return run(config, feed, strategy, progress)
 
 
@@ -98,40 +105,87 @@ def run(
     InvalidRequest
         A setting out of range, or the strategy failed (names it and the time).
     DataError
-        No events in the range.
+        No events in the range, or market conditions that it does not allow.
     """
-    _check(config)
-    begin, last = max(config.start_ts, feed.first_ts), min(config.end_ts - 1, feed.last_ts)
+    return run_sets([config], feed, [strategy], progress)[0]
+
+
+def run_sets(
+    configs: Sequence[RunConfig],
+    feed: Feed,
+    strategies: Sequence[PreparedStrategy],
+    progress: Callable[[RunProgress], None] | None = None,
+    capacity: Capacity | None = None,
+) -> list[RunResult]:
+    """Replay `feed` once through many sets; each result is the one that `run` gives for its configuration alone.
+
+    Parameters
+    ----------
+    configs, strategies : what differs between the sets; pair, range, sampling clock, conditions and kind of strategy do
+        not (`sweep` groups runs by them)
+    capacity : memory of each set; OutgrownError when one needs more
+    """
+    first = configs[0]
+    for config in configs:
+        _check(config)
+    begin, last = max(first.start_ts, feed.first_ts), min(first.end_ts - 1, feed.last_ts)
     if last < begin:
         raise DataError(f"the feed ({feed.first_ts} to {feed.last_ts} ns) has no events in the range of the run")
-    balance = _balance_tick_lots(config)
+    sets = [_set_of(config, strategy) for config, strategy in zip(configs, strategies, strict=True)]
+    effect = None
+    if first.market_conditions is not None:
+        feed, effect = under_conditions(feed, first.market_conditions, first.instrument)
     drive = Drive(
         feed,
-        config.instrument,
-        balance_tick_lots=balance,
-        entry_latency_ns=config.entry_latency_ns,
-        response_latency_ns=config.response_latency_ns,
-        partial_fill=config.fill_model is FillModel.PARTIAL,
-        depth_levels=strategy.depth_levels,
-        strategy=compiled(strategy),
-        params=strategy.vector,
-        memory=np.zeros(strategy.memory_size),
-        name=strategy.kind.kind,
+        first.instrument,
+        sets,
+        depth_levels=strategies[0].depth_levels,
+        strategy=compiled(strategies[0]),
+        name=strategies[0].kind.kind,
+        capacity=capacity,
     )
     drive.run_until(begin - 1)
-    drive.wake_every(strategy.interval_ns, after_ts=begin)
-    drive.sample_every(config.sample_interval_ns, after_ts=begin, end_ts=last)
+    drive.wake(after_ts=begin)
+    drive.sample_every(first.sample_interval_ns, after_ts=begin, end_ts=last)
     for part in range(1, SLICES + 1):
         drive.run_until(begin + (last - begin) * part // SLICES)
         if progress is not None:
-            progress(RunProgress(drive.events_done, feed.events, int(drive.head["clock_ts"])))
+            progress(RunProgress(drive.events_done, feed.events, drive.now_ts))
     if last == feed.last_ts:
         drive.finish()
-    return _result(config, feed, strategy, drive, balance)
+    return [
+        _result(config, feed, strategy, drive, k, samples, fills, effect)
+        for k, (config, strategy, samples, fills) in enumerate(
+            zip(configs, strategies, drive.samples(), drive.fills(), strict=True)
+        )
+    ]
 
 
-def _result(config: RunConfig, feed: Feed, strategy: PreparedStrategy, drive: Drive, balance: int) -> RunResult:
-    samples = pl.DataFrame(drive.samples()).select(
+def _set_of(config: RunConfig, strategy: PreparedStrategy) -> SetOfRun:
+    return SetOfRun(
+        balance_tick_lots=_balance_tick_lots(config),
+        entry_latency_ns=config.entry_latency_ns,
+        response_latency_ns=config.response_latency_ns,
+        partial_fill=config.fill_model is FillModel.PARTIAL,
+        params=strategy.vector,
+        memory_size=strategy.memory_size,
+        interval_ns=strategy.interval_ns,
+    )
+
+
+def _result(
+    config: RunConfig,
+    feed: Feed,
+    strategy: PreparedStrategy,
+    drive: Drive,
+    k: int,
+    sampled: Records,
+    filled: Records,
+    effect: dict[str, Any] | None,
+) -> RunResult:
+    balance = drive.sets[k].balance_tick_lots
+    head = drive.head(k)
+    samples = pl.DataFrame(sampled).select(
         "ts",
         (2 * (balance + pl.col("cash_tick_lots") - pl.col("fees_tick_lots"))
          + pl.col("position_lots") * pl.col("mid_half_ticks")).alias("equity_half_tick_lots"),
@@ -140,10 +194,10 @@ def _result(config: RunConfig, feed: Feed, strategy: PreparedStrategy, drive: Dr
         "fees_tick_lots",
         "mid_half_ticks",
     )  # fmt: skip
-    fills = pl.DataFrame(drive.fills())
+    fills = pl.DataFrame(filled)
     names = ("position_lots", "cash_tick_lots", "fees_tick_lots", "last_order_id")
     counts = ("orders_rejected", "orders_canceled", "orders_expired")
-    end = {name: int(drive.head[name]) for name in (*names, *counts)} | {"mid_half_ticks": drive.mid_half_ticks()}
+    end = {name: int(head[name]) for name in (*names, *counts)} | {"mid_half_ticks": drive.mid_half_ticks()}
     summary = summarise(
         instrument=config.instrument,
         balance_tick_lots=balance,
@@ -152,11 +206,14 @@ def _result(config: RunConfig, feed: Feed, strategy: PreparedStrategy, drive: Dr
         end=end,
         sample_interval_ns=config.sample_interval_ns,
     )
+    summary = replace(summary, market_conditions=effect)
     return RunResult(summary, samples, fills, _reproducibility(config, feed, strategy, drive))
 
 
 def _reproducibility(config: RunConfig, feed: Feed, strategy: PreparedStrategy, drive: Drive) -> dict[str, Any]:
     pair = config.instrument
+    # Not written when there are none: the digest of a plain replay stays what it was.
+    conditions = {} if config.market_conditions is None else {"market_conditions": config.market_conditions.to_json()}
     return {
         "seed": config.seed,
         "configuration": {
@@ -180,11 +237,19 @@ def _reproducibility(config: RunConfig, feed: Feed, strategy: PreparedStrategy, 
             "queue_model": "RISK_AVERSE",
             "sample_interval_ns": config.sample_interval_ns,
             "allow_gaps": config.allow_gaps,
-        },
+        }
+        | conditions,
         "data_hash": feed.data_hash,
         "coverage": feed.coverage,
         "missing": [[str(begin), str(end)] for begin, end in feed.missing],
         "events": drive.events_done,
+    } | _environment()
+
+
+@cache
+def _environment() -> dict[str, Any]:
+    """Return versions of code and libraries, as this process has loaded them."""
+    return {
         "code_version": _version("market-maker"),
         "kernel_key": cache_key(),
         "libraries": {name: _version(name) for name in ("numba", "numpy", "polars")}

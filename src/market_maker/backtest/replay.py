@@ -6,8 +6,11 @@ It translates between Decimal and ticks and owns the caller's order ids; fills a
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
+from market_maker.backtest.conditioned import under_conditions
 from market_maker.backtest.service import BacktestService
 from market_maker.backtest.session import ReplaySession
 from market_maker.domain.book import BookSnapshot, Level
@@ -16,6 +19,7 @@ from market_maker.domain.ids import BACKTEST_ACCOUNT_ID, new_id
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.order import NewOrder, Order, OrderStatus, OrderType, Placed, TimeInForce
 from market_maker.domain.position import Position, PositionState, describe_position
+from market_maker.market_data.conditions import MarketConditions
 from market_maker.market_data.replay import open_feed
 
 
@@ -142,11 +146,27 @@ class Replay:
         )
 
 
-async def open_replay(backtests: BacktestService, instrument: Instrument, start_ts: int, end_ts: int) -> Replay:
-    """Open recorded data of [start_ts, end_ts); DataError when there is none or it is not whole."""
+async def open_replay(
+    backtests: BacktestService,
+    instrument: Instrument,
+    start_ts: int,
+    end_ts: int,
+    market_conditions: Mapping[str, Any] | None = None,
+) -> Replay:
+    """Open recorded data of [start_ts, end_ts), as they are or under conditions.
+
+    Raises
+    ------
+    InvalidRequest : a condition is wrong
+    DataError : there are no data, they are not whole, or the conditions are not possible on them
+    """
+    conditions = MarketConditions.of(market_conditions)
 
     def load() -> ReplaySession:
-        feed = open_feed(backtests.lake, instrument.venue, instrument.symbol, start_ts, end_ts)
+        steps = (instrument.tick_size, instrument.lot_size)
+        feed = open_feed(backtests.lake, instrument.venue, instrument.symbol, start_ts, end_ts, steps=steps)
+        if conditions is not None:
+            feed, _ = under_conditions(feed, conditions, instrument)
         settings = backtests.settings
         return ReplaySession(
             feed,

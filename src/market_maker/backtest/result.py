@@ -39,7 +39,8 @@ class RunSummary:
 
     net_pnl = spread_capture + inventory_pnl - fees, exactly. `spread_capture` is the sum over fills of
     side x (mid at the fill - price) x quantity, `inventory_pnl` what the mid did to the positions held afterwards.
-    `max_drawdown` is the deepest fall of the sampled equity.
+    `max_drawdown` is the deepest fall of the sampled equity. `market_conditions` is what was requested, reached and
+    recorded of a run under conditions, None of a plain one.
     """
 
     net_pnl: Decimal
@@ -63,10 +64,14 @@ class RunSummary:
     orders_rejected: int
     orders_canceled: int
     orders_expired: int
+    market_conditions: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the summary as JSON values, money as text."""
-        return {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in asdict(self).items()}
+        """Return the summary as JSON values, money as text; without `market_conditions` where there were none."""
+        values = {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in asdict(self).items()}
+        if self.market_conditions is None:
+            del values["market_conditions"]
+        return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> RunSummary:
@@ -205,7 +210,7 @@ def summarise(
     def money(half_tick_lots: int) -> Decimal:
         return EXACT.divide(instrument.cash_to_decimal(half_tick_lots), Decimal(2))
 
-    columns = {name: _whole(fills, name) for name in ("side", "price_ticks", "qty_lots", "mid_half_ticks")}
+    columns = _whole(fills)
     price, qty = columns["price_ticks"], columns["qty_lots"]
     capture = int((columns["side"] * qty * (columns["mid_half_ticks"] - 2 * price)).sum()) if fills.height else 0
     gross = 2 * end["cash_tick_lots"] + end["position_lots"] * end["mid_half_ticks"]
@@ -239,6 +244,12 @@ def summarise(
     )
 
 
-def _whole(frame: pl.DataFrame, name: str) -> Any:
-    # Python's integers: the sum over a long run may exceed int64.
-    return np.array(frame[name].to_list(), dtype=object)
+def _whole(frame: pl.DataFrame) -> dict[str, Any]:
+    """Return columns for exact sums of products: of Python's integers where a sum could exceed int64."""
+    columns = {name: frame[name].to_numpy() for name in ("side", "price_ticks", "qty_lots", "mid_half_ticks")}
+    price, qty, mid = (
+        int(np.abs(columns[name]).max(initial=0)) for name in ("price_ticks", "qty_lots", "mid_half_ticks")
+    )
+    if (2 * price + mid) * qty * frame.height < 2**62:
+        return columns
+    return {name: column.astype(object) for name, column in columns.items()}

@@ -23,6 +23,7 @@ from market_maker.domain.errors import Conflict, InvalidRequest, NotFound
 from market_maker.domain.events import Event, EventType
 from market_maker.domain.ids import new_id
 from market_maker.domain.units import NS_PER_SECOND, format_duration
+from market_maker.market_data.conditions import MarketConditions
 from market_maker.messaging.topics import outbox_event
 from market_maker.performance.report import AnalysisReport, analyse
 from market_maker.settings import BacktestSettings
@@ -43,7 +44,10 @@ _RUN_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What to run: [start_ts, end_ts) in ns UTC, and how. Latencies None: the setting execution_delay."""
+    """What to run: [start_ts, end_ts) in ns UTC, and how. Latencies None: the setting execution_delay.
+
+    `market_conditions`: volatility, trend, volume_profile, each optional; see `market_data.conditions`.
+    """
 
     strategy_id: UUID
     start_ts: int
@@ -81,7 +85,7 @@ class BacktestService:
 
         Raises
         ------
-        InvalidRequest : a field is wrong; market_conditions are refused until conditioned replay exists
+        InvalidRequest : a field is wrong
         NotFound : no such strategy or pair
         """
         strategy = await self._reference.strategy(request.strategy_id)
@@ -89,13 +93,6 @@ class BacktestService:
         find_strategy(strategy.kind).validate(strategy.parameters)
         if request.end_ts <= request.start_ts:
             raise InvalidRequest.of("end_date", str(request.end_ts), "an instant after start_date")
-        if request.market_conditions is not None:
-            raise InvalidRequest.of(
-                "market_conditions",
-                request.market_conditions,
-                "nothing yet: replay under conditions is not available in this version; leave the field out"
-                " to replay the history as it was",
-            )
         run_id, now = new_id(), self._clock.now_ns()
         configuration = self._configuration(request)
         async with self._database.transaction() as connection:
@@ -174,6 +171,7 @@ class BacktestService:
                 raise InvalidRequest.of(field, format_duration(latency), f"0 to {format_duration(LATENCY_MAX_NS)}")
         if not (balance.is_finite() and 0 < balance < Decimal(10) ** 15):
             raise InvalidRequest.of("balance", str(balance), "a positive amount below 1e15")
+        conditions = MarketConditions.of(request.market_conditions)
         return {
             "start_ts": str(request.start_ts),
             "end_ts": str(request.end_ts),
@@ -184,7 +182,7 @@ class BacktestService:
             "sample_interval_ns": settings.market_update_interval,
             "seed": request.seed,
             "allow_gaps": request.allow_gaps,
-        }
+        } | ({} if conditions is None else {"market_conditions": conditions.to_json()})
 
 
 _SELECT_RUN = f"SELECT {_RUN_COLUMNS} FROM backtest_runs WHERE run_id = %s"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from market_maker.backtest.drive import Drive, refusal
+from market_maker.backtest.drive import Drive, SetOfRun, refusal
 from market_maker.backtest.ladder.kernel import next_outward, slot_of
 from market_maker.backtest.result import FillModel
 from market_maker.backtest.state import Code, Reason
@@ -77,19 +77,23 @@ class ReplaySession:
         self._drive = Drive(
             feed,
             instrument,
-            balance_tick_lots=self._balance,
-            entry_latency_ns=entry_latency_ns,
-            response_latency_ns=response_latency_ns,
-            partial_fill=fill_model is FillModel.PARTIAL,
+            [
+                SetOfRun(
+                    balance_tick_lots=self._balance,
+                    entry_latency_ns=entry_latency_ns,
+                    response_latency_ns=response_latency_ns,
+                    partial_fill=fill_model is FillModel.PARTIAL,
+                )
+            ],
         )
-        self._drive.head["keeps_ended"] = 1
+        self._drive.heads["keeps_ended"] = 1
         self._ended: dict[int, OrderState] = {}
         self.run_until(max(feed.start_ts if start_ts is None else start_ts, feed.first_ts))
 
     @property
     def now_ts(self) -> int:
         """The session's clock."""
-        return int(self._drive.head["clock_ts"])
+        return self._drive.now_ts
 
     @property
     def exhausted(self) -> bool:
@@ -143,7 +147,7 @@ class ReplaySession:
         if order_id in self._ended:
             return self._ended[order_id]
         for slot in self._open_slots():
-            if int(self._drive.state.orders[slot]["order_id"]) == order_id:
+            if int(self._drive.state.orders[0, slot]["order_id"]) == order_id:
                 return self._describe(slot)
         raise NotFound.of("order", "order_id", order_id)
 
@@ -159,17 +163,17 @@ class ReplaySession:
     @property
     def position_lots(self) -> int:
         """Signed position."""
-        return int(self._drive.head["known_position_lots"])
+        return int(self._drive.head()["known_position_lots"])
 
     @property
     def cash_tick_lots(self) -> int:
         """Sum of all payments for fills, fees apart."""
-        return int(self._drive.head["known_cash_tick_lots"])
+        return int(self._drive.head()["known_cash_tick_lots"])
 
     @property
     def fees_tick_lots(self) -> int:
         """Fees paid."""
-        return int(self._drive.head["known_fees_tick_lots"])
+        return int(self._drive.head()["known_fees_tick_lots"])
 
     def equity(self) -> Decimal:
         """Return balance + cash - fees + position at the mid, in quote currency."""
@@ -189,7 +193,7 @@ class ReplaySession:
                 qty_lots=int(fill["qty_lots"]),
                 fee_tick_lots=int(fill["fee_tick_lots"]),
             )
-            for fill in self._drive.fills()
+            for fill in self._drive.fills()[0]
         ]
 
     def _levels(self, side: int, depth: int) -> list[tuple[int, int]]:
@@ -204,7 +208,7 @@ class ReplaySession:
         return levels
 
     def _open_slots(self) -> list[int]:
-        return [int(slot) for slot in self._drive.state.open_slots[: int(self._drive.head["open_count"])]]
+        return [int(slot) for slot in self._drive.state.open_slots[0, : int(self._drive.head()["open_count"])]]
 
     def _collect(self) -> None:
         for slot in self._open_slots():
@@ -214,7 +218,7 @@ class ReplaySession:
                 self._drive.kernel.release(self._drive.sealed, slot)
 
     def _describe(self, slot: int) -> OrderState:
-        order = self._drive.state.orders[slot]
+        order = self._drive.state.orders[0, slot]
         reason = Reason(int(order["known_reason"]))
         return OrderState(
             order_id=int(order["order_id"]),

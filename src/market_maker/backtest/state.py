@@ -1,29 +1,39 @@
-"""The memory of one replay: record layouts, codes and the constructor. Arrays only; the rules are in `kernel`.
+"""The memory of replays that share one market: record layouts, codes and the constructor. Arrays only.
 
-Everything is plain arrays in named tuples made in Python: nothing is compiled to make it, the interpreted kernel
+A state holds K sets: runs that differ in parameters, latencies or funds and replay the same rows. What belongs to a set
+has a leading dimension K, and no set reads another's; the recorded book and the clock exist once. K = 1 is an ordinary
+run. Everything is plain arrays in named tuples made in Python: nothing is compiled to make it, the interpreted kernel
 runs on the same memory, and a caller may look at it between two calls.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from market_maker.backtest.ladder.kernel import Ladder, new_ladder
+from market_maker.backtest.ladder.kernel import Ladder, new_book
+from market_maker.market_data.stretch import Rows, no_rows
 from market_maker.strategies.actions import LEVEL_DTYPE, ORDER_DTYPE, Records, new_actions
 
 FOREVER = 2**62
 ORDERS_MAX = 1024
-"""Own orders that may be open or in flight at one time."""
+"""Own orders of a set that may be open or in flight at one time."""
 IN_FLIGHT_MAX = 1 << 14
+"""Messages of a set that may be under way in each direction."""
 WALK_LEVELS_MAX = 1000
 """Levels that one order may take from."""
 ROOM = WALK_LEVELS_MAX + ORDERS_MAX + 1
-"""Free records that one event may need at most; less stops the loop so that its caller can empty the buffers."""
+"""Fills that one event may need at most with one set; less stops the loop so that its caller can empty the buffers."""
 FILLS_BUFFER = 1 << 15
 SAMPLES_BUFFER = 1 << 15
+BUCKETS = 1 << 12
+"""Ticks are hashed to so many lists of own orders; a power of two."""
+MARKS_MAX = 1 << 16
+"""Levels from which own orders of a set have taken something that the feed has not refreshed."""
 
 
 class Code(IntEnum):
@@ -36,6 +46,7 @@ class Code(IntEnum):
     TOO_MANY_ORDERS = 4
     TOO_MANY_IN_FLIGHT = 5
     INVALID_ORDER = 6
+    TOO_MANY_MARKS = 7
 
 
 class Reason(IntEnum):
@@ -52,27 +63,47 @@ def _int64_record(*names: str) -> np.dtype[Any]:
     return np.dtype([(name, np.int64) for name in names])
 
 
+CLOCK_DTYPE = _int64_record(
+    "clock_ts", "next_sample_ts", "sample_interval_ns", "sample_end_ts", "exchange_row", "local_row", "events",
+    # places in the lists of a stretch
+    "exchange_special", "local_special", "local_trade",
+    # counts: fills and instants in the buffers, sets that wait for a request to arrive, clocks that wake
+    "fill_count", "sample_count", "agenda_count", "wake_count",
+    # what own orders have taken: marks in use, the first free one and how many were ever made
+    "marks", "free_mark", "marks_made",
+    # public trades since the beginning, as the strategy sees them
+    "last_trade_ticks", "bought_lots", "sold_lots", "trades",
+    # a Code that stops the loop
+    "refusal",
+)  # fmt: skip
+
 HEAD_DTYPE = _int64_record(
     # configuration
     "entry_latency_ns", "response_latency_ns", "maker_fee_e8", "taker_fee_e8", "balance_tick_lots", "partial_fill",
-    "wake_interval_ns", "sample_interval_ns", "sample_end_ts", "keeps_ended",
-    # time
-    "clock_ts", "next_wake_ts", "next_sample_ts", "exchange_row", "local_row", "events",
+    "keeps_ended",
     # the venue's ledger
     "position_lots", "cost_tick_lots", "realised_tick_lots", "cash_tick_lots", "fees_tick_lots",
     "open_buys_tick_lots", "open_sells_tick_lots",
     # the ledger as its owner knows it
     "known_position_lots", "known_cash_tick_lots", "known_fees_tick_lots",
-    "last_trade_ticks", "bought_lots", "sold_lots", "trades",
+    # public trades up to the last wake-up
+    "bought_lots", "sold_lots", "trades",
     # counts
-    "open_count", "free_count", "last_order_id", "orders_rejected", "orders_canceled",
-    "orders_expired", "fill_count", "sample_count", "request_first", "request_count", "response_first", "response_count",
+    "open_count", "free_count", "last_order_id", "orders_rejected", "orders_canceled", "orders_expired",
+    "request_first", "request_count", "response_first", "response_count",
 )  # fmt: skip
+
+NODE_DTYPE = _int64_record("tick", "lots", "side", "set", "next", "before")
+"""An own resting order (`lots`: the queue ahead) or, after all of them, a mark (`lots`: what was taken of a level), in the
+list of its tick; `next` and `before` are -1 at the ends."""
+
+WAKE_DTYPE = _int64_record("interval_ns", "first_set", "end_set")
+"""A clock that wakes the sets first_set .. end_set - 1."""
 
 SLOT_DTYPE = _int64_record(
     "order_id", "side", "order_type", "time_in_force", "post_only", "price_ticks", "qty_lots", "submitted_ts",
     # at the venue
-    "leaves_lots", "status", "front_lots",
+    "leaves_lots", "status",
     # as its owner knows it
     "known_leaves_lots", "known_status", "known_reason", "known_front_lots", "known_filled_lots", "cancel_pending",
 )  # fmt: skip
@@ -89,9 +120,36 @@ FILL_DTYPE = _int64_record(
 SAMPLE_DTYPE = _int64_record("ts", "position_lots", "cash_tick_lots", "fees_tick_lots", "mid_half_ticks")
 
 
-class ReplayState(NamedTuple):
-    """All memory of one replay; fields are arrays so that compiled code can write to them."""
+class Stretch(NamedTuple):
+    """Rows of one stream with what is known of them beforehand.
 
+    ts, price_ticks, qty_lots, code : as `market_data.replay.Rows`
+    quotes : (n, 2) int64, best bid and ask after each row in ticks; see `ladder.kernel.EMPTY_SIDE`
+    slots : (n,) int32, where the book keeps the quantity of the row's level; the last place for other rows
+    specials : int64, the rows that concern the whole book (clears, shifts), then FOREVER
+    trades : int64, the rows that are trades, then FOREVER
+    """
+
+    ts: Any
+    price_ticks: Any
+    qty_lots: Any
+    code: Any
+    quotes: Any
+    slots: Any
+    specials: Any
+    trades: Any
+
+
+class ReplayState(NamedTuple):
+    """All memory of K replays; fields are arrays so that compiled code can write to them.
+
+    clock (1,), head (K,), orders (K, n), resting (K, 2, n) with resting_count (K, 2), open_slots and free_slots (K, n), requests and responses
+    (K, m) rings; nodes (K * n + marks,) of the lists that begin at heads (2, BUCKETS); own_best (2, K), the best own
+    prices resting, and bound (2,), those of all sets; agenda_ts and agenda_set, a heap of the sets with a request under
+    way; wake_ts and wake_clock, a heap of the clocks in wakes; fills with fill_sets; samples (instants, K).
+    """
+
+    clock: Records
     head: Records
     orders: Records
     resting: Any
@@ -100,7 +158,17 @@ class ReplayState(NamedTuple):
     free_slots: Any
     requests: Records
     responses: Records
+    nodes: Records
+    heads: Any
+    own_best: Any
+    bound: Any
+    agenda_ts: Any
+    agenda_set: Any
+    wake_ts: Any
+    wake_clock: Any
+    wakes: Records
     fills: Records
+    fill_sets: Any
     samples: Records
     exchange: Ladder
     local: Ladder
@@ -110,28 +178,84 @@ class ReplayState(NamedTuple):
     actions: Records
 
 
-def new_state(*, first_page: int, pages: int, pool: int, depth_levels: int, partial_fill: bool) -> ReplayState:
-    """Return the state of a replay that has not begun; times and money are set by the face."""
-    head = np.zeros(1, HEAD_DTYPE)
-    head["partial_fill"] = int(partial_fill)
-    head["free_count"] = ORDERS_MAX
-    head["next_wake_ts"] = FOREVER
-    head["next_sample_ts"] = FOREVER
+def stretch_of(
+    rows: Rows, quotes: NDArray[np.int64], slots: NDArray[np.int32], lists: tuple[NDArray[np.int64], NDArray[np.int64]]
+) -> Stretch:
+    """Return rows with what is known of them; `lists` are specials and trades."""
+    return Stretch(rows.ts, rows.price_ticks, rows.qty_lots, rows.code, quotes, slots, *lists)
+
+
+def no_stretch() -> Stretch:
+    """Return an empty stretch."""
+    ends = np.array([FOREVER], np.int64)
+    return stretch_of(no_rows(), np.zeros((0, 2), np.int64), np.zeros(0, np.int32), (ends, ends))
+
+
+def new_state(
+    *,
+    exchange: Ladder,
+    local: Ladder,
+    depth_levels: int = 0,
+    sets: int = 1,
+    orders: int | None = None,
+    in_flight: int | None = None,
+    marks: int | None = None,
+) -> ReplayState:
+    """Return the state of replays that have not begun; times and money are set by the face.
+
+    exchange, local : the ladders that follow the streams (`quotes`)
+    sets, orders, in_flight, marks : K, n, m, and marks of each set; None: what one run may need
+    """
+    n = ORDERS_MAX if orders is None else orders
+    m = IN_FLIGHT_MAX if in_flight is None else in_flight
+    kept = MARKS_MAX if marks is None else marks
+    head = np.zeros(sets, HEAD_DTYPE)
+    head["free_count"] = n
+    clock = np.zeros(1, CLOCK_DTYPE)
+    clock["next_sample_ts"] = FOREVER
+    clock["free_mark"] = -1
+    fills = FILLS_BUFFER + max(0, sets * n - ORDERS_MAX)
     return ReplayState(
+        clock=clock,
         head=head,
-        orders=np.zeros(ORDERS_MAX, SLOT_DTYPE),
-        resting=np.zeros((2, ORDERS_MAX), np.int64),
-        resting_count=np.zeros(2, np.int64),
-        open_slots=np.zeros(ORDERS_MAX, np.int64),
-        free_slots=np.arange(ORDERS_MAX - 1, -1, -1, dtype=np.int64),
-        requests=np.zeros(IN_FLIGHT_MAX, REQUEST_DTYPE),
-        responses=np.zeros(IN_FLIGHT_MAX, RESPONSE_DTYPE),
-        fills=np.zeros(FILLS_BUFFER, FILL_DTYPE),
-        samples=np.zeros(SAMPLES_BUFFER, SAMPLE_DTYPE),
-        exchange=new_ladder(first_page, pages, pool, keeps_taken=True),
-        local=new_ladder(first_page, pages, pool, keeps_taken=False),
+        orders=np.zeros((sets, n), SLOT_DTYPE),
+        resting=np.zeros((sets, 2, n), np.int64),
+        resting_count=np.zeros((sets, 2), np.int64),
+        open_slots=np.zeros((sets, n), np.int64),
+        free_slots=np.tile(np.arange(n - 1, -1, -1, dtype=np.int64), (sets, 1)),
+        requests=np.zeros((sets, m), REQUEST_DTYPE),
+        responses=np.zeros((sets, m), RESPONSE_DTYPE),
+        nodes=np.zeros(sets * (n + kept), NODE_DTYPE),
+        heads=np.full((2, BUCKETS), -1, np.int64),
+        own_best=np.array([[-FOREVER] * sets, [FOREVER] * sets], np.int64),
+        bound=np.array([-FOREVER, FOREVER], np.int64),
+        agenda_ts=np.zeros(sets, np.int64),
+        agenda_set=np.zeros(sets, np.int64),
+        wake_ts=np.zeros(sets, np.int64),
+        wake_clock=np.zeros(sets, np.int64),
+        wakes=np.zeros(sets, WAKE_DTYPE),
+        fills=np.zeros(fills, FILL_DTYPE),
+        fill_sets=np.zeros(fills, np.int64),
+        samples=np.zeros((max(2, SAMPLES_BUFFER // sets), sets), SAMPLE_DTYPE),
+        exchange=new_book(exchange),
+        local=new_book(local),
         view_bids=np.zeros(depth_levels, LEVEL_DTYPE),
         view_asks=np.zeros(depth_levels, LEVEL_DTYPE),
-        view_orders=np.zeros(ORDERS_MAX, ORDER_DTYPE),
+        view_orders=np.zeros(n, ORDER_DTYPE),
         actions=new_actions(),
     )
+
+
+def wake_sets_every(state: ReplayState, intervals_ns: Sequence[int] | NDArray[np.int64], *, after_ts: int) -> None:
+    """Wake set k at after_ts + j x intervals_ns[k], j >= 1; sets of one interval stand next to each other."""
+    intervals = np.asarray(intervals_ns, np.int64)
+    firsts = np.flatnonzero(np.concatenate([[True], intervals[1:] != intervals[:-1]]))
+    clocks = len(firsts)
+    state.wakes["interval_ns"][:clocks] = intervals[firsts]
+    state.wakes["first_set"][:clocks] = firsts
+    state.wakes["end_set"][:clocks] = [*firsts[1:], len(intervals)]
+    order = np.argsort(intervals[firsts], kind="stable")
+    # Sorted, hence a heap.
+    state.wake_ts[:clocks] = after_ts + intervals[firsts][order]
+    state.wake_clock[:clocks] = order
+    state.clock["wake_count"] = clocks

@@ -30,6 +30,7 @@ from market_maker.domain.events import Event, EventType
 from market_maker.domain.ids import BACKTEST_ACCOUNT_ID, new_id
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.units import NS_PER_SECOND
+from market_maker.market_data.conditions import MarketConditions
 from market_maker.messaging.topics import outbox_event
 from market_maker.storage.database import Connection, Database, fetch
 from market_maker.storage.jobs import QUEUE, TASK, defer_run
@@ -324,6 +325,7 @@ def _run_config(run: dict[str, Any], strategy: Strategy, instrument: Instrument)
         sample_interval_ns=configuration["sample_interval_ns"],
         seed=configuration["seed"],
         allow_gaps=configuration["allow_gaps"],
+        market_conditions=MarketConditions.of(configuration.get("market_conditions")),
     )
 
 

@@ -13,6 +13,8 @@ from types import NoneType
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 from uuid import UUID
 
+import msgspec
+
 from market_maker.api import schemas
 from market_maker.client.conversation import Call
 from market_maker.domain.errors import InvalidRequest
@@ -89,6 +91,18 @@ def _money(value: Money, field: str) -> Decimal:
 
 def _optional_money(value: Money | None, field: str) -> Decimal | None:
     return None if value is None else _money(value, field)
+
+
+def _conditions(value: schemas.MarketConditions | Mapping[str, Any] | None) -> schemas.MarketConditions | None:
+    if value is None or isinstance(value, schemas.MarketConditions):
+        return value
+    try:
+        return msgspec.convert(dict(value), schemas.MarketConditions)
+    except msgspec.ValidationError as error:
+        allowed = (
+            "volatility above 0 up to 10, trend UP, DOWN or SIDEWAYS, volume_profile LOW, NORMAL, HIGH or U_SHAPED"
+        )
+        raise InvalidRequest.of("market_conditions", dict(value), f"{allowed} ({error})") from error
 
 
 class Operations:
@@ -386,7 +400,7 @@ class Operations:
         start_date: str,
         end_date: str,
         *,
-        market_conditions: schemas.MarketConditions | None = None,
+        market_conditions: schemas.MarketConditions | Mapping[str, Any] | None = None,
         pair_id: Id | None = None,
         entry_latency: str | None = None,
         response_latency: str | None = None,
@@ -395,12 +409,15 @@ class Operations:
         seed: int = 0,
         allow_gaps: bool = False,
     ) -> Call[schemas.RunView]:
-        """Queue a backtest; dates are UTC and both included. `wait_for_run` returns it once it has ended."""
+        """Queue a backtest; dates are UTC and both included. `wait_for_run` returns it once it has ended.
+
+        `market_conditions` change the recorded market: `{"volatility": 0.02, "trend": "SIDEWAYS"}`.
+        """
         body = schemas.RunBacktest(
             strategy_id=_id(strategy_id, "strategy_id"),
             start_date=start_date,
             end_date=end_date,
-            market_conditions=market_conditions,
+            market_conditions=_conditions(market_conditions),
             pair_id=_optional_id(pair_id, "pair_id"),
             entry_latency=entry_latency,
             response_latency=response_latency,
@@ -534,10 +551,34 @@ class Operations:
         return _get("/api/v1/market-data/bars/{pair_id}", schemas.PriceList, query, pair_id=pair_id)
 
     @Operation
-    def import_file(self, path: str, *, offset_negative_latency: bool = False) -> Call[schemas.ImportedFile]:
-        """Import a file that lies in the service's inbox folder."""
-        body = schemas.ImportFile(path=path, offset_negative_latency=offset_negative_latency)
-        return Call("POST", "/api/v1/market-data/imports", schemas.ImportedFile, body=body)
+    def get_recorded_book(self, pair_id: Id, at: str, *, depth: int = 20) -> Call[schemas.BookView]:
+        """Return the recorded book as it had been received at an instant (UTC)."""
+        query = {"at": at, "depth": depth}
+        return _get("/api/v1/market-data/orderbook/{pair_id}", schemas.BookView, query, pair_id=pair_id)
+
+    @Operation
+    def get_quality(
+        self, pair_id: Id, *, first: str | None = None, last: str | None = None
+    ) -> Call[schemas.QualityView]:
+        """Measure the quality of recorded days (UTC, both included) anew."""
+        query = {"first": first, "last": last}
+        return _get("/api/v1/market-data/quality/{pair_id}", schemas.QualityView, query, pair_id=pair_id)
+
+    @Operation
+    def import_file(self, path: str, options: Mapping[str, Any] | None = None) -> Call[schemas.ImportView]:
+        """Queue the import of a file that lies in the service's inbox folder; `options` as `schemas.ImportFile` has them."""
+        body = schemas.ImportFile(path=path, **(options or {}))
+        return Call("POST", "/api/v1/market-data/imports", schemas.ImportView, body=body)
+
+    @Operation
+    def get_imports(self, *, after: Id | None = None, limit: int = 100) -> Call[schemas.ImportPage]:
+        """Return imports, newest first."""
+        return _get("/api/v1/market-data/imports", schemas.ImportPage, {"after": after, "limit": limit})
+
+    @Operation
+    def get_import(self, import_id: Id) -> Call[schemas.ImportView]:
+        """Return an import: how far it is, and its report once it has ended."""
+        return _get("/api/v1/market-data/imports/{import_id}", schemas.ImportView, import_id=import_id)
 
     @Operation
     def get_health(self) -> Call[schemas.HealthView]:

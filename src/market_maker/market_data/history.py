@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from itertools import groupby
+from typing import Any
 
 from market_maker.domain.errors import DataError
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.units import DAY_NS, NS_PER_SECOND
 from market_maker.market_data.catalogue import list_days
 from market_maker.market_data.prices import Price, bars
+from market_maker.market_data.schema import interval_of
 from market_maker.storage.database import Database
-from market_maker.storage.lake import Lake
+from market_maker.storage.lake import YEARLY, Lake
 from market_maker.storage.simulation import get_simulated_prices
 
 MAX_BARS = 200_000
@@ -36,7 +38,16 @@ async def get_historical_data(
         )
     days = await list_days(database, venue=instrument.venue, symbol=instrument.symbol)
     if any(day["first_ts"] < end_ts and day["last_ts"] >= start_ts for day in days):
-        return await asyncio.to_thread(bars, lake, instrument.venue, instrument.symbol, start_ts, end_ts, interval_ns)
+        return await asyncio.to_thread(
+            bars,
+            lake,
+            instrument.venue,
+            instrument.symbol,
+            start_ts,
+            end_ts,
+            interval_ns,
+            (instrument.tick_size, instrument.lot_size),
+        )
     mids = await get_simulated_prices(database, instrument.pair_id, start_ts, end_ts)
     if not mids:
         raise DataError(
@@ -63,7 +74,9 @@ async def recent_history(
         start_ts, end_ts = row["first_ts"], row["last_ts"] + 1
     else:
         days = await list_days(database, venue=instrument.venue, symbol=instrument.symbol)
-        books = [day for day in days if day["kind"] == "book"]
+        if days and all(day["kind"].startswith(YEARLY) for day in days):
+            return await _stored_history(database, lake, instrument, days, longest_ns)
+        books = [day for day in days if not day["kind"].startswith(YEARLY) and day["kind"] != "ticker"]
         if not books:
             raise DataError(
                 f"there is no price history of {instrument.venue} {instrument.symbol}: 0 prices are there;"
@@ -77,6 +90,19 @@ async def recent_history(
         found = _bars_of_mids(await get_simulated_prices(database, instrument.pair_id, start_ts, end_ts), interval_ns)
     else:
         found = await get_historical_data(database, lake, instrument, start_ts, end_ts, interval_ns)
+    return found, interval_ns, start_ts, end_ts
+
+
+async def _stored_history(
+    database: Database, lake: Lake, instrument: Instrument, days: list[dict[str, Any]], longest_ns: int
+) -> tuple[list[Price], int, int, int]:
+    """Return the newest stored bars of the shortest interval: of `longest_ns`, or 1,000 of them if these reach further."""
+    interval_ns = min(interval_of(day["kind"]) for day in days) * NS_PER_SECOND
+    end_ts = max(day["last_ts"] for day in days) // interval_ns * interval_ns + interval_ns
+    start_ts = max(
+        min(day["first_ts"] for day in days) // interval_ns * interval_ns, end_ts - max(longest_ns, 1000 * interval_ns)
+    )
+    found = await get_historical_data(database, lake, instrument, start_ts, end_ts, interval_ns)
     return found, interval_ns, start_ts, end_ts
 
 

@@ -1,150 +1,210 @@
-"""Importing a file: detect its format, judge it, publish its days or nothing at all. Knows no particular format."""
+"""Importing files: judge what was read, stage its days; nothing is visible before `publish_import` is called by others.
+
+Owns the report of an import and what a failed rule of quality stops. Knows no particular format and no database.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from market_maker.domain.errors import DataError
 from market_maker.domain.instrument import Instrument
-from market_maker.market_data.assembly import Assembly
-from market_maker.market_data.importers import FileFacts, detect
-from market_maker.storage.lake import Lake, PublishedDay, sha256_of
+from market_maker.market_data.assembly import StagedTable
+from market_maker.market_data.importers import Stream
+from market_maker.market_data.intake import ImportOptions, Reading, Repairs, SourceFile
+from market_maker.market_data.quality import Finding, Verdict, judge, worst
+from market_maker.market_data.spool import Spooled
+from market_maker.market_data.staging import StreamStaging
+from market_maker.storage.lake import Lake, PublishedDay
+
+__all__ = ["ImportOptions", "ImportReport", "Reading", "Repairs", "SourceFile", "StreamReport", "stage"]
 
 
-@dataclass(frozen=True, slots=True)
-class Repairs:
-    """What an import may change in the data; each is recorded in its report.
+@dataclass(slots=True)
+class StreamReport:
+    """What was imported of one stream.
 
-    offset_negative_latency : add one constant to all receive times so that the smallest feed latency becomes
-        `latency_floor_ns`; only when there is negative latency
+    `figures` and `findings` are of the stream as it was read; those of the days, after repairs, are beside them.
     """
 
-    offset_negative_latency: bool = False
-    latency_floor_ns: int = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """What was wrong in the data. Latencies are as found, before any repair."""
-
-    sequence_gaps: int = 0
-    crossed: int = 0
-    locked: int = 0
-    book_messages: int = 0
-    negative_latency_share: float = 0.0
-    latency_min_ns: int = 0
-    latency_median_ns: int = 0
-    latency_max_ns: int = 0
-    backward_exchange_times: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ImportReport:
-    """What an import read, changed and published: the lineage kept in the catalogue."""
-
-    source: str
-    source_sha256: str
-    importer: str
-    importer_version: str
-    options: dict[str, Any]
-    days: tuple[PublishedDay, ...]
+    stream: Stream
+    instrument: Instrument
+    rows: int
     counts: dict[str, int]
-    quality: Quality
-    offset_ns: int = 0
-    facts: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Any]
+    findings: list[Finding]
+    days: list[tuple[StagedTable, list[Finding]]] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of all findings."""
+        return worst([*self.findings, *(finding for _, findings in self.days for finding in findings)])
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as plain JSON values."""
+        """Return the report as JSON values."""
         return {
-            "source": self.source,
-            "source_sha256": self.source_sha256,
-            "importer": self.importer,
-            "importer_version": self.importer_version,
-            "options": self.options,
-            "days": [day.to_json() for day in self.days],
+            "venue": self.stream.venue,
+            "symbol": self.stream.symbol,
+            "table": self.stream.table,
+            "pair_id": str(self.instrument.pair_id),
+            "tick_size": f"{self.instrument.tick_size:f}",
+            "lot_size": f"{self.instrument.lot_size:f}",
+            "rows": self.rows,
+            "verdict": self.verdict.value,
             "counts": self.counts,
-            "quality": asdict(self.quality),
-            "offset_ns": self.offset_ns,
-            "facts": self.facts,
+            "figures": self.figures,
+            "findings": [finding.to_json() for finding in self.findings],
+            "days": [
+                {
+                    "day": staged.day.day.isoformat(),
+                    "tables": [file.kind for file in staged.day.files],
+                    "verdict": worst(findings).value,
+                    "figures": staged.figures,
+                    "findings": [finding.to_json() for finding in findings],
+                }
+                for staged, findings in self.days
+            ],
         }
 
 
-def inspect_file(path: Path) -> FileFacts:
-    """Return the facts of a file whose format is detected by content."""
-    return detect(path).inspect(path)
+@dataclass(slots=True)
+class ImportReport:
+    """What an import read, changed and staged: the lineage kept in the catalogue."""
+
+    sources: tuple[SourceFile, ...]
+    importer: str
+    importer_version: str
+    options: dict[str, Any]
+    streams: list[StreamReport] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    offset_ns: int = 0
+    forced: list[str] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict of the streams."""
+        verdicts = {stream.verdict for stream in self.streams}
+        return next((verdict for verdict in (Verdict.FAIL, Verdict.WARN) if verdict in verdicts), Verdict.PASS)
+
+    @property
+    def days(self) -> list[PublishedDay]:
+        """Every staged day of every stream."""
+        return [staged.day for stream in self.streams for staged, _ in stream.days]
+
+    @property
+    def rows(self) -> int:
+        """Rows of all streams, as read."""
+        return sum(stream.rows for stream in self.streams)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return {
+            "sources": [asdict(source) for source in self.sources],
+            "importer": self.importer,
+            "importer_version": self.importer_version,
+            "options": self.options,
+            "verdict": self.verdict.value,
+            "forced": self.forced,
+            "offset_ns": self.offset_ns,
+            "counts": self.counts,
+            "warnings": self.warnings,
+            "streams": [stream.to_json() for stream in self.streams],
+        }
 
 
-def import_file(
-    path: Path,
-    lake: Lake,
-    instrument: Instrument,
-    repairs: Repairs | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> ImportReport:
-    """Read a file and publish its days.
-
-    Parameters
-    ----------
-    instrument : names venue and symbol in the lake and gives tick and lot; every number of the file must fit them
-    progress : gets (bytes done, bytes in all); the file is read twice, once to judge and once to publish
+def stage(reading: Reading, lake: Lake, instrument_of: Callable[[Stream], Instrument]) -> ImportReport:
+    """Judge and stage everything that was read; to be called under the lake's lock of every symbol.
 
     Raises
     ------
     DataError
-        Unknown, damaged or empty content (names file and row), negative feed latency without the repair (names the
-        option), a book that crosses itself. Nothing is published then.
+        A number does not fit the pair's steps (names file and row), receive times run backwards without the repair, or a
+        rule of quality fails and the import is not forced. What was staged is left to `Lake.sweep`.
+    Conflict
+        A day holds what other files have given, and overlaps.
     """
-    chosen = repairs or Repairs()
-    importer = detect(path)
-    facts = importer.inspect(path)
-    offset = _offset(path, facts, chosen)
-    assembly = Assembly(lake, instrument, derives_bbo=not facts.streams.get("bookTicker"))
-    try:
-        counts = importer.read(path, instrument, assembly, offset, progress)
-        if assembly.quality.crossed:
-            raise DataError(
-                f"{path.name}: the built book is crossed after {assembly.quality.crossed} of "
-                f"{assembly.quality.messages} messages; the recording does not hold a right book"
-            )
-        days = assembly.publish()
-    finally:
-        assembly.discard()
-    latency = facts.latency
-    return ImportReport(
-        source=path.name,
-        source_sha256=sha256_of(path),
-        importer=importer.NAME,
-        importer_version=importer.VERSION,
-        options=asdict(chosen),
-        days=days,
-        counts={**counts, "sequence_gaps": counts["sequence_gaps"]},
-        quality=Quality(
-            sequence_gaps=counts["sequence_gaps"],
-            crossed=assembly.quality.crossed,
-            locked=assembly.quality.locked,
-            book_messages=assembly.quality.messages,
-            negative_latency_share=latency.negative_share,
-            latency_min_ns=latency.minimum_ns,
-            latency_median_ns=latency.median_ns,
-            latency_max_ns=latency.maximum_ns,
-            backward_exchange_times=latency.backward_exchange_times,
-        ),
-        offset_ns=offset,
-        facts={"market": facts.market, "symbol": facts.symbol, "first_ts": facts.first_ts, "last_ts": facts.last_ts},
-    )
+    options = reading.options
+    report = ImportReport(
+        tuple(reading.sources), reading.importer.NAME, reading.importer.VERSION, options.to_json(),
+        counts=reading.counts(""), warnings=[warning for notes in reading.notes for warning in notes.warnings],
+        offset_ns=_offset(reading, options.repairs),
+    )  # fmt: skip
+    own_quotes = {(s.stream.venue, s.stream.symbol) for s in reading.streams if s.stream.table == "bbo"}
+    for spooled in reading.streams:
+        stream = spooled.stream
+        figures = _figures(spooled, reading.counts(stream.symbol) if _is_first(reading, spooled) else {})
+        entry = StreamReport(
+            stream, instrument_of(stream), spooled.rows, reading.counts(stream.symbol), figures,
+            _repaired(judge(figures), options.repairs, report.offset_ns),
+        )  # fmt: skip
+        report.streams.append(entry)
+        _refuse(reading, entry.findings, options)
+        staging = StreamStaging(reading, lake, spooled, entry.instrument, report.offset_ns)
+        derives = stream.table in {"book", "orders"} and (stream.venue, stream.symbol) not in own_quotes
+        entry.days = [(staged, judge(staged.figures)) for staged in staging.run(derives_bbo=derives)]
+        entry.counts |= staging.left_out
+        for _, findings in entry.days:
+            _refuse(reading, findings, options)
+    if not report.days:
+        names = ", ".join(source.name for source in reading.sources[:3])
+        causes = "; ".join(report.warnings) or "no snapshot of a book, and no trade or quote that needs none"
+        raise DataError(f"{names}: nothing of its {report.rows} rows can be used: {causes}")
+    failed = [
+        f
+        for s in report.streams
+        for f in [*s.findings, *(f for _, fs in s.days for f in fs)]
+        if f.verdict == Verdict.FAIL
+    ]
+    report.forced = sorted({finding.rule for finding in failed})
+    return report
 
 
-def _offset(path: Path, facts: FileFacts, repairs: Repairs) -> int:
-    latency = facts.latency
-    if not latency.negative:
+def _is_first(reading: Reading, spooled: Spooled) -> bool:
+    """Return whether a stream is the first of its symbol: an importer counts by symbol, which is judged once."""
+    same = [
+        s for s in reading.streams if (s.stream.venue, s.stream.symbol) == (spooled.stream.venue, spooled.stream.symbol)
+    ]
+    return same[0] is spooled
+
+
+def _figures(spooled: Spooled, counts: dict[str, int]) -> dict[str, Any]:
+    figures: dict[str, Any] = {"receive_time_reversals": spooled.backward}
+    if spooled.stamped:
+        figures["negative_latency_share"] = spooled.negative / spooled.stamped
+        figures["smallest_latency_ns"] = spooled.smallest_latency_ns
+    if spooled.absurd:
+        figures |= {"absurd_prices": 1, "absurd_price": spooled.absurd}
+    return figures | {
+        name: counts[name] for name in ("sequence_gaps", "duplicates", "unknown_references") if name in counts
+    }
+
+
+def _repaired(findings: list[Finding], repairs: Repairs, offset_ns: int) -> list[Finding]:
+    """Return findings with those that a repair has mended as warnings that say so."""
+    mended = {"receive_time_reversals": repairs.sort, "negative_latency_share": offset_ns != 0}
+    return [
+        Finding(f.rule, Verdict.WARN, f.value, f"{f.text} and was asked for") if mended.get(f.rule) else f
+        for f in findings
+    ]
+
+
+def _refuse(reading: Reading, findings: list[Finding], options: ImportOptions) -> None:
+    failed = [finding for finding in findings if finding.verdict == Verdict.FAIL]
+    # Rows out of order cannot lie in the lake at all: no force helps.
+    if failed and (not options.force or any(finding.rule == "receive_time_reversals" for finding in failed)):
+        names = ", ".join(source.name for source in reading.sources[:3])
+        causes = "; ".join(f"{finding.rule}: {finding.text}" for finding in failed)
+        forced = "" if any(f.rule == "receive_time_reversals" for f in failed) else "; --force imports it all the same"
+        raise DataError(f"{names}: {causes}{forced}")
+
+
+def _offset(reading: Reading, repairs: Repairs) -> int:
+    if repairs.offset_ns:
+        return repairs.offset_ns
+    smallest = [s.smallest_latency_ns for s in reading.streams if s.smallest_latency_ns is not None]
+    if not repairs.offset_negative_latency or not smallest or min(smallest) >= 0:
         return 0
-    if not repairs.offset_negative_latency:
-        raise DataError(
-            f"{path.name}: {latency.negative_share:.1%} of messages were received before they were sent (latency "
-            f"{latency.minimum_ns / 1e6:.0f} to {latency.maximum_ns / 1e6:.0f} ms, median {latency.median_ns / 1e6:.0f} "
-            "ms): the recorder's clock was slow; import with offset_negative_latency to add a constant"
-        )
-    return repairs.latency_floor_ns - latency.minimum_ns
+    return repairs.latency_floor_ns - min(smallest)

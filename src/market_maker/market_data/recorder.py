@@ -8,20 +8,26 @@ call: one pack into memory. Knows nothing of the market that it records.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
 from market_maker.domain.errors import DataError
 from market_maker.domain.instrument import Instrument
-from market_maker.market_data.assembly import Assembly
-from market_maker.market_data.ingest import ImportReport, Quality
-from market_maker.market_data.schema import EventKind
-from market_maker.storage.lake import Lake
+from market_maker.market_data.assembly import Assembly, with_message_ends
+from market_maker.market_data.importers import Stream
+from market_maker.market_data.ingest import ImportReport, SourceFile, StreamReport
+from market_maker.market_data.quality import judge
+from market_maker.market_data.schema import BOOK_SCHEMA, NO_LEVEL, EventKind
+from market_maker.storage.lake import Lake, Origin
 
 NAME, VERSION = "session_recorder", "1"
 _RECORD = struct.Struct("<qqqqbb6x")
@@ -36,6 +42,7 @@ _DTYPE = np.dtype(
 _HEADER_BYTES = 512
 _FLUSH_BYTES = 1 << 16
 _READ_RECORDS = 1 << 16
+_RECORDED = (EventKind.DEPTH, EventKind.TRADE, EventKind.CLEAR, EventKind.SNAPSHOT)
 
 
 class SessionRecorder:
@@ -83,10 +90,11 @@ class SessionRecorder:
 
         It replaces what was known; unless it is the first, nothing is known of the time since the row before it.
         """
-        for side, levels in ((1, bids), (-1, asks)):
+        for side in (1, -1):
             self._append(exch_ts, local_ts, 0, 0, EventKind.CLEAR, side)
-            for price_ticks, qty_lots in levels:
-                self._append(exch_ts, local_ts, price_ticks, qty_lots, EventKind.SNAPSHOT, side)
+        rows = [(side, *level) for side, levels in ((1, bids), (-1, asks)) for level in levels]
+        for side, price_ticks, qty_lots in rows or [NO_LEVEL]:
+            self._append(exch_ts, local_ts, price_ticks, qty_lots, EventKind.SNAPSHOT, side)
 
     def flush(self, sync: bool = False) -> None:
         """Hand what is buffered to the operating system; with `sync`, to the disk."""
@@ -107,7 +115,7 @@ class SessionRecorder:
     def finish(
         self, lake: Lake, progress: Callable[[int, int], None] | None = None, *, keep_spool: bool = False
     ) -> ImportReport:
-        """Publish the session's days and return what was published.
+        """Stage the session's days and return the report of what can be published, under the lake's lock.
 
         The spool is removed, or kept with `keep_spool`, so that a later recording of the same day can go on in it.
 
@@ -118,29 +126,27 @@ class SessionRecorder:
         """
         self.flush(sync=True)
         self._file.close()
-        assembly = Assembly(lake, self.instrument, derives_bbo=True)
-        counts = {kind.name.lower(): 0 for kind in EventKind}
+        counts = {kind.name.lower(): 0 for kind in _RECORDED}
         digest = hashlib.sha256()
+        first_ts = _first_ts(self.path)
+        origin = Origin(self.path.name, "", first_ts, self.last_ts)
+        assembly = Assembly(lake, self.instrument, "book", [origin], derives_bbo=True)
         try:
             self._replay(assembly, counts, digest.update, progress)
-            if assembly.quality.crossed:
-                raise DataError(f"the recorded book is crossed after {assembly.quality.crossed} messages")
-            days = assembly.publish()
+            days = [(staged, judge(staged.figures)) for staged in assembly.finish()]
+            if not days:
+                raise DataError(f"{self.path.name}: zero events; nothing was recorded")
         finally:
-            assembly.discard()
+            assembly.close()
+        crossed = [f for _, findings in days for f in findings if f.rule == "crossed_share"]
+        if crossed:
+            raise DataError(f"the recorded book is crossed: {crossed[0].text}")
         if not keep_spool:
             self.path.unlink()
-        quality = assembly.quality
-        return ImportReport(
-            source=self.path.name,
-            source_sha256=digest.hexdigest(),
-            importer=NAME,
-            importer_version=VERSION,
-            options={},
-            days=days,
-            counts={"rows": self.rows, **counts},
-            quality=Quality(crossed=quality.crossed, locked=quality.locked, book_messages=quality.messages),
-        )
+        stream = Stream(self.instrument.venue, self.instrument.symbol, "book")
+        report = StreamReport(stream, self.instrument, self.rows, {"rows": self.rows, **counts}, {}, [], days)
+        source = SourceFile(self.path.name, digest.hexdigest(), _HEADER_BYTES + self.rows * _RECORD.size)
+        return ImportReport((source,), NAME, VERSION, {}, [report])
 
     def _append(self, exch_ts: int, local_ts: int, price_ticks: int, qty_lots: int, kind: int, side: int) -> None:
         self._buffer += _RECORD.pack(exch_ts, local_ts, price_ticks, qty_lots, kind, side)
@@ -156,55 +162,57 @@ class SessionRecorder:
         digest: Callable[[bytes], None],
         progress: Callable[[int, int], None] | None,
     ) -> None:
-        spooled = _Spooled(assembly)
         done = 0
         with self.path.open("rb") as stream:
             stream.seek(_HEADER_BYTES)
+            rest = np.empty(0, _DTYPE)
             while chunk := stream.read(_READ_RECORDS * _RECORD.size):
                 digest(chunk)
-                for record in np.frombuffer(chunk, _DTYPE).tolist():
-                    if done == 0 and record[4] != EventKind.CLEAR:
-                        raise DataError(f"{self.path.name}: the first event is not a snapshot; the book is unknown")
-                    done += 1
-                    counts[EventKind(record[4]).name.lower()] += 1
-                    spooled.take(*record)
+                records = np.frombuffer(chunk, _DTYPE)
+                if done == 0 and records["kind"][0] != EventKind.CLEAR:
+                    raise DataError(f"{self.path.name}: the first event is not a snapshot; the book is unknown")
+                for kind, count in zip(*np.unique(records["kind"], return_counts=True), strict=True):
+                    counts[EventKind(kind).name.lower()] += int(count)
+                done += len(records)
+                # The last message of a chunk may go on in the next one.
+                records = np.concatenate([rest, records])
+                whole = (
+                    len(records)
+                    if done >= self.rows
+                    else int(np.searchsorted(records["local_ts"], records["local_ts"][-1]))
+                )
+                _assemble(assembly, records[:whole])
+                rest = records[whole:]
                 if progress is not None:
                     progress(done, self.rows)
-        spooled.end_message()
 
 
-class _Spooled:
-    """Hands the records of a spool to an assembly, message by message."""
+def _assemble(assembly: Assembly, records: NDArray[Any]) -> None:
+    """Add records, all rows of one receive time being one message; a snapshot that is not the first follows a silence."""
+    begins = np.flatnonzero((records["kind"] == EventKind.CLEAR) & (records["side"] > 0))
+    edges = [0, *begins[begins > 0].tolist(), len(records)]
+    for start, end in itertools.pairwise(edges):
+        part = records[start:end]
+        if not len(part):
+            continue
+        frame = with_message_ends(
+            pl.DataFrame({name: part[name] for name in BOOK_SCHEMA if name != "sequence"}, schema_overrides=BOOK_SCHEMA)
+            .with_columns(sequence=pl.lit(0, pl.Int64))
+            .select(list(BOOK_SCHEMA))
+        )
+        if end < len(records):
+            # A crash may have torn the last message of a part; only whole ones are judged.
+            frame = frame.with_columns(last=pl.col("last") & (pl.int_range(pl.len()) < pl.len() - 1))
+        if part["kind"][0] == EventKind.CLEAR:
+            assembly.lose_book()
+        assembly.add(frame)
 
-    def __init__(self, assembly: Assembly) -> None:
-        self._assembly = assembly
-        self._message: tuple[int, int] | None = None
-        self._is_first = True
 
-    def take(self, exch_ts: int, local_ts: int, price: int, lots: int, kind: int, side: int) -> None:
-        if kind == EventKind.CLEAR:
-            # A snapshot clears both sides, bids first; the pair of records is one clear of the book.
-            if side > 0:
-                # A crash may have torn the message before; only whole ones are judged.
-                self._message = None
-                self._assembly.start_book(exch_ts, local_ts, 0, after_silence=not self._is_first)
-                self._is_first = False
-            return
-        if self._message is not None and self._message[1] != local_ts:
-            self.end_message()
-        if kind == EventKind.TRADE:
-            self._assembly.trade(exch_ts, local_ts, side, price, lots, 0)
-            return
-        self._message = (exch_ts, local_ts)
-        if kind == EventKind.SNAPSHOT:
-            self._assembly.fill_book(exch_ts, local_ts, 0, ((side, price, lots),))
-        else:
-            self._assembly.depth(exch_ts, local_ts, 0, ((side, price, lots),))
-
-    def end_message(self) -> None:
-        if self._message is not None:
-            self._assembly.end_message(*self._message)
-            self._message = None
+def _first_ts(path: Path) -> int:
+    with path.open("rb") as stream:
+        stream.seek(_HEADER_BYTES)
+        record = stream.read(_RECORD.size)
+    return int(_RECORD.unpack(record)[1]) if len(record) == _RECORD.size else 0
 
 
 def last_recorded_ts(path: Path) -> int:

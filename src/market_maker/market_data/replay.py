@@ -1,43 +1,41 @@
 """Recorded days as two streams of rows for the replay kernel: the venue's time order and the receiver's.
 
-Owns the prepared, memory-mapped form (33 bytes per event, 58 where the two orders differ), coverage and the data
-hash. Knows no orders and no strategy. Best quotes (bbo) are not replayed: the book is built from depth alone.
+Owns the feed of a range: its memory-mapped days (33 bytes per row, 58 where the two orders differ), coverage of the range's
+sessions and the data hash. Knows no orders and no strategy; what a table becomes in a replay is `feed`'s.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from decimal import Decimal
+from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from market_maker.domain.errors import DataError, InvalidRequest
-from market_maker.market_data.schema import EventKind
-from market_maker.storage.lake import Lake, PublishedDay, day_of
+from market_maker.market_data.feed import PAGE_SHIFT, prepare, source_of
+from market_maker.market_data.reading import finest_steps, in_steps_of
+from market_maker.market_data.sessions import session_stretches
+from market_maker.market_data.stretch import Rows, frozen, rows_of
+from market_maker.storage.lake import Lake, PublishedDay, PublishedFile, day_of
 
-LAYOUT = 1
+LAYOUT = 2
 """Version of the prepared form; part of its cache key."""
-PAGE_SHIFT = 9
-"""Levels are declared to the replay by pages of 2**9 ticks."""
 PAGES_MAX = 1 << 24
+PAGES = ("bid_pages", "ask_pages")
 COVERAGE_MIN = 0.99
 
 LEVEL_ROW, TRADE_ROW, CLEAR_ROW = 1, 2, 3
 """Codes of rows: positive for bid or buying aggressor, negative for ask or selling aggressor."""
-
-
-class Rows(NamedTuple):
-    """One stretch of one stream: times (never decreasing), prices, quantities and codes, all (n,), read-only."""
-
-    ts: NDArray[np.int64]
-    price_ticks: NDArray[np.int64]
-    qty_lots: NDArray[np.int64]
-    code: NDArray[np.int8]
+SHIFT_ROW = 4
+"""Made by `conditions`, never recorded: positive displaces the whole book by `price_ticks` from now on; negative
+ends the instant in which it did, when the moved book reaches own orders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +47,51 @@ class ReplayDay:
     skip: int
 
 
+class StoredDay:
+    """A `ReplayDay` whose rows lie in memory-mapped files; nothing of it is in memory while no one holds its rows.
+
+    Parameters
+    ----------
+    paths : of its verified columns, by name
+    skip : as of a `ReplayDay`
+    """
+
+    def __init__(self, paths: Mapping[str, str], skip: int) -> None:
+        self.skip = skip
+        self._paths = paths
+        self._open: WeakValueDictionary[str, NDArray[Any]] = WeakValueDictionary()
+
+    @property
+    def exchange(self) -> Rows:
+        """The venue's stream."""
+        return self._day().exchange
+
+    @property
+    def local(self) -> Rows:
+        """The receiver's stream."""
+        return self._day().local
+
+    def _day(self) -> ReplayDay:
+        return _replay_day({name: self._column(name) for name in self._paths}, self.skip)
+
+    def _column(self, name: str) -> NDArray[Any]:
+        # Both streams share what is open.
+        column = self._open.get(name)
+        if column is None:
+            column = self._open[name] = np.load(self._paths[name], mmap_mode="r", allow_pickle=False)
+        return column
+
+
 @dataclass(frozen=True, slots=True)
 class Feed:
     """Everything a replay reads.
 
     `start_ts`, `end_ts`: the range asked for; replay begins at the first row of the first day, so that the book is
-    right at `start_ts`. `begin_ts`: the first instant of data in the range. `coverage`: recorded share of the range.
+    right at `start_ts`. `coverage`: recorded share of the range's sessions, `missing` what of them is not recorded.
+    `tables`: what it was made of, each with `day`, `table` and `sha256`.
     """
 
-    days: tuple[ReplayDay, ...]
+    days: tuple[ReplayDay | StoredDay, ...]
     pages: tuple[int, int, int]
     start_ts: int
     end_ts: int
@@ -67,36 +101,41 @@ class Feed:
     coverage: float
     missing: tuple[tuple[int, int], ...]
     data_hash: str
+    tables: tuple[Mapping[str, str], ...] = ()
 
     def exchange(self) -> Iterator[Rows]:
         """Yield the venue's stream day by day."""
-        return _continuous([_after(day.exchange, day.skip) for day in self.days])
+        return _continuous(_after(day.exchange, day.skip) for day in self.days)
 
     def local(self) -> Iterator[Rows]:
         """Yield the receiver's stream day by day."""
-        return _continuous([_after(day.local, day.skip) for day in self.days])
+        return _continuous(_after(day.local, day.skip) for day in self.days)
 
 
-def no_rows() -> Rows:
-    """Return an empty stretch."""
-    return rows_of({"ts": [], "price_ticks": [], "qty_lots": [], "code": []})
+def feed_of(
+    frame: pl.DataFrame,
+    *,
+    trades: pl.DataFrame | None = None,
+    venue: str = "",
+    start_ts: int | None = None,
+    end_ts: int | None = None,
+) -> Feed:
+    """Return a feed from frames in memory: for tests, benchmarks and generated markets.
 
+    Parameters
+    ----------
+    frame : rows of a table `book`, `orders` or `bbo`, told by their columns
+    trades : rows of a table `trades`; None: those in `frame`
 
-def rows_of(columns: Mapping[str, Any]) -> Rows:
-    """Return a stretch from columns `ts`, `price_ticks`, `qty_lots` (int64) and `code` (int8)."""
-    return Rows(
-        _frozen(columns["ts"], np.int64),
-        _frozen(columns["price_ticks"], np.int64),
-        _frozen(columns["qty_lots"], np.int64),
-        _frozen(columns["code"], np.int8),
-    )
-
-
-def feed_of(frame: pl.DataFrame, *, start_ts: int | None = None, end_ts: int | None = None) -> Feed:
-    """Return a feed from one frame of book rows in memory: for tests, benchmarks and generated markets."""
+    Raises
+    ------
+    DataError
+        A frame without rows, or with one that no replay may have, which is named.
+    """
     if frame.height == 0:
         raise DataError("the feed holds zero events; give a recording with at least one")
-    columns = prepare(frame, 0)
+    table = "orders" if "order_id" in frame.columns else "bbo" if "bid_price_ticks" in frame.columns else "book"
+    columns = prepare({table: frame} | ({} if trades is None else {"trades": trades}), venue=venue)
     first, last = _span(columns)
     digest = hashlib.sha256(b"".join(columns[name].tobytes() for name in sorted(columns))).hexdigest()
     return Feed(
@@ -106,99 +145,131 @@ def feed_of(frame: pl.DataFrame, *, start_ts: int | None = None, end_ts: int | N
         end_ts=last + 1 if end_ts is None else end_ts,
         first_ts=first,
         last_ts=last,
-        events=frame.height,
+        events=len(columns["code"]),
         coverage=1.0,
         missing=(),
         data_hash=digest,
     )
 
 
-def open_feed(lake: Lake, venue: str, symbol: str, start_ts: int, end_ts: int, *, allow_gaps: bool = False) -> Feed:
+def open_feed(
+    lake: Lake,
+    venue: str,
+    symbol: str,
+    start_ts: int,
+    end_ts: int,
+    *,
+    allow_gaps: bool = False,
+    steps: tuple[Decimal, Decimal] | None = None,
+) -> Feed:
     """Return the recorded market of [start_ts, end_ts), ns UTC.
+
+    Each day is replayed from its orders, else its book, else its best quotes; memory is bounded by one day.
+    `steps`: tick and lot of the feed; None: the finest ones that the days are kept in.
 
     Raises
     ------
     InvalidRequest
         An empty range.
     DataError
-        No events in the range, recorded share below 0.99 without `allow_gaps` (the message says what is missing),
-        or days whose tick or lot differ.
+        No events in the range, recorded share of its sessions below 0.99 without `allow_gaps` (the message says what is
+        missing), rows that no replay may have, or days whose tick or lot are no multiples of `steps`.
     """
     if end_ts <= start_ts:
         raise InvalidRequest.of("end_date", end_ts, f"an instant after the start {start_ts}")
-    described = [day for day in _days_in(lake, venue, symbol, start_ts, end_ts) if day.file("book") is not None]
-    events = sum(_count(lake, day, start_ts, end_ts) for day in described)
+    described = [day for day in _days_in(lake, venue, symbol, start_ts, end_ts) if _book_of(day) is not None]
+    files = [file for day in described for file in _files_of(day)]
+    chosen = steps or (finest_steps(files) if files else (Decimal(1), Decimal(1)))
+    days = [_describe(lake, day, chosen, start_ts, end_ts) for day in described]
+    events = sum(day.events for day in days)
     if events == 0:
         raise DataError(
             f"no recorded events of {venue}/{symbol} from {_iso(start_ts)} to {_iso(end_ts)}; "
             f"recorded: {_recorded(lake, venue, symbol)}"
         )
-    covered, missing = _coverage(described, start_ts, end_ts)
+    covered, missing = _coverage(days, venue, start_ts, end_ts)
     if covered < COVERAGE_MIN and not allow_gaps:
         holes = ", ".join(f"{_iso(a)} to {_iso(b)}" for a, b in missing[:5])
         raise DataError(
             f"only {covered:.4f} of the range is recorded, {COVERAGE_MIN} is needed; missing: {holes}; "
             "choose a range inside the recording or set allow_gaps"
         )
-    if len({(day.tick_size, day.lot_size) for day in described}) != 1:
-        raise DataError(f"{venue}/{symbol}: tick or lot size changes inside the range; import the days with one size")
-    columns = [_prepared(lake, day) for day in described]
-    spans = [_span(day) for day in columns]
     return Feed(
         days=tuple(
-            _replay_day(part, day.carried_rows if i > 0 and described[i - 1].day + timedelta(1) == day.day else 0)
-            for i, (part, day) in enumerate(zip(columns, described, strict=True))
+            StoredDay(day.paths, day.carried if i > 0 and _follows(days[i - 1], day) else 0)
+            for i, day in enumerate(days)
         ),
-        pages=_pages(columns),
+        pages=_pages([day.pages for day in days]),
         start_ts=start_ts,
         end_ts=end_ts,
-        first_ts=min(first for first, _ in spans),
-        last_ts=max(last for _, last in spans),
+        first_ts=min(day.span[0] for day in days),
+        last_ts=max(day.span[1] for day in days),
         events=events,
         coverage=covered,
         missing=missing,
-        data_hash=_hash(described),
+        data_hash=_hash(days),
+        tables=tuple(
+            {"day": day.published.day.isoformat(), "table": file.kind, "sha256": file.sha256}
+            for day in days
+            for file in day.used
+        ),
     )
 
 
-def prepare(frame: pl.DataFrame, carried_rows: int) -> dict[str, NDArray[Any]]:
-    """Return the columns of the prepared form of one day of book rows.
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """A day of a feed, closed again: what is held of it is small."""
 
-    The venue's order sorts by exch_ts, stable, after each of the two sources (book, trades) was made monotone by a
-    running maximum: inside one source the venue's sequence is the order, whatever the stamps say.
-    """
-    kind = frame["kind"].to_numpy()
-    side = frame["side"].to_numpy()
-    base = np.array([0, LEVEL_ROW, TRADE_ROW, CLEAR_ROW, LEVEL_ROW], dtype=np.int8)[kind]
-    code = base * np.where(side >= 0, 1, -1).astype(np.int8)
-    local_ts = frame["local_ts"].to_numpy()
-    if not bool(np.all(local_ts[1:] >= local_ts[:-1])):
-        row = int(np.argmax(local_ts[1:] < local_ts[:-1])) + 1
-        raise DataError(f"row {row}: receive time {local_ts[row]} is earlier than the row before it")
-    exch_ts = frame["exch_ts"].to_numpy().copy()
-    if carried_rows:
-        exch_ts[:carried_rows] = exch_ts.min()
-    for source in (kind == EventKind.TRADE, kind != EventKind.TRADE):
-        exch_ts[source] = np.maximum.accumulate(exch_ts[source])
-    price, quantity = frame["price_ticks"].to_numpy(), frame["qty_lots"].to_numpy()
-    columns = {"local_ts": local_ts, "price_ticks": price, "qty_lots": quantity, "code": code}
-    if bool(np.all(exch_ts[1:] >= exch_ts[:-1])):
-        columns["exch_ts"] = exch_ts
-    else:
-        order = np.argsort(exch_ts, kind="stable")
-        columns |= {
-            "exch_ts": exch_ts[order],
-            "exch_price_ticks": price[order],
-            "exch_qty_lots": quantity[order],
-            "exch_code": code[order],
-        }
-    for name, wanted in (("bid_pages", LEVEL_ROW), ("ask_pages", -LEVEL_ROW)):
-        columns[name] = np.unique(price[(code == wanted) & (quantity > 0)] >> PAGE_SHIFT)
-    return columns
+    published: PublishedDay
+    book: PublishedFile
+    used: tuple[PublishedFile, ...]
+    paths: Mapping[str, str]
+    pages: Mapping[str, NDArray[np.int64]]
+    events: int
+    carried: int
+    span: tuple[int, int]
 
 
-def _prepared(lake: Lake, day: PublishedDay) -> dict[str, NDArray[Any]]:
-    return lake.prepared(day, "book", LAYOUT, lambda frame: prepare(frame, day.carried_rows))
+def _book_of(day: PublishedDay) -> PublishedFile | None:
+    table = source_of(file.kind for file in day.files)
+    return None if table is None else day.file(table)
+
+
+def _files_of(day: PublishedDay) -> list[PublishedFile]:
+    return [file for file in (_book_of(day), day.file("trades")) if file is not None]
+
+
+def _describe(lake: Lake, day: PublishedDay, steps: tuple[Decimal, Decimal], start_ts: int, end_ts: int) -> _Day:
+    """Return a day, which is prepared when it was not yet."""
+    book, *others = _files_of(day)
+    layout = "-".join([str(LAYOUT), day.venue, *map(str, steps), *(file.sha256[:16] for file in others)])
+
+    def build(frame: pl.DataFrame) -> dict[str, NDArray[Any]]:
+        tables = {book.kind: in_steps_of(frame, book, *steps)}
+        for file in others:
+            tables[file.kind] = in_steps_of(pl.read_parquet(lake.verified(day, file.kind)), file, *steps)
+        try:
+            return prepare(tables, carried_rows=book.carried_rows, venue=day.venue)
+        except DataError as error:
+            raise DataError(f"{day.venue}/{day.symbol} {day.day}: {error.detail}") from error
+
+    columns = lake.prepared(day, book.kind, layout, build)
+    merges_trades, carried = (int(mark) for mark in columns["marks"])
+    return _Day(
+        published=day,
+        book=book,
+        used=(book, *others) if merges_trades else (book,),
+        paths={name: str(values.filename) for name, values in columns.items() if isinstance(values, np.memmap)},
+        pages={name: np.array(columns[name]) for name in PAGES},
+        events=_count(columns, start_ts, end_ts),
+        carried=carried,
+        span=_span(columns),
+    )
+
+
+def _follows(before: _Day, day: _Day) -> bool:
+    """Return whether the book that a day begins with is the one that the day before has left in the replay."""
+    return before.book.kind == day.book.kind and before.published.day + timedelta(1) == day.published.day
 
 
 def _replay_day(columns: Mapping[str, NDArray[Any]], skip: int) -> ReplayDay:
@@ -210,9 +281,9 @@ def _replay_day(columns: Mapping[str, NDArray[Any]], skip: int) -> ReplayDay:
     return ReplayDay(rows_of(exchange), rows_of(local), skip)
 
 
-def _pages(days: list[dict[str, NDArray[Any]]]) -> tuple[int, int, int]:
+def _pages(days: Sequence[Mapping[str, NDArray[Any]]]) -> tuple[int, int, int]:
     """Return the first page, the number of pages between first and last, and how many are used by side and page."""
-    sides = [np.unique(np.concatenate([day[name] for day in days])) for name in ("bid_pages", "ask_pages")]
+    sides = [np.unique(np.concatenate([day[name] for day in days])) for name in PAGES]
     used = np.concatenate(sides)
     if used.size == 0:
         raise DataError("the recording holds no level of any book, only trades; a replay needs depth")
@@ -229,46 +300,59 @@ def _days_in(lake: Lake, venue: str, symbol: str, start_ts: int, end_ts: int) ->
     return [lake.describe(venue, symbol, day) for day in days]
 
 
-def _count(lake: Lake, day: PublishedDay, start_ts: int, end_ts: int) -> int:
-    times = _prepared(lake, day)["local_ts"]
+def _count(columns: Mapping[str, NDArray[Any]], start_ts: int, end_ts: int) -> int:
+    times = columns["local_ts"]
     return int(np.searchsorted(times, end_ts) - np.searchsorted(times, start_ts))
 
 
-def _coverage(days: list[PublishedDay], start_ts: int, end_ts: int) -> tuple[float, tuple[tuple[int, int], ...]]:
+def _coverage(days: list[_Day], venue: str, start_ts: int, end_ts: int) -> tuple[float, tuple[tuple[int, int], ...]]:
+    """Return the recorded share of the sessions in the range, and what of them is missing.
+
+    A range that no session falls into counts by the clock.
+    """
+    sessions = session_stretches(venue, start_ts, end_ts)
+    if not len(sessions):
+        sessions = np.array([[start_ts, end_ts]], np.int64)
     missing: list[tuple[int, int]] = []
 
     def miss(begin: int, end: int) -> None:
-        begin, end = max(start_ts, begin), min(end_ts, end)
-        if begin < end:
-            joined = missing.pop()[0] if missing and missing[-1][1] == begin else begin
-            missing.append((joined, end))
+        for opened, closed in sessions[np.searchsorted(sessions[:, 1], begin, side="right") :].tolist():
+            if opened >= end:
+                break
+            a, b = max(opened, begin), min(closed, end)
+            if a < b:
+                missing.append((missing.pop()[0] if missing and missing[-1][1] == a else a, b))
 
     reached = start_ts
     for day in days:
-        miss(reached, day.first_ts)
-        for gap in day.gaps:
+        miss(reached, day.book.first_ts)
+        for gap in day.book.gaps:
             miss(*gap)
-        reached = max(reached, day.last_ts + 1)
+        reached = max(reached, day.book.last_ts + 1)
     miss(reached, end_ts)
-    return 1 - sum(b - a for a, b in missing) / (end_ts - start_ts), tuple(missing)
+    open_ns = int((sessions[:, 1] - sessions[:, 0]).sum())
+    return 1 - sum(b - a for a, b in missing) / open_ns, tuple(missing)
 
 
-def _hash(days: list[PublishedDay]) -> str:
+def _hash(days: list[_Day]) -> str:
     digest = hashlib.sha256()
     for day in days:
-        file = day.file("book")
-        assert file is not None
-        digest.update(f"{day.venue}/{day.symbol}/{day.day}/{day.tick_size}/{day.lot_size}/{file.sha256};".encode())
+        for file in day.used:
+            published = day.published
+            digest.update(
+                f"{published.venue}/{published.symbol}/{published.day}/{file.kind}/{file.tick_size}/{file.lot_size}"
+                f"/{file.sha256};".encode()
+            )
     return digest.hexdigest()
 
 
-def _continuous(parts: list[Rows]) -> Iterator[Rows]:
+def _continuous(parts: Iterable[Rows]) -> Iterator[Rows]:
     reached = -(2**63)
     for rows in parts:
         part = rows
         if len(part.ts) and part.ts[0] < reached:
             # Days are cut by receive time; stamps of the venue may reach back over midnight.
-            part = part._replace(ts=_frozen(np.maximum(part.ts, reached), np.int64))
+            part = part._replace(ts=frozen(np.maximum(part.ts, reached), np.int64))
         reached = int(part.ts[-1]) if len(part.ts) else reached
         yield part
 
@@ -280,14 +364,6 @@ def _after(rows: Rows, skip: int) -> Rows:
 def _span(columns: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
     ends = [columns[name][i] for name in ("local_ts", "exch_ts") for i in (0, -1)]
     return int(min(ends)), int(max(ends))
-
-
-def _frozen(values: Any, dtype: type) -> NDArray[Any]:
-    array = np.ascontiguousarray(np.asarray(values), dtype=dtype).view(np.ndarray)
-    if array.flags.writeable:
-        array = array.view()
-        array.flags.writeable = False
-    return array
 
 
 def _recorded(lake: Lake, venue: str, symbol: str) -> str:

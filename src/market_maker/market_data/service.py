@@ -1,28 +1,57 @@
-"""Market data for the other parts: import of files, the catalogue, and price history.
+"""Market data for the other parts: imports, the catalogue, quality, books at an instant, and price history.
 
-It owns which pair a file belongs to; the work is in `ingest`, `catalogue` and `history`.
+It owns which pair a stream belongs to and the order of an import's steps; the work is in `ingest`, `catalogue`, `history`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+from market_maker.domain.book import BookSnapshot
 from market_maker.domain.clock import Clock
+from market_maker.domain.errors import Conflict, DataError, InvalidRequest
 from market_maker.domain.ids import new_id
-from market_maker.domain.instrument import ContractType, Instrument
-from market_maker.market_data.catalogue import list_days, save_import
+from market_maker.domain.instrument import EXACT, ContractType, Instrument
+from market_maker.market_data import catalogue
+from market_maker.market_data.books import book_at
 from market_maker.market_data.history import get_historical_data
-from market_maker.market_data.ingest import ImportReport, Repairs, import_file, inspect_file
+from market_maker.market_data.ingest import ImportOptions, ImportReport, Reading, SourceFile, stage
+from market_maker.market_data.measured import measured_days
 from market_maker.market_data.prices import Price
+from market_maker.market_data.steps import Step
 from market_maker.storage.database import Database
-from market_maker.storage.lake import Lake
-from market_maker.storage.reference import Pair, ReferenceData
+from market_maker.storage.lake import Lake, sha256_of
+from market_maker.storage.reference import ReferenceData
 
-_NO_REPAIRS = Repairs()
+_NO_OPTIONS = ImportOptions()
 _QUOTES = ("USDT", "USDC", "USD", "BTC", "ETH", "EUR")
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of an import.
+
+    Parameters
+    ----------
+    report : as kept in the catalogue (JSON values)
+    pair_ids : of the streams, in their order
+    repeats : the same files had been imported in the same way: nothing was done
+    """
+
+    import_id: UUID
+    report: dict[str, Any]
+    pair_ids: tuple[UUID, ...]
+    repeats: bool = False
 
 
 class MarketDataService:
@@ -34,46 +63,132 @@ class MarketDataService:
     """
 
     def __init__(self, database: Database, reference: ReferenceData, lake: Lake, clock: Clock) -> None:
-        self._database = database
-        self._reference = reference
+        self.database = database
         self.lake = lake
+        self._reference = reference
         self._clock = clock
 
     async def import_data(
-        self, path: Path, *, repairs: Repairs = _NO_REPAIRS, progress: Callable[[int, int], None] | None = None
-    ) -> tuple[Pair, ImportReport]:
-        """Import one file into the lake and the catalogue; return its pair, made when it is new, and the report.
+        self,
+        paths: Sequence[Path],
+        options: ImportOptions = _NO_OPTIONS,
+        *,
+        progress: Progress | None = None,
+        again: bool = False,
+        import_id: UUID | None = None,
+    ) -> Imported:
+        """Import files that belong together (mostly one) into the lake and the catalogue, whole or not at all.
+
+        Parameters
+        ----------
+        progress : gets (bytes read, bytes in all)
+        again : do it although the same files have been imported in the same way
+        import_id : of an import that was written down before
 
         Raises
         ------
-        DataError : the file cannot be imported as it is; names row and rule; nothing was imported
+        DataError : the files cannot be imported as they are; names file, row and rule; nothing was imported
+        Conflict : a day is there from other files
         """
-        facts = await asyncio.to_thread(inspect_file, path)
-        venue = f"binance-{facts.market}"
+        await catalogue.finish_cut_off(self.database, self.lake, self._clock.now_ns())
+        reading = await asyncio.to_thread(Reading, paths, options, self.lake.root, progress)
+        try:
+            earlier = None if again else await self._earlier(reading)
+            if earlier is not None:
+                if import_id is not None:
+                    await catalogue.end_as_repeated(self.database, import_id, earlier, self._clock.now_ns())
+                pairs = tuple(UUID(stream["pair_id"]) for stream in earlier["report"]["streams"])
+                return Imported(import_id or earlier["import_id"], earlier["report"], pairs, repeats=True)
+            return await self._import(reading, import_id)
+        finally:
+            await asyncio.to_thread(reading.close)
+
+    async def _earlier(self, reading: Reading) -> dict[str, Any] | None:
+        importer = reading.importer
+        key = catalogue.import_key(reading.sources, importer.NAME, importer.VERSION, reading.options.to_json())
+        return await catalogue.find_completed(self.database, self.lake, key)
+
+    async def _import(self, reading: Reading, import_id: UUID | None) -> Imported:
         await self._reference.load()
-        pair = self._reference.find_pair(venue, facts.symbol)
-        if pair is None:
-            base, quote = split_symbol(facts.symbol)
-            instrument = Instrument(
-                new_id(),
-                venue,
-                facts.symbol,
-                base,
-                quote,
-                facts.tick_size,
-                facts.lot_size,
-                ContractType.SPOT if facts.market == "spot" else ContractType.LINEAR,
-            )
-            pair = await self._reference.add_pair(instrument, None, self._clock.now_ns())
-        report = await asyncio.to_thread(import_file, path, self.lake, pair.instrument, repairs, progress)
-        await save_import(self._database, report, self._clock.now_ns())
-        return pair, report
+        instruments = {
+            (s.stream.venue, s.stream.symbol): self._instrument(reading, s.stream.venue, s.stream.symbol)
+            for s in reading.streams
+        }
+
+        def stage_all() -> ImportReport:
+            for venue, symbol in instruments:
+                self.lake.sweep(venue, symbol)
+            try:
+                return stage(reading, self.lake, lambda stream: instruments[stream.venue, stream.symbol])
+            except BaseException:
+                for venue, symbol in instruments:
+                    self.lake.sweep(venue, symbol)
+                raise
+
+        locks = self.lake.locks(instruments)
+        await asyncio.to_thread(locks.__enter__)
+        try:
+            # Whoever held a lock before may have died in the middle of publishing: nothing of that may be swept away.
+            await self._finish_under_lock(instruments)
+            report = await asyncio.to_thread(stage_all)
+            await self._keep_pairs(instruments)
+            chosen = await catalogue.publish_import(self.database, self.lake, report, self._clock.now_ns(), import_id)
+        finally:
+            locks.__exit__(None, None, None)
+        pairs = tuple(stream.instrument.pair_id for stream in report.streams)
+        return Imported(chosen, report.to_json(), pairs)
+
+    async def _finish_under_lock(self, symbols: dict[tuple[str, str], Instrument]) -> None:
+        """Refuse to go on while an import of the same symbols waits to be completed: its files must not be swept."""
+        for row in await catalogue.publishing_imports(self.database):
+            staged = {(day["venue"], day["symbol"]) for day in row["report"].get("staged", [])}
+            if staged & symbols.keys():
+                raise Conflict(
+                    f"import {row['import_id']} of {row['source']} was cut off and is being completed; try again"
+                )
+
+    def _instrument(self, reading: Reading, venue: str, symbol: str) -> Instrument:
+        """Return the pair of a symbol as it is, or as it will be made of what the files say."""
+        options = reading.options
+        pair = self._reference.find_pair(venue, symbol)
+        streams = [s for s in reading.streams if (s.stream.venue, s.stream.symbol) == (venue, symbol)]
+        if pair is not None:
+            # A later file may need finer steps; what is in the lake are whole multiples of them.
+            known = pair.instrument
+            tick = options.tick_size or _finer(known.tick_size, [s.price_step for s in streams])
+            lot = options.lot_size or _finer(known.lot_size, [s.qty_step for s in streams])
+            return replace(known, tick_size=tick, lot_size=lot)
+        facts = reading.facts(symbol)
+        tick = (
+            options.tick_size
+            or _stated(facts, "tick_size")
+            or min((s.price_step.size() for s in streams if s.price_step.divisor), default=Decimal(1))
+        )
+        lot = (
+            options.lot_size
+            or _stated(facts, "lot_size")
+            or min((s.qty_step.size() for s in streams if s.qty_step.divisor), default=Decimal(1))
+        )
+        base, quote = (facts["base"], facts["quote"]) if {"base", "quote"} <= facts.keys() else split_symbol(symbol)
+        contract = ContractType(facts.get("contract_type", "SPOT"))
+        for name, size in (("tick_size", tick), ("lot_size", lot)):
+            if not Decimal("1e-18") <= size <= 10**9:
+                raise InvalidRequest.of(name, str(size), "between 1e-18 and 1e9")
+        return Instrument(new_id(), venue, symbol, base, quote, tick, lot, contract)
+
+    async def _keep_pairs(self, instruments: dict[tuple[str, str], Instrument]) -> None:
+        for (venue, symbol), instrument in instruments.items():
+            pair = self._reference.find_pair(venue, symbol)
+            if pair is None:
+                await self._reference.add_pair(instrument, None, self._clock.now_ns())
+            elif (pair.instrument.tick_size, pair.instrument.lot_size) != (instrument.tick_size, instrument.lot_size):
+                await self._reference.change_steps(pair.instrument.pair_id, instrument.tick_size, instrument.lot_size)
 
     async def get_catalogue(self, instrument: Instrument | None = None) -> list[dict[str, Any]]:
         """Return the recorded days (of one pair) as JSON values."""
         venue = None if instrument is None else instrument.venue
         symbol = None if instrument is None else instrument.symbol
-        rows = await list_days(self._database, venue=venue, symbol=symbol)
+        rows = await catalogue.list_days(self.database, venue=venue, symbol=symbol)
         return [
             {
                 **row,
@@ -85,16 +200,70 @@ class MarketDataService:
             for row in rows
         ]
 
+    async def get_quality(
+        self, instrument: Instrument, first: date | None = None, last: date | None = None
+    ) -> list[dict[str, Any]]:
+        """Measure the recorded days of a pair anew, checksums included, and return figures and findings by day and table.
+
+        Raises
+        ------
+        DataError : nothing is recorded in the range, or a file is damaged
+        """
+        found = await asyncio.to_thread(measured_days, self.lake, instrument, first, last)
+        if not found:
+            raise DataError(
+                f"nothing of {instrument.venue} {instrument.symbol} is recorded in the range; import or record some"
+            )
+        return found
+
+    async def get_book_at(self, instrument: Instrument, ts: int, depth: int) -> BookSnapshot:
+        """Return the recorded book as it was received at an instant; see `books.book_at`."""
+        return await asyncio.to_thread(book_at, self.lake, instrument, ts, depth)
+
     async def get_historical_data(
         self, instrument: Instrument, start_ts: int, end_ts: int, interval_ns: int
     ) -> list[Price]:
         """Return the bars of a pair in [start_ts, end_ts); see `history.get_historical_data`."""
-        return await get_historical_data(self._database, self.lake, instrument, start_ts, end_ts, interval_ns)
+        return await get_historical_data(self.database, self.lake, instrument, start_ts, end_ts, interval_ns)
+
+
+async def sources_of(paths: Sequence[Path]) -> list[SourceFile]:
+    """Return files as the catalogue keeps them."""
+    return [SourceFile(p.name, await asyncio.to_thread(sha256_of, p), p.stat().st_size) for p in paths]
+
+
+def coarsest(steps: Sequence[Step]) -> Decimal:
+    """Return the coarsest step that all numbers of some columns fit."""
+    found = [step for step in steps if step.divisor]
+    if not found:
+        return Decimal(1)
+    return _finer(found[0].size(), found)
+
+
+def _finer(known: Decimal, steps: Sequence[Step]) -> Decimal:
+    """Return the coarsest step that fits both the known one and the numbers of new streams."""
+    size = Fraction(known)
+    for step in steps:
+        if step.divisor:
+            found = Fraction(step.divisor, 10**step.digits)
+            size = Fraction(
+                math.gcd(size.numerator * found.denominator, found.numerator * size.denominator),
+                size.denominator * found.denominator,
+            )
+    return known if size == known else EXACT.divide(Decimal(size.numerator), Decimal(size.denominator))
+
+
+def _stated(facts: dict[str, str], name: str) -> Decimal | None:
+    return Decimal(facts[name]) if name in facts else None
 
 
 def split_symbol(symbol: str) -> tuple[str, str]:
     """Return base and quote of a symbol such as BTCUSDT; a quote that is not known is the last three letters."""
+    for separator in ("-", "_", "."):
+        base, found, quote = symbol.partition(separator)
+        if found and base and quote and separator not in quote and quote in _QUOTES:
+            return base, quote
     for quote in _QUOTES:
         if symbol.endswith(quote) and len(symbol) > len(quote):
             return symbol.removesuffix(quote), quote
-    return symbol[:-3] or symbol, symbol[-3:]
+    return symbol, "USD"

@@ -20,7 +20,7 @@ from market_maker.domain.errors import Conflict, DataError
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.order import Side
 from market_maker.domain.units import DAY_NS
-from market_maker.market_data.catalogue import save_import
+from market_maker.market_data.catalogue import publish_import
 from market_maker.market_data.ingest import ImportReport
 from market_maker.market_data.recorder import SessionRecorder, last_recorded_ts
 from market_maker.simulator.exchange import SimulatedExchange
@@ -162,8 +162,14 @@ class Recordings:
             raise Conflict(f"session {session_id} is not being recorded")
         self._publishing.add(session_id)
         try:
-            report = await asyncio.to_thread(self._publish, growing, loop.instrument)
-            await save_import(self._database, report, self._clock.now_ns())
+            pair = loop.instrument
+            lock = self._lake.lock(pair.venue, pair.symbol)
+            await asyncio.to_thread(lock.__enter__)
+            try:
+                report = await asyncio.to_thread(self._stage, growing, pair)
+                await publish_import(self._database, self._lake, report, self._clock.now_ns())
+            finally:
+                lock.__exit__(None, None, None)
             growing.replace(growing.with_suffix(_KEPT))
         finally:
             self._publishing.discard(session_id)
@@ -177,7 +183,7 @@ class Recordings:
                 recording.recorder.close()
         self._active.clear()
 
-    def _publish(self, spool: Path, instrument: Instrument) -> ImportReport:
+    def _stage(self, spool: Path, instrument: Instrument) -> ImportReport:
         try:
             return SessionRecorder(spool, instrument).finish(self._lake, keep_spool=True)
         except DataError as error:

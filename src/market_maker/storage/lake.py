@@ -1,39 +1,62 @@
-"""The files of recorded events: Parquet by venue, symbol and UTC day, published whole or not at all.
+"""The files of recorded events: Parquet by venue, symbol, UTC day and table, published whole or not at all.
 
 A day is one folder whose `manifest.json` names content-addressed files; renaming the manifest into place is the
-publication, so that a reader sees the old day or the new one and never a mixture. Knows nothing of what the
-columns mean. The replay form is cached beside the days, keyed by checksum and layout version.
+publication, so that a reader sees the old day or the new one and never a mixture. Tables of a day come and go apart.
+With an object store, files are uploaded before the manifest and the local folder is a cache. Knows nothing of what
+columns mean.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import re
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from market_maker.domain.errors import DataError, InvalidRequest
+from market_maker.domain.errors import Conflict, DataError, InvalidRequest
+from market_maker.storage.objects import ObjectStore
+from market_maker.storage.prepared import Columns, read_columns, write_columns
 
 MANIFEST = "manifest.json"
+BOOKS = ("orders", "book")
+"""The tables that hold a book: their gaps are the day's."""
+YEARLY = "bars_"
+"""Tables with a file per year, under the year's first day."""
+LOCK_TIMEOUT_S = 30.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-Columns = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where rows of a file came from: the name and sha256 of a source, and the receive times it covers, ns, both included."""
+
+    name: str
+    sha256: str
+    first_ts: int
+    last_ts: int
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedFile:
-    """One file of a published day; times are local_ts in ns, `name` is relative to the day's folder."""
+    """One table of a published day; times are local_ts in ns, `name` is relative to the day's folder.
+
+    `tick_size`, `lot_size`: the steps that its prices and quantities are whole numbers of.
+    `carried_rows` leading rows repeat the book that the time before has left. `gaps` are the stretches [from, until)
+    between `first_ts` and `last_ts`, ns UTC, in which the book is not known.
+    """
 
     kind: str
     name: str
@@ -42,24 +65,33 @@ class PublishedFile:
     sha256: str
     first_ts: int
     last_ts: int
+    tick_size: Decimal
+    lot_size: Decimal
+    carried_rows: int = 0
+    gaps: tuple[tuple[int, int], ...] = ()
+    origins: tuple[Origin, ...] = ()
+
+    @classmethod
+    def of_json(cls, values: dict[str, Any]) -> PublishedFile:
+        """Return the file that `asdict` has written."""
+        gaps = tuple((int(a), int(b)) for a, b in values["gaps"])
+        origins = tuple(Origin(**origin) for origin in values["origins"])
+        steps = {name: Decimal(values[name]) for name in ("tick_size", "lot_size")}
+        return cls(**{**values, **steps, "gaps": gaps, "origins": origins})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the file as plain JSON values."""
+        return asdict(self) | {"tick_size": str(self.tick_size), "lot_size": str(self.lot_size)}
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedDay:
-    """One published day of one instrument.
-
-    `carried_rows` leading rows repeat the book of the day before. `gaps` are the stretches [from, until) between
-    `first_ts` and `last_ts`, ns UTC, in which the book is not known.
-    """
+    """One published day of one instrument, with all its tables."""
 
     venue: str
     symbol: str
     day: date
-    tick_size: Decimal
-    lot_size: Decimal
-    carried_rows: int
     files: tuple[PublishedFile, ...]
-    gaps: tuple[tuple[int, int], ...] = ()
 
     @property
     def rows(self) -> int:
@@ -72,17 +104,43 @@ class PublishedDay:
         return sum(file.bytes for file in self.files)
 
     @property
+    def events(self) -> tuple[PublishedFile, ...]:
+        """The files of this very day; stored bars of a whole year lie in the folder of its first day."""
+        return tuple(file for file in self.files if not file.kind.startswith(YEARLY))
+
+    @property
     def first_ts(self) -> int:
         """First receive time, ns UTC."""
-        return min(file.first_ts for file in self.files)
+        return min(file.first_ts for file in self.events or self.files)
 
     @property
     def last_ts(self) -> int:
         """Last receive time, ns UTC."""
-        return max(file.last_ts for file in self.files)
+        return max(file.last_ts for file in self.events or self.files)
+
+    @property
+    def book(self) -> PublishedFile | None:
+        """The file that holds the day's book, the one by order first."""
+        return next((file for kind in BOOKS if (file := self.file(kind)) is not None), None)
+
+    @property
+    def carried_rows(self) -> int:
+        """Leading rows of the book that repeat the time before."""
+        return 0 if self.book is None else self.book.carried_rows
+
+    @property
+    def gaps(self) -> tuple[tuple[int, int], ...]:
+        """The stretches [from, until) of the day's receive times in which the book is not known."""
+        book = self.book
+        if book is None:
+            return ((self.first_ts, self.last_ts + 1),)
+        # A book that was carried over is known before its first row of the day.
+        known_from = self.first_ts if book.carried_rows else book.first_ts
+        edges = ((self.first_ts, known_from), *book.gaps, (book.last_ts + 1, self.last_ts + 1))
+        return tuple((a, b) for a, b in edges if a < b)
 
     def file(self, kind: str) -> PublishedFile | None:
-        """Return the file of a kind, None without one."""
+        """Return the file of a table, None without one."""
         return next((file for file in self.files if file.kind == kind), None)
 
     def to_json(self) -> dict[str, Any]:
@@ -91,20 +149,24 @@ class PublishedDay:
             "venue": self.venue,
             "symbol": self.symbol,
             "day": self.day.isoformat(),
-            "tick_size": str(self.tick_size),
-            "lot_size": str(self.lot_size),
-            "carried_rows": self.carried_rows,
-            "files": [asdict(file) for file in self.files],
-            "gaps": [list(gap) for gap in self.gaps],
+            "files": [file.to_json() for file in self.files],
         }
+
+    @classmethod
+    def of_json(cls, values: dict[str, Any]) -> PublishedDay:
+        """Return the day that `to_json` has written."""
+        files = tuple(PublishedFile.of_json(file) for file in values["files"])
+        return cls(values["venue"], values["symbol"], date.fromisoformat(values["day"]), files)
 
 
 @dataclass(frozen=True, slots=True)
-class StagedDay:
-    """A day whose files are written and synced but not yet visible."""
+class Table:
+    """The rows of one table of a day, in order of `local_ts`: a frame, or Arrow files to be written one after the other."""
 
-    day: PublishedDay
-    folder: Path
+    rows: pl.DataFrame | tuple[Path, ...]
+    carried_rows: int = 0
+    gaps: tuple[tuple[int, int], ...] = ()
+    origins: tuple[Origin, ...] = field(default=())
 
 
 class Lake:
@@ -113,137 +175,213 @@ class Lake:
     Parameters
     ----------
     root : the folder; made when missing
+    objects : the object store that holds the days, for which the folder is a cache; None: the folder holds them
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, objects: ObjectStore | None = None) -> None:
         self.root = root
+        self._objects = objects
         root.mkdir(parents=True, exist_ok=True)
 
     def days(self, venue: str, symbol: str) -> list[date]:
         """Return the published days in order."""
         folder = self._symbol_folder(venue, symbol)
-        found = folder.glob(f"day=*/{MANIFEST}") if folder.is_dir() else iter(())
-        return sorted(date.fromisoformat(path.parent.name.removeprefix("day=")) for path in found)
+        if self._objects is not None:
+            names = self._objects.folders_with(self._key(folder), MANIFEST)
+        else:
+            names = [path.parent.name for path in folder.glob(f"day=*/{MANIFEST}")] if folder.is_dir() else []
+        return sorted(date.fromisoformat(name.removeprefix("day=")) for name in names if name.startswith("day="))
 
     def describe(self, venue: str, symbol: str, day: date) -> PublishedDay:
         """Return what was published for a day; DataError when there is nothing or the manifest is damaged."""
-        path = self._day_folder(venue, symbol, day) / MANIFEST
-        try:
-            values = json.loads(path.read_text("utf-8"))
-            return PublishedDay(
-                venue=venue,
-                symbol=symbol,
-                day=day,
-                tick_size=Decimal(values["tick_size"]),
-                lot_size=Decimal(values["lot_size"]),
-                carried_rows=values["carried_rows"],
-                files=tuple(PublishedFile(**file) for file in values["files"]),
-                gaps=tuple((int(start), int(end)) for start, end in values["gaps"]),
-            )
-        except FileNotFoundError:
-            raise DataError(f"no recorded data of {venue}/{symbol} for {day}; import or record it first") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"the manifest of {venue}/{symbol} {day} is damaged: {error}; import the day again"
-            ) from error
+        found = self._manifest(self.day_folder(venue, symbol, day))
+        if found is None:
+            raise DataError(f"no recorded data of {venue}/{symbol} for {day}; import or record it first")
+        return found
+
+    def find(self, venue: str, symbol: str, day: date) -> PublishedDay | None:
+        """Return what was published for a day, None when there is nothing."""
+        return self._manifest(self.day_folder(venue, symbol, day))
 
     def stage(
-        self,
-        *,
-        venue: str,
-        symbol: str,
-        day: date,
-        tick_size: Decimal,
-        lot_size: Decimal,
-        frames: Mapping[str, pl.DataFrame],
-        carried_rows: int = 0,
-        gaps: Sequence[tuple[int, int]] = (),
-    ) -> StagedDay:
-        """Write and sync the files of a day without publishing them.
+        self, *, venue: str, symbol: str, day: date, tick_size: Decimal, lot_size: Decimal, tables: Mapping[str, Table]
+    ) -> PublishedDay:
+        """Write and sync the files of some tables of a day without publishing them; return what would be published.
 
-        `frames` maps the kind ("book", "bbo") to a frame with a column `local_ts` that never decreases. `gaps` may
-        reach beyond the day; what lies in it is kept.
+        Gaps may reach beyond the day; what lies in it is kept.
         """
-        folder = self._day_folder(venue, symbol, day)
+        folder = self.day_folder(venue, symbol, day)
         folder.mkdir(parents=True, exist_ok=True)
-        steps = {"tick_size": str(tick_size), "lot_size": str(lot_size)}
-        files = tuple(_write(folder, kind, frame, steps) for kind, frame in frames.items() if frame.height)
+        steps = (tick_size, lot_size)
+        files = tuple(_write(folder, kind, table, steps) for kind, table in tables.items())
         if not files:
             raise DataError(f"{venue}/{symbol} {day}: zero events; nothing was published")
-        first, end = min(file.first_ts for file in files), max(file.last_ts for file in files) + 1
-        inside = tuple((max(a, first), min(b, end)) for a, b in gaps if max(a, first) < min(b, end))
-        return StagedDay(PublishedDay(venue, symbol, day, tick_size, lot_size, carried_rows, files, inside), folder)
+        return PublishedDay(venue, symbol, day, files)
 
-    def publish(self, staged: StagedDay) -> PublishedDay:
-        """Make a staged day visible, replacing an earlier one in a single step."""
-        before = _names_in(staged.folder / MANIFEST)
-        _write_atomically(staged.folder / MANIFEST, json.dumps(staged.day.to_json(), indent=1).encode())
-        for name in before - {file.name for file in staged.day.files}:
-            (staged.folder / name).unlink(missing_ok=True)
-        return staged.day
+    def publish(self, staged: PublishedDay) -> PublishedDay:
+        """Make the staged tables of a day visible in a single step; other tables of the day stay as they are.
 
-    def discard(self, staged: StagedDay) -> None:
-        """Remove the files of a staged day that is not going to be published."""
-        keep = _names_in(staged.folder / MANIFEST)
-        for file in staged.day.files:
-            if file.name not in keep:
-                (staged.folder / file.name).unlink(missing_ok=True)
+        To be called under `lock`. Publishing the same again changes nothing.
+        """
+        folder = self.day_folder(staged.venue, staged.symbol, staged.day)
+        before = self._manifest(folder)
+        kinds = {file.kind for file in staged.files}
+        others = () if before is None else tuple(file for file in before.files if file.kind not in kinds)
+        files = tuple(sorted((*others, *staged.files), key=lambda file: file.kind))
+        whole = PublishedDay(staged.venue, staged.symbol, staged.day, files)
+        content = json.dumps(whole.to_json(), indent=1).encode()
+        if self._objects is not None:
+            for file in staged.files:
+                self._objects.upload(folder / file.name, f"{self._key(folder)}/{file.name}")
+            self._objects.write(f"{self._key(folder)}/{MANIFEST}", content)
+        _write_atomically(folder / MANIFEST, content)
+        for name in {file.name for file in (before.files if before else ())} - {file.name for file in files}:
+            (folder / name).unlink(missing_ok=True)
+            if self._objects is not None:
+                self._objects.remove(f"{self._key(folder)}/{name}")
+        return whole
+
+    @contextlib.contextmanager
+    def lock(self, venue: str, symbol: str, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
+        """Let one process at a time write a symbol's days; a process that dies lets go. Conflict after the time-out."""
+        folder = self._symbol_folder(venue, symbol)
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        until = time.monotonic() + timeout_s
+        try:
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > until:
+                        raise Conflict(f"{venue}/{symbol} is being imported or recorded by another process") from None
+                    time.sleep(0.05)
+            yield
+        finally:
+            os.close(handle)
+
+    @contextlib.contextmanager
+    def locks(self, symbols: Iterable[tuple[str, str]], timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
+        """Hold the locks of several (venue, symbol), taken in one order by everyone."""
+        with contextlib.ExitStack() as held:
+            for venue, symbol in sorted(set(symbols)):
+                held.enter_context(self.lock(venue, symbol, timeout_s))
+            yield
+
+    def symbols(self) -> list[tuple[str, str]]:
+        """Return every (venue, symbol) with a folder."""
+        if self._objects is not None:
+            venues = [name for name in self._objects.folders("") if name.startswith("venue=")]
+            return sorted(
+                (venue.removeprefix("venue="), name.removeprefix("symbol="))
+                for venue in venues for name in self._objects.folders(venue) if name.startswith("symbol=")
+            )  # fmt: skip
+        folders = self.root.glob("venue=*/symbol=*")
+        return sorted((f.parent.name.removeprefix("venue="), f.name.removeprefix("symbol=")) for f in folders)
+
+    def sweep(self, venue: str, symbol: str) -> int:
+        """Remove what imports that were cut off have left of a symbol; under `lock`. Return how many files that were."""
+        removed = 0
+        for folder in self._symbol_folder(venue, symbol).glob("day=*"):
+            if not folder.is_dir():
+                continue
+            published = self._manifest(folder)
+            kept = {MANIFEST, *(file.name for file in (published.files if published else ()))}
+            for path in folder.iterdir():
+                if path.name not in kept:
+                    path.unlink(missing_ok=True)
+                    removed += 1
+            if published is None:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+        return removed
 
     def read(self, venue: str, symbol: str, day: date, kind: str) -> pl.DataFrame:
-        """Return a whole file, its checksum verified; DataError when it is missing or differs."""
+        """Return a whole table, its checksum verified; DataError when it is missing or differs."""
         described = self.describe(venue, symbol, day)
-        file = described.file(kind)
-        if file is None:
-            raise DataError(f"{venue}/{symbol} {day} has no {kind} data")
-        return pl.read_parquet(self._verified(described, file))
+        return pl.read_parquet(self.verified(described, kind))
 
     def scan(self, venue: str, symbol: str, kind: str, start_ts: int, end_ts: int) -> Iterator[pl.DataFrame]:
         """Yield the rows with start_ts <= local_ts < end_ts day by day: memory is bounded by one day."""
+        chosen = pl.col("local_ts").is_between(start_ts, end_ts, closed="left")
         for day in self.days(venue, symbol):
             described = self.describe(venue, symbol, day)
             file = described.file(kind)
-            if file is None or file.last_ts < start_ts or file.first_ts >= end_ts:
-                continue
-            path = self._verified(described, file)
-            chosen = pl.col("local_ts").is_between(start_ts, end_ts, closed="left")
-            yield pl.scan_parquet(path).filter(chosen).collect()
+            if file is not None and file.last_ts >= start_ts and file.first_ts < end_ts:
+                yield pl.scan_parquet(self.verified(described, kind)).filter(chosen).collect()
 
     def prepared(
-        self, described: PublishedDay, kind: str, layout: int, build: Callable[[pl.DataFrame], Columns]
+        self, described: PublishedDay, kind: str, layout: str, build: Callable[[pl.DataFrame], Columns]
     ) -> dict[str, NDArray[Any]]:
-        """Return the memory-mapped columns that `build` makes of a file; built once per checksum and layout."""
+        """Return the memory-mapped columns that `build` makes of a table; built once per checksum and layout.
+
+        `layout` names everything that the columns depend on beside the table.
+        """
         file = described.file(kind)
         if file is None:
             raise DataError(f"{described.venue}/{described.symbol} {described.day} has no {kind} data")
-        folder = self.root / ".prepared" / f"{file.sha256[:32]}-{described.carried_rows}-v{layout}"
+        folder = self.root / ".prepared" / f"{file.sha256[:32]}-{file.carried_rows}-v{layout}"
         if not (folder / "columns.json").exists():
-            frame = pl.read_parquet(self._verified(described, file))
-            _write_columns(folder, build(frame))
-        return _read_columns(folder)
+            write_columns(folder, build(pl.read_parquet(self.verified(described, kind))))
+        return read_columns(folder)
 
-    def _verified(self, described: PublishedDay, file: PublishedFile) -> Path:
-        path = self._day_folder(described.venue, described.symbol, described.day) / file.name
+    def verified(self, described: PublishedDay, kind: str) -> Path:
+        """Return the path of a table whose checksum and steps are as published; DataError says what differs."""
+        name = f"{described.venue}/{described.symbol} {described.day}"
+        file = described.file(kind)
+        if file is None:
+            raise DataError(f"{name} has no {kind} data")
+        folder = self.day_folder(described.venue, described.symbol, described.day)
+        path = folder / file.name
         try:
             actual = sha256_of(path)
         except FileNotFoundError:
-            raise DataError(f"{file.name} of {described.venue}/{described.symbol} {described.day} is missing") from None
+            actual = ""
+        if actual != file.sha256 and self._objects is not None:
+            # The folder is a cache: what it does not have whole comes from the store.
+            folder.mkdir(parents=True, exist_ok=True)
+            self._objects.download(f"{self._key(folder)}/{file.name}", path)
+            actual = sha256_of(path)
+        if not actual:
+            raise DataError(f"{file.name} of {name} is missing; import the day again")
         if actual != file.sha256:
             raise DataError(f"{path.name}: sha256 {actual} is not the published {file.sha256}; import the day again")
         steps = pl.read_parquet_metadata(path)
-        if (steps.get("tick_size"), steps.get("lot_size")) != (str(described.tick_size), str(described.lot_size)):
+        if (steps.get("tick_size"), steps.get("lot_size")) != (str(file.tick_size), str(file.lot_size)):
             raise DataError(f"{path.name}: tick and lot differ from its manifest; import the day again")
         return path
 
+    def day_folder(self, venue: str, symbol: str, day: date) -> Path:
+        """Return the folder of a day; InvalidRequest for a name that no folder may have."""
+        return self._symbol_folder(venue, symbol) / f"day={day.isoformat()}"
+
+    def _manifest(self, folder: Path) -> PublishedDay | None:
+        try:
+            if self._objects is not None:
+                content = self._objects.read(f"{self._key(folder)}/{MANIFEST}")
+            else:
+                content = (folder / MANIFEST).read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            return PublishedDay.of_json(json.loads(content))
+        except (ValueError, KeyError, TypeError, ArithmeticError) as error:
+            raise DataError(f"the manifest of {self._key(folder)} is damaged: {error}; import the day again") from error
+
+    def _key(self, folder: Path) -> str:
+        return folder.relative_to(self.root).as_posix()
+
     def _symbol_folder(self, venue: str, symbol: str) -> Path:
-        for field, name in (("venue", venue), ("symbol", symbol)):
-            if not _NAME.fullmatch(name):
-                raise InvalidRequest.of(
-                    field, name, "1 to 64 letters, digits, '.', '_' or '-', a letter or digit first"
-                )
+        check_name("venue", venue)
+        check_name("symbol", symbol)
         return self.root / f"venue={venue}" / f"symbol={symbol}"
 
-    def _day_folder(self, venue: str, symbol: str, day: date) -> Path:
-        return self._symbol_folder(venue, symbol) / f"day={day.isoformat()}"
+
+def check_name(field: str, value: str) -> None:
+    """Raise InvalidRequest for a venue or symbol that no folder may be named by."""
+    if not _NAME.fullmatch(value):
+        raise InvalidRequest.of(field, value, "1 to 64 letters, digits, '.', '_' or '-', a letter or digit first")
 
 
 def day_of(ts: int) -> date:
@@ -257,31 +395,37 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _write(folder: Path, kind: str, frame: pl.DataFrame, steps: dict[str, str]) -> PublishedFile:
-    times = frame["local_ts"]
-    if not times.is_sorted():
-        raise DataError(f"{kind} rows are not in order of receive time")
+def _write(folder: Path, kind: str, table: Table, steps: tuple[Decimal, Decimal]) -> PublishedFile:
+    metadata = {"tick_size": str(steps[0]), "lot_size": str(steps[1])}
     handle, name = tempfile.mkstemp(prefix=".staging-", suffix=".parquet", dir=folder)
     os.close(handle)
     staging = Path(name)
     try:
-        frame.write_parquet(staging, compression="zstd", metadata=steps)
+        if isinstance(table.rows, pl.DataFrame):
+            table.rows.write_parquet(staging, compression="zstd", metadata=metadata)
+            times = table.rows["local_ts"]
+        else:
+            pl.scan_ipc(list(table.rows)).sink_parquet(staging, compression="zstd", metadata=metadata)
+            times = pl.read_parquet(staging, columns=["local_ts"])["local_ts"]
+        if not times.len():
+            raise DataError(f"{kind}: zero rows; nothing was published")
+        if not times.is_sorted():
+            raise DataError(f"{kind} rows are not in order of receive time")
         _sync(staging)
         digest = sha256_of(staging)
         final = folder / f"{kind}-{digest[:16]}.parquet"
+        staging.chmod(0o644)
         staging.replace(final)
     except BaseException:
         staging.unlink(missing_ok=True)
         raise
     _sync(folder)
-    return PublishedFile(kind, final.name, frame.height, final.stat().st_size, digest, int(times[0]), int(times[-1]))
-
-
-def _names_in(manifest: Path) -> set[str]:
-    try:
-        return {file["name"] for file in json.loads(manifest.read_text("utf-8"))["files"]}
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return set()
+    first, last = int(times[0]), int(times[-1])
+    inside = tuple((max(a, first), min(b, last + 1)) for a, b in table.gaps if max(a, first) < min(b, last + 1))
+    return PublishedFile(
+        kind, final.name, times.len(), final.stat().st_size, digest, first, last, *steps, table.carried_rows, inside,
+        table.origins,
+    )  # fmt: skip
 
 
 def _write_atomically(path: Path, content: bytes) -> None:
@@ -290,6 +434,7 @@ def _write_atomically(path: Path, content: bytes) -> None:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
+    Path(name).chmod(0o644)
     Path(name).replace(path)
     _sync(path.parent)
 
@@ -300,35 +445,3 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _write_columns(folder: Path, columns: Columns) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=folder.parent))
-    try:
-        digests = {}
-        for name, values in columns.items():
-            np.save(staging / f"{name}.npy", values, allow_pickle=False)
-            digests[name] = sha256_of(staging / f"{name}.npy")
-        (staging / "columns.json").write_text(json.dumps(digests), "utf-8")
-        if not folder.exists():
-            staging.rename(folder)
-    except OSError:
-        # Another process was first with the same content: its columns serve as well.
-        if not (folder / "columns.json").exists():
-            raise
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _read_columns(folder: Path) -> dict[str, NDArray[Any]]:
-    try:
-        digests = json.loads((folder / "columns.json").read_text("utf-8"))
-        damaged = [name for name, digest in digests.items() if sha256_of(folder / f"{name}.npy") != digest]
-        if not damaged:
-            return {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in digests}
-    except (OSError, ValueError, AttributeError) as error:
-        damaged = [str(error)]
-    raise DataError(
-        f"the prepared replay form {folder.name} is damaged ({damaged[0]}); remove {folder} to build it again"
-    )

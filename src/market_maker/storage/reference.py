@@ -25,7 +25,7 @@ from market_maker.domain.ids import (
 )
 from market_maker.domain.instrument import ContractType, Instrument
 from market_maker.domain.units import Money
-from market_maker.storage.database import Database
+from market_maker.storage.database import Database, fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +157,26 @@ class ReferenceData:
             raise Conflict(f"venue {instrument.venue} has a pair {instrument.symbol} already") from None
         pair = self._pairs[instrument.pair_id] = Pair(instrument, initial_price, ts)
         return pair
+
+    async def change_steps(self, pair_id: UUID, tick_size: Decimal, lot_size: Decimal) -> Pair:
+        """Give a pair other steps; Conflict when orders, positions or a market are kept in its present ones."""
+        async with self._database.transaction() as connection:
+            used = await fetch(
+                connection,
+                "SELECT 1 FROM pairs WHERE pair_id = %(id)s AND (EXISTS (SELECT 1 FROM positions WHERE pair_id = %(id)s)"
+                " OR EXISTS (SELECT 1 FROM sessions WHERE pair_id = %(id)s)"
+                " OR EXISTS (SELECT 1 FROM simulated_orders WHERE pair_id = %(id)s))",
+                {"id": pair_id},
+            )
+            if used:
+                raise Conflict(
+                    f"pair {pair_id} has orders, positions or a market in its present tick and lot; they stay"
+                )
+            await connection.execute(
+                "UPDATE pairs SET tick_size = %s, lot_size = %s WHERE pair_id = %s", (tick_size, lot_size, pair_id)
+            )
+        await self.load()
+        return self._pairs[pair_id]
 
     async def add_account(self, name: str, balance: Money, ts: int) -> Account:
         """Store a new account; Conflict when the name is taken."""

@@ -60,8 +60,10 @@ def service() -> BacktestService:
         ({"strategy_id": UNKNOWN_KIND.strategy_id}, InvalidRequest, "kind.*inventory_skew"),
         ({"end_ts": 10}, InvalidRequest, "end_date.*after start_date"),
         ({"end_ts": 9}, InvalidRequest, "end_date"),
-        ({"market_conditions": {}}, InvalidRequest, "market_conditions.*not available in this version"),
-        ({"market_conditions": {"trend": "UP"}}, InvalidRequest, "market_conditions"),
+        ({"market_conditions": {"trend": "LEFT"}}, InvalidRequest, "market_conditions.trend.*UP, DOWN, SIDEWAYS"),
+        ({"market_conditions": {"volatility": -1}}, InvalidRequest, "conditions.volatility.*above 0, at most 10"),
+        ({"market_conditions": {"volume_profile": 1}}, InvalidRequest, "market_conditions.volume_profile.*U_SHAPED"),
+        ({"market_conditions": {"liquidity": 1}}, InvalidRequest, "liquidity.*volatility, trend, volume_profile"),
         ({"fill_model": "LUCKY"}, InvalidRequest, "fill_model.*PARTIAL, NO_PARTIAL"),
         ({"balance": Decimal(0)}, InvalidRequest, "balance"),
         ({"balance": Decimal(-1)}, InvalidRequest, "balance"),
@@ -100,6 +102,15 @@ def test_left_out_wishes_are_the_settings(service: BacktestService) -> None:
     assert (one_way["entry_latency_ns"], one_way["response_latency_ns"]) == (7, 7)
     free = service._configuration(RunRequest(STRATEGY.strategy_id, 10, 20, entry_latency_ns=7, response_latency_ns=0))
     assert (free["entry_latency_ns"], free["response_latency_ns"]) == (7, 0)
+
+
+def test_conditions_are_written_down_when_there_are_some(service: BacktestService) -> None:
+    for nothing in (None, {}, {"volatility": None, "trend": None, "volume_profile": None}):
+        plain = service._configuration(RunRequest(STRATEGY.strategy_id, 10, 20, market_conditions=nothing))
+        assert "market_conditions" not in plain
+    wish = {"volatility": 0.02, "trend": "SIDEWAYS"}
+    configuration = service._configuration(RunRequest(STRATEGY.strategy_id, 10, 20, market_conditions=wish))
+    assert configuration["market_conditions"] == {"volatility": 0.02, "trend": "SIDEWAYS", "volume_profile": None}
 
 
 def test_a_run_tells_times_as_text_and_durations_with_their_unit(service: BacktestService) -> None:

@@ -58,9 +58,9 @@ def test_the_queue_ahead_is_that_of_the_example() -> None:
     for (time, *_), ahead, _ in EXAMPLE[:5]:
         session, order_id = open_session(FillModel.PARTIAL)
         session.run_until(T0 + time)
-        slots = session._drive.state.orders
-        (slot,) = [slot for slot in slots if slot["order_id"] == order_id]
-        assert slot["front_lots"] == ahead, time
+        state = session._drive.state
+        (slot,) = [i for i, order in enumerate(state.orders[0]) if order["order_id"] == order_id]
+        assert state.nodes[slot]["lots"] == ahead, time
 
 
 @pytest.mark.parametrize(("time", "filled"), [(3, 0), (4, 5)])

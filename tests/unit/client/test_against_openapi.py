@@ -15,6 +15,7 @@ from market_maker.api.app import openapi_document
 from market_maker.client import AsyncClient, Client
 from market_maker.client.conversation import Call
 from market_maker.client.operations import Operation, Operations
+from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.ids import DEFAULT_PAIR_ID
 
 ALIASES = {("get", "/health"): "the same as /health/ready"}
@@ -24,7 +25,7 @@ SAMPLES: dict[str, Any] = {
     "contract_type": "SPOT", "fill_model": "PARTIAL", "risk_model": "VaR", "alert_state": "RAISED", "state": "PAUSED",
     "run_ids": [DEFAULT_PAIR_ID], "parameters": {}, "market_conditions": schemas.MarketConditions(), "limit": 5, "depth": 5,
     "seed": 5, "version": 5, "wait": True, "is_open": True, "post_only": True, "recording": True, "allow_gaps": True,
-    "offset_negative_latency": True, "execution_probability": 0.5, "price_impact": 0.5, "price_deviation": 0.5,
+    "options": {"sort": True}, "execution_probability": 0.5, "price_impact": 0.5, "price_deviation": 0.5,
     "path": "x", "name": "x",
 }  # fmt: skip
 DECIMALS = {"price", "amount", "quantity", "average_price", "balance", "threshold", "warn_share", "initial_price",
@@ -135,3 +136,14 @@ def test_importing_the_client_loads_no_part_of_the_service() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_market_conditions_are_taken_as_a_mapping_and_checked() -> None:
+    describe = Operations.run_backtest.describe
+    wish = {"volatility": 0.02, "trend": "SIDEWAYS", "volume_profile": "NORMAL"}
+    call = describe(None, DEFAULT_PAIR_ID, "2022-01-01", "2022-01-31", market_conditions=wish)
+    assert call.body.market_conditions == schemas.MarketConditions(0.02, "SIDEWAYS", "NORMAL")
+    for wrong in ({"volatility": 0}, {"trend": "sideways"}, {"volatilty": 0.02}):
+        with pytest.raises(InvalidRequest, match=r"market_conditions: .* allowed: volatility above 0") as caught:
+            describe(None, DEFAULT_PAIR_ID, "2022-01-01", "2022-01-31", market_conditions=wrong)
+        assert caught.value.errors[0].field == "market_conditions"

@@ -9,16 +9,15 @@ from uuid import UUID
 import polars as pl
 import pytest
 
+from market_data_builders import import_files, publish
 from market_maker.domain.errors import DataError
 from market_maker.domain.instrument import Instrument
-from market_maker.market_data.assembly import Assembly
-from market_maker.market_data.importers import binance_collector
-from market_maker.market_data.ingest import import_file
+from market_maker.market_data.assembly import Assembly, with_message_ends
 from market_maker.market_data.prices import bars
 from market_maker.market_data.recorder import SessionRecorder
 from market_maker.market_data.replay import open_feed
-from market_maker.market_data.schema import DAY_NS
-from market_maker.storage.lake import Lake
+from market_maker.market_data.schema import DAY_NS, EventKind, frame_of
+from market_maker.storage.lake import Lake, Table, day_of
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -39,14 +38,15 @@ def recorded(path, lake, *stretches):
             ts = MIDNIGHT + second * S
             recorder.record_depth(ts, ts, 1, 60 - abs(first), 1 + second % 7)
             recorder.record_trade(ts, ts, -1, 90, 1)
-    return recorder.finish(lake)
+    return publish(lake, recorder.finish(lake))
 
 
 def test_the_silence_before_a_second_snapshot_is_a_gap_of_the_day(tmp_path):
     lake = Lake(tmp_path / "lake")
     day = recorded(tmp_path / "spool", lake, (0, 10), (30, 40)).days[0]
     assert day.gaps == ((MIDNIGHT + 10 * S + 1, MIDNIGHT + 30 * S),)
-    assert lake.describe("simulator", "A-B", day.day) == day
+    published = lake.describe("simulator", "A-B", day.day)
+    assert (set(published.files), published.gaps) == (set(day.files), day.gaps)
     feed = open_feed(lake, "simulator", "A-B", MIDNIGHT, MIDNIGHT + 40 * S, allow_gaps=True)
     # 20 of 40 seconds are missing.
     assert feed.coverage == pytest.approx(0.5, abs=1e-6)
@@ -102,27 +102,60 @@ def test_a_message_torn_by_a_crash_is_not_judged(tmp_path):
     again = SessionRecorder(path, PAIR)
     assert (again.rows, again.last_ts) == (5, MIDNIGHT + S)
     snapshot(again, MIDNIGHT + 3 * S, 102, 104)
-    day = again.finish(lake).days[0]
+    day = publish(lake, again.finish(lake)).days[0]
     assert day.gaps == ((MIDNIGHT + S + 1, MIDNIGHT + 3 * S),)
 
 
 def test_a_gap_still_open_at_midnight_goes_on_in_the_next_day(tmp_path):
     lake = Lake(tmp_path / "lake")
-    assembly = Assembly(lake, PAIR, derives_bbo=True)
+    assembly = Assembly(lake, PAIR, "book", derives_bbo=True)
     start, lost, found = MIDNIGHT - 60 * S, MIDNIGHT - 30 * S, MIDNIGHT + 30 * S
-    assembly.snapshot(start, start, 1, [(1, 99, 5), (-1, 101, 5)])
-    assembly.end_message(start, start)
-    assembly.trade(lost - S, lost - S, 1, 101, 1, 0)
-    assembly.lose_book(lost, lost, 9)
-    assembly.trade(MIDNIGHT - S, MIDNIGHT - S, 1, 101, 1, 0)
-    assembly.trade(MIDNIGHT + S, MIDNIGHT + S, 1, 101, 1, 0)
-    assembly.snapshot(found, found, 20, [(1, 99, 5), (-1, 101, 5)])
-    assembly.end_message(found, found)
-    first, second = assembly.publish()
-    # Messages are missing since the last good one, not only since the loss was noticed.
+    book = [
+        (EventKind.CLEAR, 1, 0, 0),
+        (EventKind.CLEAR, -1, 0, 0),
+        (EventKind.SNAPSHOT, 1, 99, 5),
+        (EventKind.SNAPSHOT, -1, 101, 5),
+    ]
+    trade = [(EventKind.TRADE, 1, 101, 1)]
+    for ts, rows in (
+        (start, book), (lost - S, trade), (lost, book[:2]), (MIDNIGHT - S, trade), (MIDNIGHT + S, trade), (found, book),
+    ):  # fmt: skip
+        assembly.add(message(ts, rows))
+    first, second = (staged.day for staged in assembly.finish())
+    # Updates are missing since the last good one; a trade after it does not say that the book was still whole.
     assert first.gaps == ((start + 1, MIDNIGHT - S + 1),)
     assert second.gaps == ((MIDNIGHT + S, found),)
     assert second.carried_rows == 0
+
+
+def test_a_book_that_is_lost_without_a_word_is_cleared_for_the_replay(tmp_path):
+    lake = Lake(tmp_path / "lake")
+    assembly = Assembly(lake, PAIR, "book", derives_bbo=True)
+    book = [
+        (EventKind.CLEAR, 1, 0, 0),
+        (EventKind.CLEAR, -1, 0, 0),
+        (EventKind.SNAPSHOT, 1, 99, 5),
+        (EventKind.SNAPSHOT, -1, 101, 5),
+    ]
+    assembly.add(message(MIDNIGHT, book))
+    assembly.lose_book()
+    # Not a snapshot: the levels of before would go on standing there.
+    assembly.add(message(MIDNIGHT + 10 * S, [(EventKind.TRADE, 1, 101, 1)]))
+    assembly.add(message(MIDNIGHT + 20 * S, [(EventKind.DEPTH, 1, 100, 1)]))
+    (staged,) = assembly.finish()
+    lake.publish(staged.day)
+    assert staged.day.gaps == ((MIDNIGHT + 1, MIDNIGHT + 10 * S + 1),)
+    assert staged.figures["updates_without_book"] == 1
+    rows = lake.read("simulator", "A-B", staged.day.day, "book").select("local_ts", "kind", "side").rows()
+    assert rows[4:] == [(MIDNIGHT + 1, 3, 1), (MIDNIGHT + 1, 3, -1), (MIDNIGHT + 10 * S, 2, 1)]
+    quotes = lake.read("simulator", "A-B", staged.day.day, "bbo").select("local_ts", "bid_price_ticks").rows()
+    assert quotes == [(MIDNIGHT, 99), (MIDNIGHT + 1, 0)]
+
+
+def message(ts, rows):
+    """Return rows (kind, side, ticks, lots) of one message."""
+    values = [(ts, ts, int(kind), side, price, lots, 0) for kind, side, price, lots in rows]
+    return with_message_ends(frame_of("book", values))
 
 
 def depth_line(ts, first, last, before, bids=()):
@@ -153,18 +186,17 @@ def interrupted(tmp_path):
     path = tmp_path / "f.txt"
     path.write_text("\n".join(lines) + "\n")
     pair = Instrument(UUID(int=1), "binance", "X", "A", "B", Decimal("0.1"), Decimal("0.001"))
-    assert binance_collector.recognises(path.read_bytes())
     lake = Lake(tmp_path / "lake")
-    return lake, import_file(path, lake, pair)
+    return lake, import_files([path], lake, pair)
 
 
 def test_an_import_knows_its_gaps(interrupted):
     lake, report = interrupted
-    assert report.quality.sequence_gaps == 1
+    assert report.streams[0].counts["sequence_gaps"] == 1
     # Until the first snapshot, and from the last good update before the gap to the snapshot after it.
     first = (MIDNIGHT + MS, MIDNIGHT + S + MS)
     second = (MIDNIGHT + 10 * S + MS + 1, MIDNIGHT + 30 * S + MS)
-    assert report.days[0].gaps == (first, second)
+    assert lake.describe("binance", "X", report.days[0].day).gaps == (first, second)
     feed = open_feed(lake, "binance", "X", MIDNIGHT, MIDNIGHT + 40 * S, allow_gaps=True)
     assert feed.coverage == pytest.approx(1 - 21 / 40, abs=1e-3)
 
@@ -176,16 +208,16 @@ def test_quotes_of_the_source_inside_a_gap_of_the_book_count_but_are_not_carried
     assert [price.quotes for price in series] == [1, 1, 1, *[0] * 8]
 
 
-def test_a_day_without_any_book_keeps_its_quotes(tmp_path):
+def test_a_day_without_any_book_is_replayed_from_its_quotes(tmp_path):
     at = [MIDNIGHT, MIDNIGHT + 3 * S]
     path = tmp_path / "f.txt"
     path.write_text("\n".join(quote_line(ts, "9.9") for ts in at) + "\n")
     pair = Instrument(UUID(int=1), "binance", "X", "A", "B", Decimal("0.1"), Decimal("0.001"))
     lake = Lake(tmp_path / "lake")
-    import_file(path, lake, pair)
+    import_files([path], lake, pair)
     assert len(bars(lake, "binance", "X", MIDNIGHT, MIDNIGHT + DAY_NS, S)) == 4
-    with pytest.raises(DataError, match="no recorded events"):
-        open_feed(lake, "binance", "X", *at)
+    feed = open_feed(lake, "binance", "X", *at)
+    assert [table["table"] for table in feed.tables] == ["bbo"]
 
 
 def test_a_manifest_without_gaps_is_damaged(tmp_path):
@@ -193,7 +225,7 @@ def test_a_manifest_without_gaps_is_damaged(tmp_path):
     day = recorded(tmp_path / "spool", lake, (0, 10)).days[0]
     path = next((tmp_path / "lake").rglob("manifest.json"))
     values = json.loads(path.read_text())
-    del values["gaps"]
+    del values["files"][0]["gaps"]
     path.write_text(json.dumps(values))
     with pytest.raises(DataError, match="manifest"):
         lake.describe("simulator", "A-B", day.day)
@@ -202,9 +234,9 @@ def test_a_manifest_without_gaps_is_damaged(tmp_path):
 def test_staging_keeps_of_a_gap_what_lies_in_the_day(tmp_path):
     lake = Lake(tmp_path / "lake")
     frame = pl.DataFrame({"local_ts": [MIDNIGHT + 10, MIDNIGHT + 20]})
+    gaps = ((0, MIDNIGHT + 5), (MIDNIGHT + 5, MIDNIGHT + 12), (MIDNIGHT + 15, MIDNIGHT + 30))
     staged = lake.stage(
-        venue="v", symbol="s", day=pl.Series([MIDNIGHT]).cast(pl.Datetime("ns")).dt.date()[0],
-        tick_size=Decimal(1), lot_size=Decimal(1), frames={"book": frame},
-        gaps=[(0, MIDNIGHT + 5), (MIDNIGHT + 5, MIDNIGHT + 12), (MIDNIGHT + 15, MIDNIGHT + 30)],
+        venue="v", symbol="s", day=day_of(MIDNIGHT), tick_size=Decimal(1), lot_size=Decimal(1),
+        tables={"book": Table(frame, gaps=gaps)},
     )  # fmt: skip
-    assert staged.day.gaps == ((MIDNIGHT + 10, MIDNIGHT + 12), (MIDNIGHT + 15, MIDNIGHT + 21))
+    assert staged.gaps == ((MIDNIGHT + 10, MIDNIGHT + 12), (MIDNIGHT + 15, MIDNIGHT + 21))

@@ -116,7 +116,7 @@ def test_data_that_do_not_fit_are_refused() -> None:
 def test_routing_keys_are_words_with_dots() -> None:
     for topic in EventType:
         assert topic.replace(".", "").replace("_", "").isalpha()
-        assert topic.split(".")[0] in {"simulator", "backtest", "risk"}
+        assert topic.split(".")[0] in {"simulator", "backtest", "market_data", "risk"}
 
 
 def test_a_domain_event_becomes_a_row_of_the_outbox() -> None:

@@ -3,12 +3,17 @@
 Owns when an order fills; each rule stands beside its function. Refuses to know files, Decimal, latency of data and
 strategies. Queue model: risk-averse (cancels happen behind us: only trades and the displayed quantity shorten the
 queue ahead). The recorded book is never changed by us; what we took of a level is remembered until the feed shows less.
+
+Many sets may stand in one state (index `k`); they never meet. What all of them have at a tick (queues, and marks of what
+was taken) hangs in one list by tick, so that a row of the feed finds it without asking each set.
+
+Longer than 500 lines because the rules of one order's life call each other and are compiled as one.
 """
 
 import numpy as np
 
-from market_maker.backtest.ladder.kernel import free_level, inner, level, next_outward, take
-from market_maker.backtest.state import IN_FLIGHT_MAX, WALK_LEVELS_MAX, Reason
+from market_maker.backtest.ladder.kernel import MID, inlined, inner, level, next_outward
+from market_maker.backtest.state import BUCKETS, FOREVER, WALK_LEVELS_MAX, Code, Reason
 from market_maker.domain.instrument import RATE_SCALE
 from market_maker.domain.order import Liquidity, OrderStatus, OrderType, TimeInForce
 
@@ -22,12 +27,19 @@ MAKER, TAKER = np.int64(Liquidity.MAKER), np.int64(Liquidity.TAKER)
 NONE, NO_FUNDS = np.int64(Reason.NONE), np.int64(Reason.INSUFFICIENT_BALANCE)
 NO_LIQUIDITY, WOULD_TAKE = np.int64(Reason.NO_LIQUIDITY), np.int64(Reason.POST_ONLY_WOULD_TAKE)
 NOT_NOW = np.int64(Reason.TIME_IN_FORCE)
-ZERO = np.int64(0)
-RING_MASK = IN_FLIGHT_MAX - 1
+ZERO, ONE = np.int64(0), np.int64(1)
+BUCKET_MASK = BUCKETS - 1
+TOO_MANY_IN_FLIGHT, TOO_MANY_MARKS = np.int64(Code.TOO_MANY_IN_FLIGHT), np.int64(Code.TOO_MANY_MARKS)
 VALUE_MAX = 2**60
 
 
-@inner
+@inlined
+def at_ring(i, size):
+    """Return the place of element `i` < 2 * size of a ring."""
+    return i if i < size else i - size
+
+
+@inlined
 def fee_of(value, rate_e8):
     """Return the fee on a traded value in tick-lots, halves away from zero; the value is split so as not to overflow."""
     whole, rest = value // RATE_SCALE, value % RATE_SCALE
@@ -58,13 +70,141 @@ def share_half_up(amount, part, whole):
     return q * part + quotient + (1 if 2 * remainder >= whole else 0)
 
 
+@inlined
+def link(state, node, s, tick, lots, k):
+    """Put a node into the list of its tick."""
+    at = state.nodes[node]
+    bucket = tick & BUCKET_MASK
+    first = state.heads[s, bucket]
+    at["tick"] = tick
+    at["lots"] = lots
+    at["side"] = s
+    at["set"] = k
+    at["next"] = first
+    at["before"] = -1
+    if first >= 0:
+        state.nodes[first]["before"] = node
+    state.heads[s, bucket] = node
+
+
+@inlined
+def unlink(state, node):
+    """Take a node out of the list of its tick."""
+    at = state.nodes[node]
+    if at["before"] >= 0:
+        state.nodes[at["before"]]["next"] = at["next"]
+    else:
+        state.heads[at["side"], at["tick"] & BUCKET_MASK] = at["next"]
+    if at["next"] >= 0:
+        state.nodes[at["next"]]["before"] = at["before"]
+
+
+@inlined
+def order_nodes(state):
+    """Return how many nodes belong to orders: that of set k and slot i is k * n + i; marks come after them."""
+    return state.orders.shape[0] * state.orders.shape[1]
+
+
+@inlined
+def front_of(state, k, slot):
+    """Return the node of an order; its lots are the queue ahead."""
+    return state.nodes[k * state.orders.shape[1] + slot]
+
+
+@inlined
+def mark_of(state, k, s, tick):
+    """Return the node that says what own orders of a set took of a level, -1 without one."""
+    if state.clock[0]["marks"] == 0:
+        return np.int64(-1)
+    first = order_nodes(state)
+    node = state.heads[s, tick & BUCKET_MASK]
+    while node >= 0:
+        at = state.nodes[node]
+        if node >= first and at["tick"] == tick and at["set"] == k:
+            return node
+        node = at["next"]
+    return np.int64(-1)
+
+
 @inner
+def free_level(state, k, s, tick):
+    """Return the displayed lots at a tick less those that own orders of the set have taken."""
+    lots = level(state.exchange, s, tick)
+    node = mark_of(state, k, s, tick)
+    return lots if node < 0 else max(ZERO, lots - state.nodes[node]["lots"])
+
+
+@inner
+def take(state, k, s, tick, lots):
+    """Remember that own orders took `lots` of a displayed level."""
+    node = mark_of(state, k, s, tick)
+    if node >= 0:
+        state.nodes[node]["lots"] += lots
+        return
+    clock = state.clock[0]
+    node = clock["free_mark"]
+    if node >= 0:
+        clock["free_mark"] = state.nodes[node]["next"]
+    else:
+        node = order_nodes(state) + clock["marks_made"]
+        if node >= len(state.nodes):
+            clock["refusal"] = TOO_MANY_MARKS
+            return
+        clock["marks_made"] += 1
+    clock["marks"] += 1
+    link(state, node, s, tick, lots, k)
+
+
+@inner
+def forget_mark(state, node):
+    """The feed has refreshed a level: nothing of it is taken any more."""
+    clock = state.clock[0]
+    unlink(state, node)
+    state.nodes[node]["set"] = -1
+    state.nodes[node]["next"] = clock["free_mark"]
+    clock["free_mark"] = node
+    clock["marks"] -= 1
+
+
+@inner
+def on_queues(state, s, tick, lots):
+    """A level has changed: the queue ahead of own orders there, and what was taken, are at most what is displayed."""
+    first = order_nodes(state)
+    node = state.heads[s, tick & BUCKET_MASK]
+    while node >= 0:
+        at = state.nodes[node]
+        following = at["next"]
+        if at["tick"] == tick and at["lots"] > lots:
+            at["lots"] = lots
+            if lots == 0 and node >= first:
+                forget_mark(state, node)
+        node = following
+
+
+@inner
+def forget_marks(state, s):
+    """A side was cleared, and with it what was taken."""
+    first = order_nodes(state)
+    for node in range(first, first + state.clock[0]["marks_made"]):
+        if state.nodes[node]["set"] >= 0 and state.nodes[node]["side"] == s:
+            forget_mark(state, node)
+
+
+@inner
+def move_marks(state, change):
+    """The book was displaced, and what was taken of it with it."""
+    first = order_nodes(state)
+    for node in range(first, first + state.clock[0]["marks_made"]):
+        at = state.nodes[node]
+        if at["set"] >= 0:
+            unlink(state, node)
+            link(state, node, at["side"], at["tick"] + change, at["lots"], at["set"])
+
+
+@inlined
 def mark(state):
     """Return the venue's mid in half ticks; the last one known while a side is empty, 0 before the first."""
-    best = state.exchange.best
-    if best[0] != 0 and best[1] != 0:
-        return best[0] + best[1]
-    return state.exchange.extent[3]
+    return state.exchange.extent[MID]
 
 
 @inner
@@ -85,11 +225,59 @@ def book_fill(head, side, price, lots, fee):
 
 
 @inner
-def respond(state, ts, slot, reason, position, cash, fee):
+def release(state, k, slot):
+    """Give back the slot of an order that has ended."""
+    head = state.head[k]
+    count = head["open_count"]
+    i = 0
+    while state.open_slots[k, i] != slot:
+        i += 1
+    for j in range(i, count - 1):
+        state.open_slots[k, j] = state.open_slots[k, j + 1]
+    head["open_count"] = count - 1
+    state.free_slots[k, head["free_count"]] = slot
+    head["free_count"] += 1
+
+
+@inner
+def deliver(state, k, ts):
+    """Let responses that have arrived by `ts` reach the owner; a slot is free once its order is known to have ended."""
+    head = state.head[k]
+    responses = state.responses[k]
+    size = len(responses)
+    while head["response_count"] > 0:
+        response = responses[head["response_first"]]
+        if response["arrival_ts"] > ts:
+            return
+        head["response_first"] = at_ring(head["response_first"] + 1, size)
+        head["response_count"] -= 1
+        head["known_position_lots"] += response["position_lots"]
+        head["known_cash_tick_lots"] += response["cash_tick_lots"]
+        head["known_fees_tick_lots"] += response["fee_tick_lots"]
+        order = state.orders[k, response["slot"]]
+        order["known_status"] = response["status"]
+        order["known_reason"] = response["reason"]
+        order["known_leaves_lots"] = response["leaves_lots"]
+        order["known_front_lots"] = response["front_lots"]
+        order["known_filled_lots"] += abs(response["position_lots"])
+        if response["status"] >= FILLED and head["keeps_ended"] == 0:
+            release(state, k, response["slot"])
+    head["response_first"] = 0  # A ring that begins anew stays in the same few lines of memory.
+
+
+@inner
+def respond(state, k, ts, slot, reason, position, cash, fee):
     """Send the present state of an order to its owner; it arrives after the response latency."""
-    head = state.head[0]
-    order = state.orders[slot]
-    response = state.responses[(head["response_first"] + head["response_count"]) & RING_MASK]
+    head = state.head[k]
+    order = state.orders[k, slot]
+    size = state.responses.shape[1]
+    if head["response_count"] == size:
+        # The owner does not look before the next wake-up, and that is later than now.
+        deliver(state, k, ts)
+        if head["response_count"] == size:
+            state.clock[0]["refusal"] = TOO_MANY_IN_FLIGHT
+            return
+    response = state.responses[k, at_ring(head["response_first"] + head["response_count"], size)]
     head["response_count"] += 1
     response["arrival_ts"] = ts + head["response_latency_ns"]
     response["slot"] = slot
@@ -97,24 +285,26 @@ def respond(state, ts, slot, reason, position, cash, fee):
     response["status"] = order["status"]
     response["reason"] = reason
     response["leaves_lots"] = order["leaves_lots"]
-    response["front_lots"] = order["front_lots"]
+    response["front_lots"] = front_of(state, k, slot)["lots"]
     response["position_lots"] = position
     response["cash_tick_lots"] = cash
     response["fee_tick_lots"] = fee
 
 
 @inner
-def fill(state, ts, slot, price, lots, liquidity):
+def fill(state, k, ts, slot, price, lots, liquidity):
     """Execute `lots` of an order at `price`: order, ledger, record and response."""
-    head = state.head[0]
-    order = state.orders[slot]
+    head = state.head[k]
+    clock = state.clock[0]
+    order = state.orders[k, slot]
     side = order["side"]
     fee = fee_of(price * lots, head["maker_fee_e8"] if liquidity == MAKER else head["taker_fee_e8"])
     order["leaves_lots"] -= lots
     order["status"] = FILLED if order["leaves_lots"] == 0 else PARTIALLY_FILLED
     book_fill(head, side, price, lots, fee)
-    record = state.fills[head["fill_count"]]
-    head["fill_count"] += 1
+    state.fill_sets[clock["fill_count"]] = k
+    record = state.fills[clock["fill_count"]]
+    clock["fill_count"] += 1
     record["exch_ts"] = ts
     record["order_id"] = order["order_id"]
     record["side"] = side
@@ -126,10 +316,10 @@ def fill(state, ts, slot, price, lots, liquidity):
     record["cash_tick_lots"] = head["cash_tick_lots"]
     record["fees_tick_lots"] = head["fees_tick_lots"]
     record["mid_half_ticks"] = mark(state)
-    respond(state, ts, slot, NONE, side * lots, -side * price * lots, fee)
+    respond(state, k, ts, slot, NONE, side * lots, -side * price * lots, fee)
 
 
-@inner
+@inlined
 def change_open_value(head, side, value):
     """Add to the value of resting orders of a side."""
     if side > 0:
@@ -139,106 +329,182 @@ def change_open_value(head, side, value):
 
 
 @inner
-def rest(state, slot):
+def rest(state, k, slot):
     """Put an order among the resting ones: best price first, then time of arrival."""
-    head = state.head[0]
-    order = state.orders[slot]
-    side = order["side"]
+    order = state.orders[k, slot]
+    side, price = order["side"], order["price_ticks"]
     s = 0 if side > 0 else 1
-    order["front_lots"] = level(state.exchange, s, order["price_ticks"])
-    i = state.resting_count[s]
-    state.resting_count[s] = i + 1
-    while i > 0 and side * (order["price_ticks"] - state.orders[state.resting[s, i - 1]]["price_ticks"]) > 0:
-        state.resting[s, i] = state.resting[s, i - 1]
+    resting = state.resting[k, s]
+    i = state.resting_count[k, s]
+    state.resting_count[k, s] = i + 1
+    while i > 0 and side * (price - state.orders[k, resting[i - 1]]["price_ticks"]) > 0:
+        resting[i] = resting[i - 1]
         i -= 1
-    state.resting[s, i] = slot
-    change_open_value(head, side, order["price_ticks"] * order["leaves_lots"])
+    resting[i] = slot
+    if i == 0:
+        state.own_best[s, k] = price
+        if side * (price - state.bound[s]) > 0:
+            state.bound[s] = price
+    link(state, k * state.orders.shape[1] + slot, s, price, level(state.exchange, s, price), k)
+    change_open_value(state.head[k], side, price * order["leaves_lots"])
 
 
 @inner
-def leave(state, s, i):
+def leave(state, k, s, i):
     """Take the i-th resting order of a side out of the queue."""
-    state.resting_count[s] -= 1
-    for k in range(i, state.resting_count[s]):
-        state.resting[s, k] = state.resting[s, k + 1]
+    resting = state.resting[k, s]
+    unlink(state, k * state.orders.shape[1] + resting[i])
+    count = state.resting_count[k, s] - 1
+    state.resting_count[k, s] = count
+    for j in range(i, count):
+        resting[j] = resting[j + 1]
+    if i == 0:
+        nothing = -FOREVER if s == 0 else FOREVER
+        state.own_best[s, k] = state.orders[k, resting[0]]["price_ticks"] if count > 0 else nothing
 
 
 @inner
-def fill_resting(state, ts, s, i, lots):
+def fill_resting(state, k, ts, s, i, lots):
     """Fill a resting order as maker at its own price; return True when it is gone."""
-    slot = state.resting[s, i]
-    order = state.orders[slot]
+    slot = state.resting[k, s, i]
+    order = state.orders[k, slot]
     price = order["price_ticks"]
-    change_open_value(state.head[0], order["side"], -price * lots)
-    fill(state, ts, slot, price, lots, MAKER)
+    change_open_value(state.head[k], order["side"], -price * lots)
+    fill(state, k, ts, slot, price, lots, MAKER)
     if order["leaves_lots"] == 0:
-        leave(state, s, i)
+        leave(state, k, s, i)
         return True
     return False
 
 
+@inlined
+def find_bound(state, s):
+    """Find the best own price of a side over all sets anew: beyond it no row can fill an order of that side."""
+    own = state.own_best[s]
+    best = own[0]
+    for k in range(1, len(own)):
+        best = max(best, own[k]) if s == 0 else min(best, own[k])
+    state.bound[s] = best
+
+
 @inner
 def on_trade(state, ts, aggressor, tick, lots):
-    """Let a public trade reach own orders on the passive side.
+    """Let a public trade reach the own orders of every set on the passive side."""
+    s = 1 if aggressor > 0 else 0
+    own = state.own_best[s]
+    for k in range(len(own)):
+        if own[k] <= tick if s == 1 else own[k] >= tick:
+            trade_with(state, k, ts, s, tick, lots)
+    find_bound(state, s)
+
+
+@inner
+def trade_with(state, k, ts, s, tick, lots):
+    """Let a public trade reach own orders of a set.
 
     An own price better than the trade's fills in full: the trade went through it. At the trade's price the trade
     eats the queue ahead and what is left fills own orders in time order, one after another (no-partial: wholly).
     """
-    head = state.head[0]
-    s = 1 if aggressor > 0 else 0
-    sign = -aggressor
-    given = np.int64(0)
+    head = state.head[k]
+    sign = 1 - 2 * s
+    given = ZERO
     i = ZERO
-    while i < state.resting_count[s]:
-        order = state.orders[state.resting[s, i]]
+    while i < state.resting_count[k, s]:
+        slot = state.resting[k, s, i]
+        order = state.orders[k, slot]
         distance = sign * (order["price_ticks"] - tick)
         if distance < 0:
             return
         gone = False
         if distance > 0:
-            gone = fill_resting(state, ts, s, i, order["leaves_lots"])
+            gone = fill_resting(state, k, ts, s, i, order["leaves_lots"])
         else:
-            reach = lots - order["front_lots"] - given
-            order["front_lots"] = max(np.int64(0), order["front_lots"] - lots)
+            front = front_of(state, k, slot)
+            reach = lots - front["lots"] - given
+            front["lots"] = max(ZERO, front["lots"] - lots)
             if reach > 0:
                 taken = min(reach, order["leaves_lots"])
                 given += taken
-                gone = fill_resting(state, ts, s, i, taken if head["partial_fill"] == 1 else order["leaves_lots"])
+                gone = fill_resting(state, k, ts, s, i, taken if head["partial_fill"] == 1 else order["leaves_lots"])
         if not gone:
             i += 1
 
 
 @inner
-def on_level(state, ts, s, tick, lots, improved):
-    """Let a changed level reach own orders.
-
-    Own orders at that level: the queue ahead is at most what is displayed. Own orders of the other side that the
-    level crosses: no-partial, wholly when the best price improved; partial, by what is displayed and not yet taken.
-    """
-    head = state.head[0]
-    sign = 1 - 2 * s
-    for i in range(state.resting_count[s]):
-        order = state.orders[state.resting[s, i]]
-        distance = sign * (order["price_ticks"] - tick)
-        if distance < 0:
-            break
-        if distance == 0:
-            order["front_lots"] = min(order["front_lots"], lots)
-    if lots == 0 or (head["partial_fill"] == 0 and not improved):
-        return
+def on_crossing(state, ts, s, tick, improved):
+    """Let a displayed level of side `s` reach own orders of the other side that it crosses, in every set."""
     other = 1 - s
-    while state.resting_count[other] > 0:
-        order = state.orders[state.resting[other, 0]]
+    own = state.own_best[other]
+    for k in range(len(own)):
+        if own[k] <= tick if other == 1 else own[k] >= tick:
+            cross(state, k, ts, s, tick, improved)
+    find_bound(state, other)
+
+
+@inner
+def cross(state, k, ts, s, tick, improved):
+    """Fill own orders of a set that a level crosses.
+
+    No-partial: wholly, when the best price improved; partial: by what is displayed there and not yet taken.
+    """
+    partial = state.head[k]["partial_fill"] == 1
+    if not partial and not improved:
+        return
+    sign = 1 - 2 * s
+    other = 1 - s
+    while state.resting_count[k, other] > 0:
+        order = state.orders[k, state.resting[k, other, 0]]
         if sign * (tick - order["price_ticks"]) < 0:
             return
         quantity = order["leaves_lots"]
-        if head["partial_fill"] == 1:
-            quantity = min(quantity, free_level(state.exchange, s, tick))
+        if partial:
+            quantity = min(quantity, free_level(state, k, s, tick))
             if quantity == 0:
                 return
-            take(state.exchange, s, tick, quantity)
-        if not fill_resting(state, ts, other, ZERO, quantity):
+            take(state, k, s, tick, quantity)
+        if not fill_resting(state, k, ts, other, ZERO, quantity):
             return
+
+
+@inner
+def on_displaced_book(state, ts):
+    """Let a book that moved as a whole reach own orders, after all rows of its instant.
+
+    Own orders stay at their price, where another recorded level is now: they are behind all that it displays. Own
+    orders that a side has reached or crossed fill: no-partial, wholly; partial, by what its levels up to the own price
+    display and own orders have not taken, best level first.
+    """
+    for k in range(len(state.head)):
+        for s in range(2):
+            for i in range(state.resting_count[k, s]):
+                slot = state.resting[k, s, i]
+                front_of(state, k, slot)["lots"] = level(state.exchange, s, state.orders[k, slot]["price_ticks"])
+        for s in range(2):
+            other = 1 - s
+            while state.resting_count[k, other] > 0:
+                order = state.orders[k, state.resting[k, other, 0]]
+                quantity = reached_lots(state, k, s, order["price_ticks"], order["leaves_lots"])
+                if quantity == 0 or not fill_resting(state, k, ts, other, ZERO, quantity):
+                    break
+    find_bound(state, ZERO)
+    find_bound(state, ONE)
+
+
+@inner
+def reached_lots(state, k, s, price, most):
+    """Take and return what a side's levels from its best one to `price` have for an own order of `most` lots."""
+    sign = 1 - 2 * s
+    tick = state.exchange.best[s]
+    if state.head[k]["partial_fill"] == 0:
+        return most if tick != 0 and sign * (tick - price) >= 0 else ZERO
+    quantity = ZERO
+    while tick != 0 and sign * (tick - price) >= 0 and quantity < most:
+        lots = min(most - quantity, free_level(state, k, s, tick))
+        if lots > 0:
+            take(state, k, s, tick, lots)
+            quantity += lots
+        tick = next_outward(state.exchange, s, tick)
+    return quantity
 
 
 @inner
@@ -252,95 +518,96 @@ def can_afford(head, side, value):
 
 
 @inner
-def take_liquidity(state, ts, slot, most):
+def take_liquidity(state, k, ts, slot, most):
     """Execute an order against the other side's levels up to its limit (`most` ticks, 0: any price)."""
-    head = state.head[0]
-    order = state.orders[slot]
+    head = state.head[k]
+    order = state.orders[k, slot]
     side = order["side"]
     other = 1 if side > 0 else 0
     tick = state.exchange.best[other]
     if head["partial_fill"] == 0:
-        fill(state, ts, slot, tick, order["leaves_lots"], TAKER)
+        fill(state, k, ts, slot, tick, order["leaves_lots"], TAKER)
         return
     walked = 0
     while tick != 0 and order["leaves_lots"] > 0 and walked < WALK_LEVELS_MAX:
         if most != 0 and side * (most - tick) < 0:
             return
-        lots = min(order["leaves_lots"], free_level(state.exchange, other, tick))
+        lots = min(order["leaves_lots"], free_level(state, k, other, tick))
         if lots > 0:
-            take(state.exchange, other, tick, lots)
-            fill(state, ts, slot, tick, lots, TAKER)
+            take(state, k, other, tick, lots)
+            fill(state, k, ts, slot, tick, lots, TAKER)
         tick = next_outward(state.exchange, other, tick)
         walked += 1
 
 
 @inner
-def end(state, ts, slot, status, reason):
+def end(state, k, ts, slot, status, reason):
     """End an order without a fill and tell its owner."""
-    head = state.head[0]
-    state.orders[slot]["status"] = status
-    state.orders[slot]["leaves_lots"] = 0
+    head = state.head[k]
+    state.orders[k, slot]["status"] = status
+    state.orders[k, slot]["leaves_lots"] = 0
     if status == CANCELED:
         head["orders_canceled"] += 1
     elif status == EXPIRED:
         head["orders_expired"] += 1
     else:
         head["orders_rejected"] += 1
-    respond(state, ts, slot, reason, ZERO, ZERO, ZERO)
+    respond(state, k, ts, slot, reason, ZERO, ZERO, ZERO)
 
 
 @inner
-def on_new_order(state, ts, slot):
+def on_new_order(state, k, ts, slot):
     """An order reaches the venue: funds, post-only, taking, then resting or ending."""
-    head = state.head[0]
-    order = state.orders[slot]
+    head = state.head[k]
+    order = state.orders[k, slot]
     side = order["side"]
     best = state.exchange.best[1 if side > 0 else 0]
     is_market = order["order_type"] == MARKET
     if is_market and best == 0:
-        end(state, ts, slot, EXPIRED, NO_LIQUIDITY)
+        end(state, k, ts, slot, EXPIRED, NO_LIQUIDITY)
         return
     price = best if is_market else order["price_ticks"]
     if price > VALUE_MAX // order["qty_lots"] or not can_afford(head, side, price * order["qty_lots"]):
-        end(state, ts, slot, REJECTED, NO_FUNDS)
+        end(state, k, ts, slot, REJECTED, NO_FUNDS)
         return
     marketable = is_market or (best != 0 and side * (price - best) >= 0)
     if marketable and order["post_only"] == 1:
-        end(state, ts, slot, REJECTED, WOULD_TAKE)
+        end(state, k, ts, slot, REJECTED, WOULD_TAKE)
         return
     if marketable:
-        take_liquidity(state, ts, slot, ZERO if is_market else price)
+        take_liquidity(state, k, ts, slot, ZERO if is_market else price)
         if order["leaves_lots"] == 0:
             return
     if is_market:
-        end(state, ts, slot, EXPIRED, NO_LIQUIDITY)
+        end(state, k, ts, slot, EXPIRED, NO_LIQUIDITY)
     elif order["time_in_force"] == IOC:
-        end(state, ts, slot, EXPIRED, NOT_NOW)
+        end(state, k, ts, slot, EXPIRED, NOT_NOW)
     else:
         if order["status"] == PENDING_NEW:
             order["status"] = NEW
-        rest(state, slot)
-        respond(state, ts, slot, NONE, ZERO, ZERO, ZERO)
+        rest(state, k, slot)
+        respond(state, k, ts, slot, NONE, ZERO, ZERO, ZERO)
 
 
 @inner
-def on_request(state):
-    """Handle the request that is first in line; a cancel of an order that is gone changes nothing."""
-    head = state.head[0]
-    request = state.requests[head["request_first"] & RING_MASK]
-    head["request_first"] += 1
+def on_request(state, k):
+    """Handle the request of a set that is first in line; a cancel of an order that is gone changes nothing."""
+    head = state.head[k]
+    request = state.requests[k, head["request_first"]]
     head["request_count"] -= 1
+    following = at_ring(head["request_first"] + 1, state.requests.shape[1])
+    head["request_first"] = following if head["request_count"] > 0 else 0
     slot = request["slot"]
     if request["cancels"] == 0:
-        on_new_order(state, request["arrival_ts"], slot)
+        on_new_order(state, k, request["arrival_ts"], slot)
         return
-    order = state.orders[slot]
+    order = state.orders[k, slot]
     if order["order_id"] != request["order_id"] or (order["status"] != NEW and order["status"] != PARTIALLY_FILLED):
         return
     s = 0 if order["side"] > 0 else 1
-    for i in range(state.resting_count[s]):
-        if state.resting[s, i] == slot:
-            leave(state, s, i)
+    for i in range(state.resting_count[k, s]):
+        if state.resting[k, s, i] == slot:
+            leave(state, k, s, i)
             break
     change_open_value(head, order["side"], -order["price_ticks"] * order["leaves_lots"])
-    end(state, request["arrival_ts"], slot, CANCELED, NONE)
+    end(state, k, request["arrival_ts"], slot, CANCELED, NONE)

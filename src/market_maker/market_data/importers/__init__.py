@@ -1,60 +1,115 @@
 """One file per source format: the contract of importers and the detection of a format by content.
 
-An importer is a module, listed in `importers()`, that offers:
+An importer is a module, named by an entry point of the group `market_maker.importers`, that offers:
 
-`NAME`, `VERSION` (text; kept with what it imported), `recognises(head: bytes) -> bool` (the first decompressed bytes),
-`inspect(path) -> FileFacts`, and `read(path, instrument, assembly, offset_ns, progress) -> Counter[str]`, which
-streams the file into an `Assembly` in order of receive time, adds `offset_ns` to every receive time, and raises
-DataError naming file and row. It returns its counts and must not publish.
+`NAME`, `VERSION` (text; kept with what it imported: raise it whenever the result for some file changes), `TITLE` (what
+people call the format), `recognises(source) -> bool`, and `read(source, options, notes) -> Iterator[Batch]`.
+
+`recognises` looks at names, members and the first bytes of a source and reads no further. `read` goes through the source
+once, in bounded memory, and yields batches of the raw form (`schema.RAW_COLUMNS`) of about a million rows. It keeps the
+venue's rules: which update follows which, when the book is known, what is a print and what trades with the book; changes of
+levels of a book that is not known yet are delivered too (`Notes.continues`). It
+never repairs or drops silently: what it leaves out is counted in `notes`. Wrong content raises DataError with file, row
+and column (`source.error`). It knows no tick, no lake and no database.
+
+The receive time (`local_ts`) is the order of the result: rows of one table may not be yielded out of it, unless the file
+itself is out of order, which the import then judges. A source without receive times gives exchange times in both columns.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
 from typing import Protocol, cast
 
-from market_maker.domain.errors import DataError
-from market_maker.domain.instrument import Instrument
-from market_maker.market_data.assembly import Assembly
+import polars as pl
 
-HEAD_BYTES = 4096
+from market_maker.domain.errors import DataError, InvalidRequest
+from market_maker.market_data.source import Source
 
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Feed latency over a file, ns: receive time less exchange time of every message that has both."""
-
-    messages: int
-    negative: int
-    minimum_ns: int
-    median_ns: int
-    maximum_ns: int
-    backward_exchange_times: int
-
-    @property
-    def negative_share(self) -> float:
-        """Share of messages received before they were sent."""
-        return self.negative / self.messages if self.messages else 0.0
+ENTRY_POINTS = "market_maker.importers"
 
 
 @dataclass(frozen=True, slots=True)
-class FileFacts:
-    """What a file says of itself; tick and lot are the coarsest steps that every price and quantity fits."""
+class Stream:
+    """What a batch belongs to.
 
-    format: str
-    market: str
+    Parameters
+    ----------
+    venue, symbol : as they will stand in the lake: lower-case venue (`binance-usdm`, `glbx-mdp3`), the venue's own symbol
+    table : `book`, `orders`, `trades`, `bbo`, `ticker` or `bars_<n>s` (see `schema`)
+    """
+
+    venue: str
     symbol: str
-    tick_size: Decimal
-    lot_size: Decimal
-    first_ts: int
-    last_ts: int
-    streams: dict[str, int]
-    latency: Latency
+    table: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of one stream in the raw form.
+
+    Parameters
+    ----------
+    frame : the columns `schema.RAW_COLUMNS[kind]`; times, kind, side, sequence, order_id, row are integers
+    price_unit, qty_unit : None when prices (quantities) are Decimals; else they are Int64 multiples of this unit
+    """
+
+    stream: Stream
+    frame: pl.DataFrame
+    price_unit: Decimal | None = None
+    qty_unit: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """What a user may have to say of a file that does not say it itself.
+
+    Parameters
+    ----------
+    venue, symbol : instead of what the importer finds or assumes
+    symbols : of a file with many instruments, those to import; empty means all
+    date : UTC or local day of a file that holds times of day only and no date in its name
+    mapping : a mapping file (plain CSV and Parquet)
+    """
+
+    venue: str | None = None
+    symbol: str | None = None
+    symbols: tuple[str, ...] = ()
+    date: date | None = None
+    mapping: Path | None = None
+
+    def wants(self, symbol: str) -> bool:
+        """Return whether an instrument of a file with many is to be imported."""
+        return not self.symbols or symbol in self.symbols
+
+
+@dataclass(slots=True)
+class Notes:
+    """What an importer has to tell beside its rows; filled while it reads.
+
+    `counts`: by stream symbol, then by name (`sequence_gaps`, `unknown_orders`, `duplicates`, `skipped_<why>`, ...); the
+    symbol "" is the whole file. `warnings`: sentences for the report. `instruments`: what the file says of a symbol:
+    any of tick_size, lot_size, base, quote (text), contract_type (text), multiplier. `continues`: by symbol, the sequence
+    number after which the first rows of its book come, of a file that begins without a snapshot: such rows are used when
+    the book that ends with this number is at hand, else left out.
+    """
+
+    counts: dict[str, Counter[str]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    instruments: dict[str, dict[str, str]] = field(default_factory=dict)
+    continues: dict[str, int] = field(default_factory=dict)
+
+    def count(self, name: str, number: int = 1, symbol: str = "") -> None:
+        """Add to a count."""
+        if number:
+            self.counts.setdefault(symbol, Counter())[name] += number
 
 
 class Importer(Protocol):
@@ -62,39 +117,39 @@ class Importer(Protocol):
 
     NAME: str
     VERSION: str
+    TITLE: str
 
-    def recognises(self, head: bytes) -> bool:
-        """Return whether the content is of this format."""
+    def recognises(self, source: Source) -> bool:
+        """Return whether the source is of this format."""
 
-    def inspect(self, path: Path) -> FileFacts:
-        """Read the whole file once and return its facts."""
-
-    def read(
-        self,
-        path: Path,
-        instrument: Instrument,
-        assembly: Assembly,
-        offset_ns: int,
-        progress: Callable[[int, int], None] | None,
-    ) -> Counter[str]:
-        """Stream the file into `assembly`."""
+    def read(self, source: Source, options: ReadOptions, notes: Notes) -> Iterator[Batch]:
+        """Yield the whole source as batches."""
 
 
-def importers() -> tuple[Importer, ...]:
-    """Return every importer."""
-    from market_maker.market_data.importers import binance_collector
+@cache
+def importers() -> dict[str, Importer]:
+    """Return every installed importer by its name, in the order of names."""
+    found = sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
+    return {point.name: cast("Importer", point.load()) for point in found}
 
-    modules: tuple[ModuleType, ...] = (binance_collector,)
-    return tuple(cast("Importer", module) for module in modules)
+
+def importer_named(name: str) -> Importer:
+    """Return an importer by name; InvalidRequest lists what there is."""
+    if name not in importers():
+        raise InvalidRequest.of("format", name, ", ".join(importers()))
+    return importers()[name]
 
 
-def detect(path: Path) -> Importer:
-    """Return the importer that recognises the file's content; DataError when none does."""
-    from market_maker.market_data.importers.lines import head_of
-
-    head = head_of(path, HEAD_BYTES)
-    for importer in importers():
-        if importer.recognises(head):
-            return importer
-    known = ", ".join(importer.NAME for importer in importers())
-    raise DataError(f"{path.name}: the content is of no known format; known: {known}")
+def detect(source: Source) -> Importer:
+    """Return the one importer that recognises the source; DataError when none does, or more than one."""
+    found = [importer for importer in importers().values() if importer.recognises(source)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(importer.NAME for importer in found)
+        raise DataError(f"{source.path.name}: could be {names}; name the format")
+    source.check()
+    raise DataError(
+        f"{source.path.name}: the content is of no known format; known: {', '.join(importers())}; describe any other table"
+        " in a mapping file"
+    )

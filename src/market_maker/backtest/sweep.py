@@ -1,0 +1,206 @@
+"""Many runs over one recorded market for little more than their own orders: chunks of sets share each pass over the rows.
+
+Every result is the one that `engine.run` gives for its configuration alone, bit for bit: sets never meet, and the same
+kernel runs one or many. Pure: no database, no files. Chunks run on threads (the kernel holds no lock of Python's) over one
+copy of the rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from threading import Event
+
+from market_maker.backtest.drive import Capacity, OutgrownError
+from market_maker.backtest.engine import RunConfig, RunProgress, RunResult, run, run_sets
+from market_maker.backtest.quotes import Quotes
+from market_maker.domain.errors import InvalidRequest
+from market_maker.market_data.replay import Feed
+from market_maker.strategies.contract import PreparedStrategy, find_strategy
+
+CHUNK = 64
+"""Sets that share a pass: more divide its cost further, but their orders no longer fit into the processor's cache."""
+TRIALS_MAX = 1_000_000
+_USUAL = Capacity(orders=20, in_flight=37, marks=20)
+"""What nearly every market maker needs; not powers of two, so that sets do not crowd the same lines of a cache."""
+_AMPLE = Capacity(orders=250, in_flight=1001, marks=1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One finished run of a sweep; `number` is its place among the configurations."""
+
+    number: int
+    result: RunResult
+
+
+@dataclass(frozen=True, slots=True)
+class SweepProgress:
+    """How far a sweep is: finished runs, all runs, and seconds passed and left (None before the first chunk is done)."""
+
+    done: int
+    total: int
+    elapsed_s: float
+    left_s: float | None
+
+
+class _CanceledError(Exception):
+    """The sweep was closed by its reader."""
+
+
+def grid(base: RunConfig, values: Mapping[str, Sequence[object]]) -> list[RunConfig]:
+    """Return one configuration for each combination of parameter values, the last name varying fastest.
+
+    Raises
+    ------
+    InvalidRequest
+        A name without values, or more than a million combinations.
+    """
+    count = 1
+    for name, choices in values.items():
+        count *= len(choices)
+        if not 0 < count <= TRIALS_MAX:
+            raise InvalidRequest.of(
+                f"grid.{name}", len(choices), f"one value or more, {TRIALS_MAX} combinations at most"
+            )
+    return [
+        replace(base, parameters={**base.parameters, **dict(zip(values, combination, strict=True))})
+        for combination in itertools.product(*values.values())
+    ]
+
+
+def trial_key(config: RunConfig, feed: Feed) -> str:
+    """Return what a run depends on, hashed: runs of one key have one result; a sweep that goes on skips known keys."""
+    strategy = find_strategy(config.strategy_kind).prepare(config.parameters)
+    pair = config.instrument
+    conditions = None if config.market_conditions is None else config.market_conditions.to_json()
+    known = [
+        feed.data_hash, config.strategy_kind, dict(strategy.values), config.start_ts, config.end_ts,
+        config.entry_latency_ns, config.response_latency_ns, str(config.balance), config.fill_model.value,
+        config.sample_interval_ns, config.seed, conditions, pair.venue, pair.symbol, str(pair.tick_size),
+        str(pair.lot_size), str(pair.maker_fee), str(pair.taker_fee),
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
+
+def sweep(
+    configs: Sequence[RunConfig],
+    feed: Feed,
+    progress: Callable[[SweepProgress], None] | None = None,
+    *,
+    known: Collection[str] = (),
+    strategies: Sequence[PreparedStrategy] | None = None,
+    threads: int | None = None,
+    chunk: int = CHUNK,
+) -> Iterator[Trial]:
+    """Run every configuration over `feed` and yield each result as its chunk is done.
+
+    Parameters
+    ----------
+    configs : any parameters, latencies, funds, fill models and intervals; runs that agree in pair, range, sampling clock,
+        conditions and kind of strategy share passes
+    progress : called after each chunk
+    known : keys (`trial_key`) of trials that exist already; they are left out
+    strategies : prepared ones, one for each configuration; None: found by name
+    threads : None: one for each processor
+    chunk : sets that share a pass
+
+    Raises
+    ------
+    InvalidRequest, DataError
+        As `engine.run`; the chunks that are done have been yielded.
+    """
+    if strategies is None:
+        strategies = [find_strategy(config.strategy_kind).prepare(config.parameters) for config in configs]
+    numbers = [number for number, config in enumerate(configs) if not known or trial_key(config, feed) not in known]
+    chunks = list(_chunks(numbers, configs, strategies, chunk))
+    started, done = time.perf_counter(), 0
+    if not chunks:
+        return
+    if all(config.market_conditions is None for config in configs):
+        Quotes(feed)  # Once, before threads wait for one another.
+    with ThreadPoolExecutor(min(len(chunks), threads or os.cpu_count() or 1)) as pool:
+        stop = _Stop()
+        waiting: set[Future[list[Trial]]] = set()
+        ahead = iter(chunks)
+        try:
+            while True:
+                # Few in advance: results that nobody has taken yet are memory.
+                for part in itertools.islice(ahead, pool._max_workers + 1 - len(waiting)):  # noqa: SLF001
+                    waiting.add(pool.submit(_run_chunk, part, configs, strategies, feed, stop))
+                if not waiting:
+                    return
+                finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    trials = future.result()
+                    done += len(trials)
+                    if progress is not None:
+                        elapsed = time.perf_counter() - started
+                        progress(SweepProgress(done, len(numbers), elapsed, elapsed * (len(numbers) - done) / done))
+                    yield from trials
+        finally:
+            stop.set()
+            for future in waiting:
+                future.cancel()
+
+
+class _Stop:
+    """Tells running chunks that nobody waits for them any more."""
+
+    def __init__(self) -> None:
+        self._event = Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    def __call__(self, _: RunProgress) -> None:
+        if self._event.is_set():
+            raise _CanceledError
+
+
+def _chunks(
+    numbers: Sequence[int], configs: Sequence[RunConfig], strategies: Sequence[PreparedStrategy], size: int
+) -> Iterator[list[int]]:
+    """Yield runs that may share a pass; sets that wake at the same instants stand next to each other."""
+    groups: dict[object, list[int]] = {}
+    for number in numbers:
+        config = configs[number]
+        same = (
+            config.instrument, config.strategy_kind, config.start_ts, config.end_ts, config.sample_interval_ns,
+            repr(config.market_conditions),
+        )  # fmt: skip
+        groups.setdefault(same, []).append(number)
+    for group in groups.values():
+        ordered = sorted(group, key=lambda number: strategies[number].interval_ns)
+        # Equal parts, so that no thread is left with a small rest that costs as much of a pass as a full one.
+        parts = -(-len(ordered) // max(1, size))
+        for part in range(parts):
+            yield ordered[part * len(ordered) // parts : (part + 1) * len(ordered) // parts]
+
+
+def _run_chunk(
+    numbers: Sequence[int],
+    configs: Sequence[RunConfig],
+    strategies: Sequence[PreparedStrategy],
+    feed: Feed,
+    stop: _Stop,
+) -> list[Trial]:
+    chosen, prepared = [configs[number] for number in numbers], [strategies[number] for number in numbers]
+    for capacity in (_USUAL, _AMPLE):
+        try:
+            results = run_sets(chosen, feed, prepared, stop, capacity)
+        except OutgrownError:
+            continue
+        except InvalidRequest:
+            break  # One set is at fault: alone, it is named with its own time.
+        return [Trial(number, result) for number, result in zip(numbers, results, strict=True)]
+    return [
+        Trial(number, run(config, feed, strategy, stop))
+        for number, config, strategy in zip(numbers, chosen, prepared, strict=True)
+    ]

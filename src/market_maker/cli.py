@@ -174,7 +174,9 @@ def backtest(
 def compile_kernels() -> None:
     """Compile the kernels into the cache; done by `make setup`, and by workers when a source has changed."""
     from market_maker.backtest.worker import warm_up
+    from market_maker.market_data import book
 
+    book.warm_up()
     warm_up()
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from market_maker.market_data.book import kernel
 from market_maker.market_data.schema import BOOK_SCHEMA, NO_LEVEL, ORDERS_SCHEMA, EventKind
+from market_maker.market_data.stretch import frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +91,22 @@ class Book:
 
     def apply(self, frame: pl.DataFrame) -> Applied:
         """Apply rows (`BOOK_SCHEMA` or `ORDERS_SCHEMA` and `last`: the book is whole after the row)."""
-        ts = frame["local_ts"].to_numpy()
+        # Read-only whether polars lends its memory or copies: one type for the compiler, compiled once.
+        ts = frozen(frame["local_ts"].to_numpy(), np.int64)
         n = len(ts)
         states, dropped = np.zeros(n, np.int8), np.zeros(n, np.bool_)
         quote_rows, quotes = np.empty(n, np.int64), np.empty((n, 4), np.int64)
         before = tuple(int(value) for value in self._quote)
         self._book[kernel.QUOTES] = 0
-        columns = [frame[name].to_numpy() for name in ("kind", "side", "price_ticks", "qty_lots")]
-        last = frame["last"].to_numpy()
+        columns = [frozen(frame[name].to_numpy(), np.int8) for name in ("kind", "side")]
+        columns += [frozen(frame[name].to_numpy(), np.int64) for name in ("price_ticks", "qty_lots")]
+        last = frozen(frame["last"].to_numpy(), np.bool_)
         results = (states, dropped, quote_rows, quotes)
         at = 0
         while True:
             if self.by_order:
                 at = kernel.apply_orders(  # type: ignore[call-arg]
-                    at, ts, *columns, frame["order_id"].to_numpy(), last, self._ids, self._orders, self._prices,
+                    at, ts, *columns, frozen(frame["order_id"].to_numpy(), np.int64), last, self._ids, self._orders, self._prices,
                     self._lots, self._counts, self._book, self._quote, *results, self._gaps,
                 )  # fmt: skip
             else:
@@ -178,3 +181,10 @@ class Book:
             ids, orders = np.full(size, kernel.FREE, np.int64), np.zeros((size, 4), np.int64)
             self._book[kernel.USED] = kernel.rehash(self._ids, self._orders, ids, orders)
             self._ids, self._orders = ids, orders
+
+
+def warm_up() -> None:
+    """Compile the kernels of books, or read them from the cache."""
+    for by_order in (False, True):
+        rows = Book(by_order=by_order).snapshot(1, 1)
+        Book(by_order=by_order).apply(rows)

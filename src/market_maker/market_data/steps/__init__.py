@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from market_maker.domain.instrument import EXACT
 from market_maker.market_data.steps.kernel import common_divisor
+from market_maker.market_data.stretch import frozen
 
 DIGITS_MAX = 18
 SAMPLE_MIN = 1000
@@ -82,7 +83,7 @@ class Step:
             self.divisor *= 10 ** (numbers.digits - self.digits)
             self.digits = numbers.digits
         self.numbers += len(numbers.values)
-        found = int(common_divisor(numbers.values, 0))
+        found = int(common_divisor(frozen(numbers.values, np.int64), 0))
         self.divisor = int(np.gcd(self.divisor, found * 10 ** (self.digits - numbers.digits), dtype=object))
 
     def size(self) -> Decimal:

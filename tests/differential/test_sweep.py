@@ -191,3 +191,32 @@ def test_a_thousand_sets_fit_into_little_memory():
     drive = Drive(feed, PAIR, [SetOfRun(10**6, 0, 0, True)] * 1024, capacity=sweeping._USUAL)
     arrays = [array for array in drive.state if isinstance(array, np.ndarray)]
     assert sum(array.nbytes for array in arrays) < 200 * 2**20
+
+
+def test_columns_of_a_feed_are_found_once_and_forgotten_with_its_rows():
+    import gc
+
+    from market_maker.backtest import quotes
+
+    feed = feed_of(random_feed(1))
+    (first, *_), (second, *_) = (
+        quotes.Quotes(feed).exchange(),
+        quotes.Quotes(replace(feed, end_ts=feed.end_ts + 1)).exchange(),
+    )
+    assert first.quotes is second.quotes
+    other = replace(feed, days=shifted(feed, 1).days)
+    assert next(quotes.Quotes(other).exchange()).quotes is not first.quotes
+    kept = len(quotes._kept)
+    del feed, other, first, second, _
+    gc.collect()
+    assert len(quotes._kept) == kept - 2
+
+
+def test_columns_that_are_not_kept_give_the_same_runs(monkeypatch):
+    from market_maker.backtest import quotes
+
+    feed = feed_of(random_feed(2))
+    configs = configs_on(feed)
+    expected = [result.digest() for result in alone(configs, feed)]
+    monkeypatch.setattr(quotes, "KEEP_ROWS_MAX", 0)
+    assert [result.digest() for result in swept(configs, feed)] == expected

@@ -123,7 +123,7 @@ class Drive:
         self._params = np.array([nothing if own.params is None else own.params for own in sets], np.float64)
         self._memory = np.zeros((len(sets), max(own.memory_size for own in sets)))
         self._exchange, self._local = _Stream(quotes.exchange()), _Stream(quotes.local())
-        self._fills: list[tuple[Records, NDArray[np.int64]]] = []
+        self._fills: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
         self._samples: list[Records] = []
 
     @property
@@ -203,26 +203,31 @@ class Drive:
         """Move fills and samples out of the kernel's buffers."""
         fills, samples = int(self._clock["fill_count"]), int(self._clock["sample_count"])
         if fills:
-            self._fills.append((self.state.fills[:fills].copy(), self.state.fill_sets[:fills].copy()))
+            # As a plain table: NumPy moves records one by one.
+            table, numbers = self.state.fills[:fills].view(np.int64).reshape(fills, -1), self.state.fill_sets[:fills]
+            order = np.argsort(numbers.astype(np.int32), kind="stable")
+            ends = np.cumsum(np.bincount(numbers, minlength=len(self.sets)))
+            self._fills.append((np.ascontiguousarray(np.take(table, order, axis=0).T), ends))
         if samples:
             self._samples.append(self.state.samples[:samples].copy())
         self._clock["fill_count"] = 0
         self._clock["sample_count"] = 0
 
-    def fills(self) -> list[Records]:
-        """Return all fills so far of each set, FILL_DTYPE."""
+    def fill_columns(self) -> list[dict[str, NDArray[np.int64]]]:
+        """Return all fills so far of each set, by column of FILL_DTYPE."""
         self.drain()
-        fills = np.concatenate([np.zeros(0, FILL_DTYPE), *(records for records, _ in self._fills)])
-        if len(self.sets) == 1:
-            self._fills = [(fills, np.zeros(len(fills), np.int64))]
-            return [fills]
-        numbers = np.concatenate([np.zeros(0, np.int64), *(numbers for _, numbers in self._fills)])
-        self._fills = [(fills, numbers)]
-        # As a plain table: NumPy moves records one by one.
-        table = fills.view(np.int64).reshape(len(fills), -1)
-        ordered = table[np.argsort(numbers, kind="stable")].view(FILL_DTYPE)[:, 0]
-        ends = np.cumsum(np.bincount(numbers, minlength=len(self.sets)))
-        return [ordered[begin:end] for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
+        names = FILL_DTYPE.names or ()
+        found = []
+        for k in range(len(self.sets)):
+            parts = [table[:, ends[k - 1] if k else 0 : ends[k]] for table, ends in self._fills]
+            whole = np.concatenate([np.zeros((len(names), 0), np.int64), *parts], axis=1)
+            found.append(dict(zip(names, whole, strict=True)))
+        return found
+
+    def fills(self) -> Records:
+        """Return all fills so far of the first set, FILL_DTYPE."""
+        columns = self.fill_columns()[0]
+        return np.rec.fromarrays(list(columns.values()), dtype=FILL_DTYPE)
 
     def samples(self) -> list[Records]:
         """Return all samples so far of each set, SAMPLE_DTYPE."""

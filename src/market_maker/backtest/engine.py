@@ -13,7 +13,9 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from market_maker.backtest.conditioned import under_conditions
 from market_maker.backtest.drive import Capacity, Drive, SetOfRun
@@ -116,6 +118,7 @@ def run_sets(
     strategies: Sequence[PreparedStrategy],
     progress: Callable[[RunProgress], None] | None = None,
     capacity: Capacity | None = None,
+    slices: int = SLICES,
 ) -> list[RunResult]:
     """Replay `feed` once through many sets; each result is the one that `run` gives for its configuration alone.
 
@@ -124,6 +127,7 @@ def run_sets(
     configs, strategies : what differs between the sets; pair, range, sampling clock, conditions and kind of strategy do
         not (`sweep` groups runs by them)
     capacity : memory of each set; OutgrownError when one needs more
+    slices : how often `progress` is called
     """
     first = configs[0]
     for config in configs:
@@ -147,8 +151,9 @@ def run_sets(
     drive.run_until(begin - 1)
     drive.wake(after_ts=begin)
     drive.sample_every(first.sample_interval_ns, after_ts=begin, end_ts=last)
-    for part in range(1, SLICES + 1):
-        drive.run_until(begin + (last - begin) * part // SLICES)
+    steps = 1 if progress is None else slices
+    for part in range(1, steps + 1):
+        drive.run_until(begin + (last - begin) * part // steps)
         if progress is not None:
             progress(RunProgress(drive.events_done, feed.events, drive.now_ts))
     if last == feed.last_ts:
@@ -156,7 +161,7 @@ def run_sets(
     return [
         _result(config, feed, strategy, drive, k, samples, fills, effect)
         for k, (config, strategy, samples, fills) in enumerate(
-            zip(configs, strategies, drive.samples(), drive.fills(), strict=True)
+            zip(configs, strategies, drive.samples(), drive.fill_columns(), strict=True)
         )
     ]
 
@@ -180,20 +185,25 @@ def _result(
     drive: Drive,
     k: int,
     sampled: Records,
-    filled: Records,
+    filled: dict[str, NDArray[np.int64]],
     effect: dict[str, Any] | None,
 ) -> RunResult:
     balance = drive.sets[k].balance_tick_lots
     head = drive.head(k)
-    samples = pl.DataFrame(sampled).select(
-        "ts",
-        (2 * (balance + pl.col("cash_tick_lots") - pl.col("fees_tick_lots"))
-         + pl.col("position_lots") * pl.col("mid_half_ticks")).alias("equity_half_tick_lots"),
-        "position_lots",
-        "cash_tick_lots",
-        "fees_tick_lots",
-        "mid_half_ticks",
-    )  # fmt: skip
+    cash, fees, position, mid = (
+        np.ascontiguousarray(sampled[name])
+        for name in ("cash_tick_lots", "fees_tick_lots", "position_lots", "mid_half_ticks")
+    )
+    samples = pl.DataFrame(
+        {
+            "ts": np.ascontiguousarray(sampled["ts"]),
+            "equity_half_tick_lots": 2 * (balance + cash - fees) + position * mid,
+            "position_lots": position,
+            "cash_tick_lots": cash,
+            "fees_tick_lots": fees,
+            "mid_half_ticks": mid,
+        }
+    )
     fills = pl.DataFrame(filled)
     names = ("position_lots", "cash_tick_lots", "fees_tick_lots", "last_order_id")
     counts = ("orders_rejected", "orders_canceled", "orders_expired")
@@ -240,6 +250,7 @@ def _reproducibility(config: RunConfig, feed: Feed, strategy: PreparedStrategy, 
         }
         | conditions,
         "data_hash": feed.data_hash,
+        "tables": [dict(table) for table in feed.tables],
         "coverage": feed.coverage,
         "missing": [[str(begin), str(end)] for begin, end in feed.missing],
         "events": drive.events_done,

@@ -11,7 +11,6 @@ A row is applied once for all sets of the state; it costs a set something only w
 import numpy as np
 
 from market_maker.backtest.exchange.kernel import (
-    BUCKET_MASK,
     IOC,
     MARKET,
     NONE,
@@ -19,18 +18,15 @@ from market_maker.backtest.exchange.kernel import (
     PENDING_NEW,
     at_ring,
     deliver,
-    forget_marks,
-    front_of,
     mark,
-    move_marks,
     on_crossing,
     on_displaced_book,
-    on_queues,
     on_request,
     on_trade,
     release,
 )
-from market_maker.backtest.ladder.kernel import DISPLACED, clear_quantities, copy_levels, inner, level, settle
+from market_maker.backtest.ladder.kernel import DISPLACED, clear_quantities, copy_levels, inlined, inner, level, settle
+from market_maker.backtest.queues.kernel import BUCKET_MASK, forget_marks, front_of, move_marks, on_queues
 from market_maker.backtest.state import FOREVER, WALK_LEVELS_MAX, Code
 from market_maker.domain.order import OrderType, TimeInForce
 from market_maker.strategies.actions import CANCEL, WAKE_TIMER, View
@@ -45,7 +41,7 @@ BID, ASK = np.int64(0), np.int64(1)
 NEW_ORDER, CANCELS = np.int64(0), np.int64(1)
 
 
-@inner
+@inlined
 def rise(keys, values, i):
     """Move element `i` of a heap towards the root until its key is not smaller than its parent's."""
     key, value = keys[i], values[i]
@@ -58,7 +54,7 @@ def rise(keys, values, i):
     keys[i], values[i] = key, value
 
 
-@inner
+@inlined
 def sink(keys, values, count):
     """Move the root of a heap away from it until no child's key is smaller."""
     key, value = keys[0], values[0]
@@ -198,7 +194,7 @@ def on_special(state, feed, i):
         on_displaced_book(state, feed.ts[i])
 
 
-@inner
+@inlined
 def arrive(state):
     """Let the request that is due first reach the venue."""
     clock = state.clock[0]
@@ -260,7 +256,7 @@ def run_local(state, feed, is_last, stop):
     return REACHED
 
 
-@inner
+@inlined
 def submit(state, k, side, order_type, time_in_force, post_only, price_ticks, qty_lots):
     """Send a new order of a set at the present clock; return its id, or minus the Code that refused it."""
     head = state.head[k]
@@ -304,7 +300,7 @@ def submit(state, k, side, order_type, time_in_force, post_only, price_ticks, qt
     return order["order_id"]
 
 
-@inner
+@inlined
 def send(state, k, cancels, slot):
     """Put a request of a set on its way to the venue."""
     head = state.head[k]
@@ -324,7 +320,7 @@ def send(state, k, cancels, slot):
         rise(state.agenda_ts, state.agenda_set, count)
 
 
-@inner
+@inlined
 def request_cancel(state, k, order_id):
     """Ask the venue to cancel; nothing is sent for an order that is known to have ended or is being canceled."""
     head = state.head[k]
@@ -341,7 +337,7 @@ def request_cancel(state, k, order_id):
     return REACHED
 
 
-@inner
+@inlined
 def view_of(state, k):
     """Return what the strategy of a set sees now, and begin counting trades anew; the levels were copied before."""
     clock = state.clock[0]
@@ -385,7 +381,7 @@ def view_of(state, k):
     return view
 
 
-@inner
+@inlined
 def obey(state, k):
     """Send the requests that the strategy of a set made."""
     actions = state.actions

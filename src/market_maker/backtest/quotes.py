@@ -2,7 +2,7 @@
 
 The recorded market does not react, so no run needs to find them again: with these columns a replay keeps a book of
 quantities alone, and a row costs one store. Owns following the rows with a whole ladder, and keeping the columns (20 bytes
-per row, once where both streams have the same rows) as long as the feed lives.
+per row, once where both streams have the same rows) as long as its rows live.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from market_maker.backtest.compiled import compiled_kernel
 from market_maker.backtest.ladder.kernel import Ladder, new_ladder
-from market_maker.backtest.state import FOREVER, Stretch, stretch_of
+from market_maker.backtest.state import FOREVER, Stretch
 from market_maker.market_data.replay import LEVEL_ROW, TRADE_ROW, Feed, ReplayDay
 from market_maker.market_data.stretch import Rows
 
@@ -28,11 +28,12 @@ KEEP_ROWS_MAX = 1 << 24
 class _Columns(NamedTuple):
     quotes: NDArray[np.int64]
     slots: NDArray[np.int32]
-    lists: tuple[NDArray[np.int64], NDArray[np.int64]]
+    specials: NDArray[np.int64]
+    trades: NDArray[np.int64]
 
 
 class _Known(NamedTuple):
-    anchor: weakref.ref[Any]
+    rows: tuple[weakref.ref[Any], ...]
     exchange_ladder: Ladder
     exchange: list[_Columns]
     local_ladder: Ladder
@@ -40,7 +41,7 @@ class _Known(NamedTuple):
 
 
 _lock = threading.Lock()
-_kept: dict[int, _Known] = {}
+_kept: dict[object, _Known] = {}
 
 
 class Quotes:
@@ -70,29 +71,33 @@ class Quotes:
 
 def _stretches(parts: Iterator[Rows], known: Sequence[_Columns] | None, ladder: Ladder) -> Iterator[Stretch]:
     for rows, columns in zip(parts, known, strict=True) if known is not None else _followed(parts, ladder):
-        yield stretch_of(rows, *columns)
+        yield Stretch(rows.ts, rows.price_ticks, rows.qty_lots, rows.code, *columns)
 
 
 def _known(feed: Feed) -> _Known:
-    """Return the columns of both streams; kept until the first day of the feed is gone."""
+    """Return the columns of both streams; kept until something of the feed's rows is gone."""
+    objects = [
+        found for day in feed.days for found in ((*day.exchange, *day.local) if isinstance(day, ReplayDay) else (day,))
+    ]
+    # Numbers of objects that live are theirs alone.
+    key = (feed.pages, tuple(day.skip for day in feed.days), tuple(map(id, objects)))
     with _lock:
-        key = id(feed.days)
-        if key not in _kept or _kept[key].anchor() is None:
-            exchange, local = list(feed.exchange()), list(feed.local())
-            venue_ladder = new_ladder(*feed.pages)
-            venue = [columns for _, columns in _followed(iter(exchange), venue_ladder)]
-            seen_ladder, seen = venue_ladder, venue
-            if len(exchange) != len(local) or not all(map(_same_rows, exchange, local)):
-                seen_ladder = new_ladder(*feed.pages)
-                seen = [columns for _, columns in _followed(iter(local), seen_ladder)]
-            day = feed.days[0]
-            # A day in memory has no weak references, its arrays have.
-            anchor: Any = day.exchange.ts if isinstance(day, ReplayDay) else day
-            _kept[key] = _Known(weakref.ref(anchor, _forgetting(key)), venue_ladder, venue, seen_ladder, seen)
+        known = _kept.get(key)
+        if known is not None and all(row() is not None for row in known.rows):
+            return known
+        exchange, local = list(feed.exchange()), list(feed.local())
+        venue_ladder = new_ladder(*feed.pages)
+        venue = [columns for _, columns in _followed(iter(exchange), venue_ladder)]
+        seen_ladder, seen = venue_ladder, venue
+        if len(exchange) != len(local) or not all(map(_same_rows, exchange, local)):
+            seen_ladder = new_ladder(*feed.pages)
+            seen = [columns for _, columns in _followed(iter(local), seen_ladder)]
+        rows = tuple(weakref.ref(found, _forgetting(key)) for found in objects)
+        _kept[key] = _Known(rows, venue_ladder, venue, seen_ladder, seen)
         return _kept[key]
 
 
-def _forgetting(key: int) -> Callable[[Any], None]:
+def _forgetting(key: object) -> Callable[[Any], None]:
     def forget(_: Any) -> None:
         _kept.pop(key, None)
 
@@ -108,7 +113,7 @@ def _followed(parts: Iterator[Rows], ladder: Ladder) -> Iterator[tuple[Rows, _Co
         kernel.follow(sealed, rows, quotes, slots)
         kinds = np.abs(rows.code)
         special = (kinds != LEVEL_ROW) & (kinds != TRADE_ROW)
-        yield rows, _Columns(quotes, slots, (_places(special), _places(kinds == TRADE_ROW)))
+        yield rows, _Columns(quotes, slots, _places(special), _places(kinds == TRADE_ROW))
 
 
 def _places(wanted: NDArray[np.bool_]) -> NDArray[np.int64]:

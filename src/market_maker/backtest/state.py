@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market_maker.backtest.ladder.kernel import Ladder, new_book
-from market_maker.market_data.stretch import Rows, no_rows
 from market_maker.strategies.actions import LEVEL_DTYPE, ORDER_DTYPE, Records, new_actions
 
 FOREVER = 2**62
@@ -178,17 +177,13 @@ class ReplayState(NamedTuple):
     actions: Records
 
 
-def stretch_of(
-    rows: Rows, quotes: NDArray[np.int64], slots: NDArray[np.int32], lists: tuple[NDArray[np.int64], NDArray[np.int64]]
-) -> Stretch:
-    """Return rows with what is known of them; `lists` are specials and trades."""
-    return Stretch(rows.ts, rows.price_ticks, rows.qty_lots, rows.code, quotes, slots, *lists)
-
-
 def no_stretch() -> Stretch:
     """Return an empty stretch."""
+    whole, codes = np.zeros(0, np.int64), np.zeros(0, np.int8)
+    for array in (whole, codes):
+        array.flags.writeable = False  # As the rows of a feed.
     ends = np.array([FOREVER], np.int64)
-    return stretch_of(no_rows(), np.zeros((0, 2), np.int64), np.zeros(0, np.int32), (ends, ends))
+    return Stretch(whole, whole, whole, codes, np.zeros((0, 2), np.int64), np.zeros(0, np.int32), ends, ends)
 
 
 def new_state(

@@ -26,6 +26,8 @@ from market_maker.strategies.contract import PreparedStrategy, find_strategy
 
 CHUNK = 64
 """Sets that share a pass: more divide its cost further, but their orders no longer fit into the processor's cache."""
+SLICE_EVENTS = 100_000
+"""Rows after which a chunk looks whether anybody still waits for it."""
 TRIALS_MAX = 1_000_000
 _USUAL = Capacity(orders=20, in_flight=37, marks=20)
 """What nearly every market maker needs; not powers of two, so that sets do not crowd the same lines of a cache."""
@@ -194,7 +196,7 @@ def _run_chunk(
     chosen, prepared = [configs[number] for number in numbers], [strategies[number] for number in numbers]
     for capacity in (_USUAL, _AMPLE):
         try:
-            results = run_sets(chosen, feed, prepared, stop, capacity)
+            results = run_sets(chosen, feed, prepared, stop, capacity, slices=1 + feed.events // SLICE_EVENTS)
         except OutgrownError:
             continue
         except InvalidRequest:

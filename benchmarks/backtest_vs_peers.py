@@ -1,0 +1,321 @@
+"""Our backtest beside hftbacktest 2.4.4, in one run on the same feed: speed, sweeps, cold start, memory, growth.
+
+Both replay a generated feed (a fifth of it trades) through one market maker: two post-only quotes, requoted every 100 ms,
+skewed against the inventory, 10 ms latency each way, no-partial fills, risk-averse queue. Same orders and same fills are
+checked. Each side runs in processes of its own, in turns, and medians are compared; ours includes the columns of the
+result. The last line is JSON; ratios above 1 say that ours is faster or smaller.
+
+    python benchmarks/backtest_vs_peers.py [--quick | --full] [--output figures.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+PEER = "hftbacktest==2.4.4"
+TICK, LOT = 0.1, 0.001
+LATENCY_NS, INTERVAL_NS = 10_000_000, 100_000_000
+MAKER_FEE, TAKER_FEE = 0.0002, 0.0005
+QUOTING = {"half_spread_ticks": 1.5, "skew_ticks_per_lot": 0.05, "order_lots": 10, "max_inventory_lots": 200}
+COLUMNS = ("price_ticks", "qty_lots", "code")
+
+
+def peer_python() -> str:
+    """Return a Python with the peer: that of MM_PEER_PYTHON, else one of an environment made for it."""
+    given = os.environ.get("MM_PEER_PYTHON")
+    if given:
+        return given
+    home = HERE.parent / ".peers" / "hftbacktest"
+    python = home / "bin" / "python"
+    if not (home / "complete").exists():
+        print(f"making {home} with {PEER}", flush=True)
+        venv.create(home, with_pip=True, clear=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", PEER], check=True)
+        (home / "complete").touch()
+    return str(python)
+
+
+def make(events: int, folder: Path) -> dict[str, Any]:
+    """Write one feed for both sides; return what a child needs to know of it."""
+    import feeds
+
+    from market_maker.market_data.replay import feed_of
+
+    frame = feeds.make_feed(events)
+    feeds.write_hftbacktest(frame, folder / "peer.npz", TICK, LOT)
+    feed = feed_of(frame)
+    day = feed.days[0]
+    np.save(folder / "exchange_ts.npy", day.exchange.ts)
+    np.save(folder / "local_ts.npy", day.local.ts)
+    for name in COLUMNS:
+        np.save(folder / f"{name}.npy", getattr(day.exchange, name))
+    return {
+        "events": events, "trades": float((frame["kind"] == 2).mean() or 0), "pages": feed.pages,
+        "first_ts": feed.first_ts, "last_ts": feed.last_ts, "data_hash": feed.data_hash, "folder": str(folder),
+    }  # fmt: skip
+
+
+def opened(made: dict[str, Any], events: int | None = None) -> Any:
+    """Return our feed, memory-mapped; with `events`, the first ones of it."""
+    from market_maker.market_data.replay import Feed, ReplayDay, rows_of
+
+    n = made["events"] if events is None else events
+    folder = Path(made["folder"])
+    columns = {
+        name: np.load(folder / f"{name}.npy", mmap_mode="r")[:n] for name in (*COLUMNS, "exchange_ts", "local_ts")
+    }
+    rows = {name: columns[name] for name in COLUMNS}
+    exchange, local = (rows_of({"ts": columns[f"{side}_ts"], **rows}) for side in ("exchange", "local"))
+    last = int(local.ts[-1])
+    return Feed(
+        days=(ReplayDay(exchange, local, 0),), pages=tuple(made["pages"]), start_ts=made["first_ts"], end_ts=last + 1,
+        first_ts=made["first_ts"], last_ts=last, events=n, coverage=1.0, missing=(), data_hash=made["data_hash"],
+    )  # fmt: skip
+
+
+def configured(feed: Any) -> Any:
+    """Return the run that both sides do."""
+    from market_maker.backtest.engine import RunConfig
+    from market_maker.backtest.result import FillModel
+    from market_maker.domain.instrument import Instrument
+
+    pair = Instrument(
+        UUID(int=1), "made", "A-B", "A", "B", Decimal(str(TICK)), Decimal(str(LOT)),
+        maker_fee=Decimal(str(MAKER_FEE)), taker_fee=Decimal(str(TAKER_FEE)),
+    )  # fmt: skip
+    return RunConfig(
+        pair, "inventory_skew", feed.first_ts, feed.last_ts + 1, QUOTING | {"interval_ns": INTERVAL_NS}, LATENCY_NS,
+        LATENCY_NS, Decimal(10**9), FillModel.NO_PARTIAL,
+    )  # fmt: skip
+
+
+def peak_mib() -> float:
+    """Return the peak memory of this program; that of the resource module includes its parent's."""
+    status = Path("/proc/self/status").read_text("utf-8")
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def timed(work: Any) -> tuple[Any, float, float]:
+    """Return what `work` returns, its wall and its processor seconds."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    found = work()
+    return found, time.perf_counter() - wall, time.process_time() - cpu
+
+
+def run_single(options: dict[str, Any]) -> dict[str, Any]:
+    """Replay `runs` + 1 times; the first one, which prepares the feed, is told apart."""
+    from market_maker.backtest.engine import run
+    from market_maker.strategies.contract import find_strategy
+
+    feed = opened(options["feed"])
+    config = configured(feed)
+    strategy = find_strategy(config.strategy_kind).prepare(config.parameters)
+    walls, cpus, result = [], [], None
+    for _ in range(options["runs"] + 1):
+        result, wall, cpu = timed(lambda: run(config, feed, strategy))
+        walls.append(wall)
+        cpus.append(cpu)
+    assert result is not None
+    summary = result.summary
+    return {
+        "first_s": walls[0], "walls": walls[1:], "cpus": cpus[1:], "orders": summary.orders, "fills": summary.fills,
+        "position": float(summary.position), "fees": float(summary.fees), "digest": result.digest(),
+    }  # fmt: skip
+
+
+def combinations(config: Any, sets: int) -> list[Any]:
+    """Return a grid of half-spreads and skews."""
+    from market_maker.backtest.sweep import grid
+
+    spreads = [1.5 + 0.5 * i for i in range(16)]
+    skews = [0.01 * (1 + i) for i in range(-(-sets // len(spreads)))]
+    return grid(config, {"skew_ticks_per_lot": skews, "half_spread_ticks": spreads})[:sets]
+
+
+def run_sweep(options: dict[str, Any]) -> dict[str, Any]:
+    """Sweep after one run that prepares the feed; on all processors and on one."""
+    from market_maker.backtest.engine import run
+    from market_maker.backtest.sweep import sweep
+    from market_maker.strategies.contract import find_strategy
+
+    feed = opened(options["feed"])
+    base = configured(feed)
+    run(base, feed, find_strategy(base.strategy_kind).prepare(base.parameters))
+    configs = combinations(base, options["sets"])
+    found: dict[str, Any] = {}
+    for name, threads in (("all", None), ("one", 1)):
+        walls, cpus, orders = [], [], 0
+        for _ in range(options["runs"]):
+
+            def work(threads: int | None = threads) -> int:
+                return sum(trial.result.summary.orders for trial in sweep(configs, feed, threads=threads))
+
+            orders, wall, cpu = timed(work)
+            walls.append(wall)
+            cpus.append(cpu)
+        found[name] = {"walls": walls, "cpus": cpus}
+    return found | {"orders_per_set": orders / len(configs)}
+
+
+def run_curves(options: dict[str, Any]) -> dict[str, Any]:
+    """Measure how cost grows: one run over more and more events, more and more sets over the same events."""
+    from market_maker.backtest.engine import run
+    from market_maker.backtest.sweep import sweep
+    from market_maker.strategies.contract import find_strategy
+
+    total = options["feed"]["events"]
+    by_events, by_sets = [], []
+    for events in (total // 16, total // 8, total // 4, total // 2, total):
+        feed = opened(options["feed"], events)
+        config = configured(feed)
+        strategy = find_strategy(config.strategy_kind).prepare(config.parameters)
+        run(config, feed, strategy)
+        seconds = min(timed(lambda c=config, f=feed, s=strategy: run(c, f, s))[2] for _ in range(3))
+        by_events.append({"events": events, "cpu_s": seconds})
+    feed = opened(options["feed"], min(total, 500_000))
+    config = configured(feed)
+    list(sweep([config], feed))
+    for sets in options["set_counts"]:
+        configs = combinations(config, sets)
+        seconds = min(timed(lambda c=configs: list(sweep(c, feed, threads=1)))[2] for _ in range(2))
+        by_sets.append({"sets": sets, "events": feed.events, "cpu_s": seconds})
+    return {"by_events": by_events, "by_sets": by_sets}
+
+
+CHILDREN = {"single": run_single, "sweep": run_sweep, "curves": run_curves}
+
+
+def child(kind: str, options: dict[str, Any], cache: str | None = None) -> dict[str, Any]:
+    """Run one of ours in a process of its own; add its peak memory and the seconds from start to end."""
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    if cache is not None:
+        environment["MM_KERNEL_CACHE"] = cache
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, __file__, "--child", kind, json.dumps(options)],
+        env=environment, check=True, text=True, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found | {"process_s": time.perf_counter() - started}
+
+
+def peer(python: str, made: dict[str, Any], runs: int) -> dict[str, Any]:
+    """Run the peer in a process of its own."""
+    options = {
+        "tick": TICK, "lot": LOT, "latency_ns": LATENCY_NS, "interval_ns": INTERVAL_NS,
+        "half_spread": QUOTING["half_spread_ticks"], "skew": QUOTING["skew_ticks_per_lot"], "lots": QUOTING["order_lots"],
+        "most": QUOTING["max_inventory_lots"], "maker_fee": MAKER_FEE, "taker_fee": TAKER_FEE, "until": made["last_ts"],
+        "roi": 1, "low": 0, "high": 20_000, "path": str(Path(made["folder"]) / "peer.npz"), "runs": runs,
+    }  # fmt: skip
+    program = [python, str(HERE / "peers" / "hftbacktest_run.py"), json.dumps(options)]
+    started = time.perf_counter()
+    done = subprocess.run(program, check=True, text=True, stdout=subprocess.PIPE)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found | {"process_s": time.perf_counter() - started}
+
+
+def compare(python: str, made: dict[str, Any], *, turns: int, sets: int) -> dict[str, Any]:
+    """Run both sides in turns over one feed and print them side by side."""
+    theirs, ours = [], []
+    for _ in range(turns):
+        theirs.append(peer(python, made, 3))
+        ours.append(child("single", {"feed": made, "runs": 5}))
+    swept = child("sweep", {"feed": made, "sets": sets, "runs": 2})
+
+    def median(parts: list[list[float]]) -> float:
+        return statistics.median([value for part in parts for value in part])
+
+    hft = median([[one["run_s"] for one in turn["runs"]] for turn in theirs])
+    hft_cpu = median([[one["cpu_s"] for one in turn["runs"]] for turn in theirs])
+    single, single_cpu = median([turn["walls"] for turn in ours]), median([turn["cpus"] for turn in ours])
+    per_set = {name: min(swept[name]["walls"]) / sets for name in ("all", "one")}
+    per_set_cpu = min(swept["all"]["cpus"] + swept["one"]["cpus"]) / sets
+    their, our = theirs[0]["runs"][0], ours[0]
+    same = (their["orders"], their["fills"]) == (our["orders"], our["fills"])
+    their_peak, our_peak = max(turn["peak_mib"] for turn in theirs), max(turn["peak_mib"] for turn in ours)
+    n = made["events"]
+    print(f"\n{n:,} events, {made['trades']:.1%} trades         hftbacktest            ours     ratio")
+    rows = (
+        ("single run, ms (wall, median)", hft * 1e3, single * 1e3, hft / single),
+        ("single run, ms (processor, median)", hft_cpu * 1e3, single_cpu * 1e3, hft_cpu / single_cpu),
+        ("single run, million events/s", n / hft / 1e6, n / single / 1e6, hft / single),
+        (f"each of {sets} sets, ms (all processors)", hft * 1e3, per_set["all"] * 1e3, hft / per_set["all"]),
+        (f"each of {sets} sets, ms (one thread)", hft * 1e3, per_set["one"] * 1e3, hft / per_set["one"]),
+        (f"each of {sets} sets, ms (processor)", hft_cpu * 1e3, per_set_cpu * 1e3, hft_cpu / per_set_cpu),
+        ("peak memory of one run, MiB", their_peak, our_peak, their_peak / our_peak),
+    )
+    for name, left, right, ratio in rows:
+        print(f"  {name:40} {left:12.2f} {right:15.2f} {ratio:9.2f}")
+    print(f"  orders / fills {their['orders']} / {their['fills']}, ours {our['orders']} / {our['fills']}: "
+          f"{'the same' if same else 'DIFFERENT'}; orders of a set of the sweep: {swept['orders_per_set']:.0f}", flush=True)  # fmt: skip
+    return {
+        "events": n, "sets": sets, "same_orders_and_fills": same, "digest": our["digest"],
+        "hftbacktest_s": hft, "hftbacktest_cpu_s": hft_cpu, "single_s": single, "single_cpu_s": single_cpu,
+        "first_run_s": our["first_s"], "sweep_per_set_s": per_set["all"], "sweep_per_set_one_thread_s": per_set["one"],
+        "sweep_per_set_cpu_s": per_set_cpu, "peak_mib": our_peak, "peak_sweep_mib": swept["peak_mib"],
+        "hftbacktest_peak_mib": their_peak, "ratio_single_vs_hftbacktest": hft / single,
+        "ratio_single_cpu_vs_hftbacktest": hft_cpu / single_cpu, "ratio_sweep_per_set_vs_hftbacktest": hft / per_set["all"],
+        "ratio_sweep_per_set_one_thread_vs_hftbacktest": hft / per_set["one"],
+        "ratio_sweep_per_set_cpu_vs_hftbacktest": hft_cpu / per_set_cpu,
+        "ratio_peak_memory_vs_hftbacktest": their_peak / our_peak,
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="half a million events, no empty cache: under 50 s")
+    parser.add_argument("--full", action="store_true", help="10 million events as well")
+    parser.add_argument("--sets", type=int, default=256)
+    parser.add_argument("--output", type=Path, help="write the figures and both curves there, too")
+    parser.add_argument("--child", nargs=2, metavar=("KIND", "OPTIONS"), help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.child:
+        found = CHILDREN[chosen.child[0]](json.loads(chosen.child[1]))
+        print(json.dumps(found | {"peak_mib": peak_mib()}))
+        return
+    python = peer_python()
+    figures: dict[str, Any] = {}
+    smallest: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        sizes = [500_000] if chosen.quick else [2_000_000, 10_000_000] if chosen.full else [2_000_000]
+        for events in sizes:
+            folder = Path(scratch) / str(events)
+            folder.mkdir()
+            made = make(events, folder)
+            child("single", {"feed": made, "runs": 0})
+            found = compare(python, made, turns=1 if chosen.quick or events > 2_000_000 else 3, sets=chosen.sets)
+            if figures:
+                figures["larger"].append(found)
+            else:
+                figures, smallest = found | {"larger": []}, made
+        figures["cold_start_warm_cache_s"] = child("single", {"feed": smallest, "runs": 0})["process_s"]
+        print(f"  process start to first result, warm cache: {figures['cold_start_warm_cache_s']:.2f} s")
+        if not chosen.quick:
+            empty = child("single", {"feed": smallest, "runs": 0}, cache=str(Path(scratch) / "cache"))
+            figures["cold_start_empty_cache_s"] = empty["process_s"]
+            print(f"  process start to first result, empty compile cache: {empty['process_s']:.2f} s")
+        counts = [1, 4, 16, 64] if chosen.quick else [1, 4, 16, 64, 256, 1024]
+        figures["curves"] = child("curves", {"feed": smallest, "set_counts": counts})
+    if chosen.output:
+        chosen.output.write_text(json.dumps(figures, indent=1), "utf-8")
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

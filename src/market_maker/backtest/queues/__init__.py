@@ -1,0 +1,1 @@
+"""What own orders have at each tick: queues and marks of what was taken."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -35,7 +36,7 @@ def files_of(paths: Iterable[Path]) -> list[Path]:
         elif path.is_file():
             found.append(path)
         else:
-            raise InvalidRequest.of("PATH", path, "a file or a folder that exists")
+            raise InvalidRequest.of("PATH", str(path), "a file or a folder that exists")
     if not found:
         raise InvalidRequest.of("PATH", ", ".join(map(str, paths)), "at least one file")
     return found
@@ -157,8 +158,7 @@ def _tables_of(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 async def run_quality(settings: Settings, pair: str, first: str | None, last: str | None, report: Path | None) -> int:
     """Measure the recorded days of a pair (id, or venue/symbol) and tell; return how many tables fail."""
-    from datetime import date
-
+    days = [_day(text, name) for text, name in ((first, "--from"), (last, "--to"))]
     console = _console()
     async with open_store(settings) as store:
         service = MarketDataService(store.database, store.reference, store.lake, store.clock)
@@ -168,7 +168,6 @@ async def run_quality(settings: Settings, pair: str, first: str | None, last: st
         if found is None:
             known = ", ".join(f"{p.instrument.venue}/{p.instrument.symbol}" for p in store.reference.pairs()[:20])
             raise DataError(f"no pair {pair}; there are {known}")
-        days = [None if text is None else date.fromisoformat(text) for text in (first, last)]
         with console.status("measuring"):
             items = await service.get_quality(found.instrument, *days)
     name = {"venue": found.instrument.venue, "symbol": found.instrument.symbol}
@@ -186,6 +185,13 @@ async def run_quality(settings: Settings, pair: str, first: str | None, last: st
     if report is not None:
         console.print(f"report: {report}", markup=False)
     return sum(item["verdict"] == "FAIL" for item in items)
+
+
+def _day(text: str | None, name: str) -> date | None:
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError:
+        raise InvalidRequest.of(name, text, "a UTC day such as 2024-08-08") from None
 
 
 def _id(text: str) -> UUID:

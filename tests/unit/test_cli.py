@@ -29,6 +29,12 @@ def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         (["backtest", STRATEGY, "2024-01-01", "2024-01-02", "--set", "backtest.workers"], "key=value"),
         (["import", "f.gz", "--set", "lakes=/x"], "lakes"),
         (["import", "f.gz", "--config", "/nowhere.yaml"], "readable YAML"),
+        (["import", "/nowhere.gz"], "PATH: /nowhere.gz is not allowed; allowed: a file or a folder that exists"),
+        (["import", "f.gz", "--tick-size", "abc"], "tick_size: abc is not allowed"),
+        (["import", "f.gz", "--date", "x"], "date: x is not allowed"),
+        (["import", "f.gz", "--format", "xyz"], "format: xyz is not allowed; allowed: binance_collector"),
+        (["import", "f.gz", "--venue", "../x"], "venue: ../x is not allowed"),
+        (["quality", "x/y", "--from", "2024-13-01"], "--from: 2024-13-01 is not allowed"),
         (["keys", "root"], "scope: root is not allowed; allowed: read, trade or admin"),
     ],
 )

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 
+import numpy as np
 import zstandard
 
 from market_maker.domain.errors import DataError, shorten
@@ -30,6 +31,7 @@ EXPANSION_MAX = 300
 """A file that expands beyond 64 MiB may not be more than this many times its size: recorded markets reach about 50."""
 _EXPANSION_FREE = 64 << 20
 _MEMBERS_MAX = 10_000
+_LINE_END = np.uint8(ord("\n"))
 _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, zipfile.BadZipFile)
 _UNREADABLE = re.compile("encrypted|compression")
 """What the zip library says, as an error of the run, of members that it cannot read."""
@@ -141,7 +143,7 @@ class Source:
                         continue
                     block, rest = rest + data[:end] if rest else data[:end], data[end:]
                     yield row, block
-                    row += block.count(b"\n")
+                    row += lines_in(block)
             except _DAMAGE as error:
                 raise self.error(
                     row, None, f"the file is damaged or cut off after it: {shorten(str(error))}"
@@ -206,6 +208,11 @@ class Source:
             )
         if self._progress is not None:
             self._progress(min(position, self.size), self.size)
+
+
+def lines_in(block: bytes) -> int:
+    """Return the number of line ends; by NumPy, which lets other threads work meanwhile."""
+    return int(np.count_nonzero(np.frombuffer(block, np.uint8) == _LINE_END))
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:

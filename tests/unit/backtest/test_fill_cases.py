@@ -89,6 +89,47 @@ def test_two_own_takers_of_80_against_100_fill_80_and_20():
     assert replay.order(second).cum_qty_lots == 20
 
 
+FINE = Instrument(UUID(int=1), "test", "A-B", "A", "B", Decimal("0.1"), Decimal("0.001"))
+BOTH, LIMIT, MARKET = tuple(FillModel), OrderType.LIMIT, OrderType.MARKET
+
+
+@pytest.mark.parametrize(
+    ("events", "orders", "fills", "models"),
+    [
+        ([(TRADE, -1, "100.0", "500")], [(LIMIT, "1")], [["1"]], BOTH),
+        ([(TRADE, -1, "99.9", "0.001")], [(LIMIT, "1")], [["1"]], BOTH),
+        ([(TRADE, -1, "100.0", "0.001")], [(LIMIT, "1")], [[]], BOTH),
+        ([(DEPTH, -1, "100.0", "5"), (DEPTH, -1, "100.0", "6")], [(LIMIT, "10")], [["5", "1"]], (FillModel.PARTIAL,)),
+        ([], [(MARKET, "80"), (MARKET, "80")], [["80"], ["20"]], (FillModel.PARTIAL,)),
+    ],
+    ids=["500 at our bid", "through our bid", "0.001 with 100 ahead", "ask of 5 then 6", "two takers of 80"],
+)
+def test_the_acceptance_cases_in_the_units_of_a_venue(events, orders, fills, models):
+    """The same with ticks of 0.1 and lots of 0.001, where 0.001 is one lot and 100 are a hundred thousand."""
+    book = [(DEPTH, 1, "100.0", "100"), (DEPTH, -1, "101.0", "100")]
+    rows = [(0, *row) for row in book] + [(10 * (i + 1), *row) for i, row in enumerate(events)]
+    frame = pl.DataFrame(
+        [
+            (T0 + t, T0 + t, kind, side, FINE.price_to_ticks(Decimal(price)), FINE.qty_to_lots(Decimal(qty)), 0)
+            for t, kind, side, price, qty in [*rows, (1000, DEPTH, 1, "50.0", "1")]
+        ],
+        schema=BOOK_SCHEMA,
+        orient="row",
+    )
+    for model in models:
+        replay = ReplaySession(feed_of(frame), FINE, fill_model=model, start_ts=T0)
+        ids = [
+            replay.submit(BUY, kind, IOC if kind is MARKET else GTC, FINE.price_to_ticks(Decimal("100.0")),
+                          FINE.qty_to_lots(Decimal(qty)))
+            for kind, qty in orders
+        ]  # fmt: skip
+        replay.run_until(T0 + 100)
+        price = Decimal("101.0") if orders[0][0] is MARKET else Decimal("100.0")
+        for order_id, expected in zip(ids, fills, strict=True):
+            found = [(FINE.ticks_to_price(ticks), FINE.lots_to_qty(lots)) for ticks, lots in filled(replay, order_id)]
+            assert found == [(price, Decimal(qty)) for qty in expected]
+
+
 def test_an_exact_fill_ends_the_order_and_the_run_goes_on():
     replay = session([(10, TRADE, -1, 100, 103), (20, TRADE, -1, 100, 50)])
     exact, behind = limit(replay, BUY, 100, 3), limit(replay, BUY, 100, 4)

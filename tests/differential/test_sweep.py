@@ -123,6 +123,7 @@ def test_a_sweep_goes_on_where_it_stopped():
     known = {trial_key_of(config, feed) for config in configs[:4]}
     seen = []
     rest = list(sweep(configs, feed, seen.append, known=known, strategies=prepared(configs), chunk=1, threads=1))
+    rest.sort(key=lambda trial: trial.number)  # results come as their chunks are done: in no promised order
     assert [trial.number for trial in rest] == [4, 5]
     assert [trial.result.digest() for trial in rest] == [result.digest() for result in everything[4:]]
     assert [(step.done, step.total) for step in seen] == [(1, 2), (2, 2)]

@@ -1,4 +1,4 @@
-"""The command `market-maker`: serve, worker, import, fetch, backtest, compile, keys, demo.
+"""The command `market-maker`: serve, worker, import, fetch, backtest, sweep, compile, keys, demo.
 
 It parses words, shows progress and prints; the work is done by the services.
 """
@@ -168,6 +168,43 @@ def backtest(
             },
         )
     )
+
+
+@app.command()
+def sweep(
+    strategy: Annotated[UUID, typer.Argument(help="id of the strategy; what the grid leaves out is as in it")],
+    start: Annotated[str, typer.Argument(help="first UTC date or timestamp")],
+    end: Annotated[str, typer.Argument(help="last UTC date (included) or timestamp")],
+    grid: Annotated[
+        list[str], typer.Option(help="NAME=FIRST:LAST:STEP or NAME=VALUE,VALUE,... (repeatable; all combinations)")
+    ],
+    pair: Annotated[UUID | None, typer.Option(help="id of the pair; default: the strategy's own")] = None,
+    allow_gaps: Annotated[bool, typer.Option(help="run although the data do not cover the range")] = False,
+    volatility: Annotated[
+        float | None, typer.Option(help="scale the history to this standard deviation of daily log returns")
+    ] = None,
+    trend: Annotated[str | None, typer.Option(help="let the history end UP, DOWN or SIDEWAYS")] = None,
+    volume_profile: Annotated[
+        str | None, typer.Option(help="quantities of the history: LOW, NORMAL, HIGH or U_SHAPED")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="default: one for each processor")] = None,
+    report: Annotated[Path | None, typer.Option(help="write every trial to this file (.json)")] = None,
+    config: Config = None,
+    setting: Set = None,
+) -> None:
+    """Try many parameter sets in shared passes over one market; each is kept, and the same command goes on after a stop."""
+    from market_maker.cli_sweep import parse_grid, run_sweep  # the engine is loaded by those who need it
+    from market_maker.market_data.conditions import MarketConditions
+    from market_maker.service import RunRequest
+
+    conditions = {"volatility": volatility, "trend": trend, "volume_profile": volume_profile}
+    MarketConditions.of(conditions)
+    wish = RunRequest(
+        strategy, parse_instant(start, "start"), parse_instant(end, "end", end_of_day=True), pair, conditions,
+        allow_gaps=allow_gaps,
+    )  # fmt: skip
+    settings = load_settings(config, overrides=setting or [])
+    run_sweep(settings, wish, parse_grid(grid), threads=threads, report=report)
 
 
 @app.command("compile")

@@ -27,6 +27,8 @@ def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         (["backtest", STRATEGY, "2024-01-01", "tomorrow"], "end: tomorrow is not allowed"),
         (["backtest", STRATEGY, "2024-01-01", "2024-01-02", "--set", "backtest.speed=9"], "backtest.speed"),
         (["backtest", STRATEGY, "2024-01-01", "2024-01-02", "--set", "backtest.workers"], "key=value"),
+        (["sweep", STRATEGY, "2024-13-01", "2024-01-02", "--grid", "a=1"], "start: 2024-13-01 is not allowed"),
+        (["sweep", STRATEGY, "2024-01-01", "2024-01-02", "--grid", "a"], "--grid: a is not allowed; allowed: NAME="),
         (["import", "f.gz", "--set", "lakes=/x"], "lakes"),
         (["import", "f.gz", "--config", "/nowhere.yaml"], "readable YAML"),
         (["import", "/nowhere.gz"], "PATH: /nowhere.gz is not allowed; allowed: a file or a folder that exists"),

@@ -10,7 +10,7 @@ from litestar import Controller, Response, delete, get, post
 from litestar.params import FromPath, FromQuery
 
 from market_maker.api.answers import After, AnyRequest, Limit, Service, answer, body_of, correlation_of, page
-from market_maker.api.schemas import AnalyzeRuns, ResultPage, RunBacktest, RunPage, RunView
+from market_maker.api.schemas import AnalyzeRuns, ResultPage, RunBacktest, RunPage, RunView, TrialPage
 from market_maker.domain.units import parse_duration, parse_instant
 from market_maker.service import RunRequest
 
@@ -79,6 +79,14 @@ class Backtests(Controller):
         """Return the results of a strategy's completed runs, newest first."""
         items = await service.parts.backtests.get_backtest_results(strategy_id, after=after, limit=limit)
         return page(ResultPage, items, "run_id", limit)
+
+    @get("/trials/{strategy_id:uuid}", summary="Trials of a strategy's sweeps")
+    async def trials(
+        self, service: Service, strategy_id: FromPath[UUID], after: After = None, limit: Limit = 100
+    ) -> Response[TrialPage]:
+        """Return every parameter set that sweeps of a strategy have tried, newest first."""
+        items = await service.parts.backtests.get_trials(strategy_id, after=after, limit=limit)
+        return page(TrialPage, items, "trial_id", limit)
 
     @post("/analysis", status_code=200, opt={"body": AnalyzeRuns}, summary="Analyse completed runs")
     async def analyze(self, request: AnyRequest, service: Service) -> dict[str, Any]:

@@ -430,6 +430,31 @@ class ResultPage(View):
     next: str | None
 
 
+class TrialView(View):
+    """One parameter set that a sweep has tried; `number` is its place in the grid, money is text in quote currency."""
+
+    trial_id: UUID
+    sweep_id: UUID
+    number: int
+    trial_key: str
+    strategy_id: UUID
+    pair_id: UUID
+    kind: str
+    parameters: dict[str, Any]
+    configuration: dict[str, Any]
+    summary: dict[str, Any]
+    digest: str
+    seed: int
+    created_ts: str
+
+
+class TrialPage(View):
+    """Trials, newest first."""
+
+    items: list[TrialView]
+    next: str | None
+
+
 class AnalyzeRuns(Request):
     """Completed runs to analyse together."""
 

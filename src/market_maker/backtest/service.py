@@ -18,6 +18,7 @@ from psycopg.types.json import Jsonb
 
 from market_maker.backtest.result import FillModel, RunResult
 from market_maker.backtest.storage import get_results
+from market_maker.backtest.trials import list_trials
 from market_maker.domain.clock import Clock
 from market_maker.domain.errors import Conflict, InvalidRequest, NotFound
 from market_maker.domain.events import Event, EventType
@@ -94,7 +95,7 @@ class BacktestService:
         if request.end_ts <= request.start_ts:
             raise InvalidRequest.of("end_date", str(request.end_ts), "an instant after start_date")
         run_id, now = new_id(), self._clock.now_ns()
-        configuration = self._configuration(request)
+        configuration = self.configuration(request)
         async with self._database.transaction() as connection:
             await connection.execute(
                 f"INSERT INTO backtest_runs ({_RUN_COLUMNS}, heartbeat_ts)"
@@ -143,6 +144,13 @@ class BacktestService:
         await self._reference.strategy(strategy_id)
         return await get_results(self._database, strategy_id, after=after, limit=limit)
 
+    async def get_trials(
+        self, strategy_id: UUID, *, after: UUID | None = None, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """Return the trials of a strategy's sweeps, newest first. NotFound for an unknown strategy."""
+        await self._reference.strategy(strategy_id)
+        return await list_trials(self._database, strategy_id, after=after, limit=limit)
+
     async def get_result(self, run_id: UUID) -> RunResult:
         """Return a run's whole result, with its equity curve and fills. NotFound until the run has completed."""
         query = "SELECT folder FROM backtest_results WHERE run_id = %s"
@@ -159,7 +167,8 @@ class BacktestService:
         results = [await self.get_result(run_id) for run_id in run_ids]
         return analyse(results, [str(run_id) for run_id in run_ids])
 
-    def _configuration(self, request: RunRequest) -> dict[str, Any]:
+    def configuration(self, request: RunRequest) -> dict[str, Any]:
+        """Return how a run is done: what the request says and, for the rest, the settings. InvalidRequest names a field."""
         settings = self.settings
         entry = settings.execution_delay if request.entry_latency_ns is None else request.entry_latency_ns
         response = entry if request.response_latency_ns is None else request.response_latency_ns

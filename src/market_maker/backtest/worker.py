@@ -146,7 +146,7 @@ class Worker:
         try:
             strategy = await self._reference.strategy(run["strategy_id"])
             instrument = (await self._reference.pair(run["pair_id"])).instrument
-            config = _run_config(run, strategy, instrument)
+            config = run_config(run, strategy, instrument)
             result = await self._replay(run, config)
             await self._complete(run, strategy, instrument, result, time.perf_counter() - started)
         except RunCanceled:
@@ -310,7 +310,8 @@ class Worker:
         await append(connection, stream, [outbox_event(event)])
 
 
-def _run_config(run: dict[str, Any], strategy: Strategy, instrument: Instrument) -> RunConfig:
+def run_config(run: dict[str, Any], strategy: Strategy, instrument: Instrument) -> RunConfig:
+    """Return what the engine does for a run: a row with its `configuration`."""
     configuration = run["configuration"]
     return RunConfig(
         instrument=instrument,

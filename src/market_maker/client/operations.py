@@ -461,6 +461,12 @@ class Operations:
         return _get("/api/v1/backtest/results/{strategy_id}", schemas.ResultPage, query, strategy_id=strategy_id)
 
     @Operation
+    def get_trials(self, strategy_id: Id, *, after: Id | None = None, limit: int = 100) -> Call[schemas.TrialPage]:
+        """Return every parameter set that sweeps of a strategy have tried, newest first."""
+        query = {"after": after, "limit": limit}
+        return _get("/api/v1/backtest/trials/{strategy_id}", schemas.TrialPage, query, strategy_id=strategy_id)
+
+    @Operation
     def analyze_backtest_results(self, run_ids: Sequence[Id]) -> Call[dict[str, Any]]:
         """Return the analysis of one or several completed runs."""
         body = schemas.AnalyzeRuns(run_ids=[_id(run_id, "run_ids") for run_id in run_ids])

@@ -8,7 +8,7 @@ import psycopg
 
 from market_maker.domain.errors import Unavailable
 
-HEAD = "0002"
+HEAD = "0003"
 _MIGRATION_LOCK = 7_216_301
 
 

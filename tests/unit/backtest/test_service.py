@@ -94,29 +94,29 @@ async def test_what_is_not_there_is_not_found(service: BacktestService) -> None:
 
 
 def test_left_out_wishes_are_the_settings(service: BacktestService) -> None:
-    plain = service._configuration(RunRequest(STRATEGY.strategy_id, 10, 20))
+    plain = service.configuration(RunRequest(STRATEGY.strategy_id, 10, 20))
     # One execution_delay of 100 ms each way, 100000 USDT, samples every second.
     assert (plain["entry_latency_ns"], plain["response_latency_ns"]) == (100_000_000, 100_000_000)
     assert (plain["balance"], plain["sample_interval_ns"], plain["fill_model"]) == ("100000", 10**9, "PARTIAL")
-    one_way = service._configuration(RunRequest(STRATEGY.strategy_id, 10, 20, entry_latency_ns=7))
+    one_way = service.configuration(RunRequest(STRATEGY.strategy_id, 10, 20, entry_latency_ns=7))
     assert (one_way["entry_latency_ns"], one_way["response_latency_ns"]) == (7, 7)
-    free = service._configuration(RunRequest(STRATEGY.strategy_id, 10, 20, entry_latency_ns=7, response_latency_ns=0))
+    free = service.configuration(RunRequest(STRATEGY.strategy_id, 10, 20, entry_latency_ns=7, response_latency_ns=0))
     assert (free["entry_latency_ns"], free["response_latency_ns"]) == (7, 0)
 
 
 def test_conditions_are_written_down_when_there_are_some(service: BacktestService) -> None:
     for nothing in (None, {}, {"volatility": None, "trend": None, "volume_profile": None}):
-        plain = service._configuration(RunRequest(STRATEGY.strategy_id, 10, 20, market_conditions=nothing))
+        plain = service.configuration(RunRequest(STRATEGY.strategy_id, 10, 20, market_conditions=nothing))
         assert "market_conditions" not in plain
     wish = {"volatility": 0.02, "trend": "SIDEWAYS"}
-    configuration = service._configuration(RunRequest(STRATEGY.strategy_id, 10, 20, market_conditions=wish))
+    configuration = service.configuration(RunRequest(STRATEGY.strategy_id, 10, 20, market_conditions=wish))
     assert configuration["market_conditions"] == {"volatility": 0.02, "trend": "SIDEWAYS", "volume_profile": None}
 
 
 def test_a_run_tells_times_as_text_and_durations_with_their_unit(service: BacktestService) -> None:
     row = {
         "run_id": UUID(int=1), "strategy_id": UUID(int=2), "pair_id": UUID(int=3), "status": "RUNNING",
-        "configuration": service._configuration(RunRequest(STRATEGY.strategy_id, 10, 20)), "progress": 0.12345,
+        "configuration": service.configuration(RunRequest(STRATEGY.strategy_id, 10, 20)), "progress": 0.12345,
         "events_per_second": 1e6, "eta_seconds": 2.0, "error": None, "attempts": 1, "cancel_requested": False,
         "created_ts": 1_700_000_000_000_000_001, "started_ts": 2, "finished_ts": None, "version": 3,
     }  # fmt: skip

@@ -1,0 +1,215 @@
+"""The command `sweep`: many parameter sets of one strategy over one recorded market, each kept as soon as it is done.
+
+It reads the grid, shows progress and prints the best; the runs are `backtest.sweep`, their keeping `backtest.trials`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from market_maker.backtest.engine import RunConfig
+from market_maker.backtest.service import BacktestService, RunRequest
+from market_maker.backtest.sweep import grid
+from market_maker.backtest.trials import Plan, best_trials, count_trials, known_keys, run_plan, save_trials
+from market_maker.backtest.worker import run_config
+from market_maker.bootstrap import Store, open_store
+from market_maker.domain.errors import InvalidRequest
+from market_maker.domain.instrument import Instrument
+from market_maker.market_data.replay import open_feed
+from market_maker.settings import Settings
+from market_maker.storage.reference import Strategy
+from market_maker.strategies.contract import find_strategy
+
+SETS_MAX = 100_000
+BEST = 10
+_PAGE = 1000
+_GRID_FORM = "NAME=FIRST:LAST:STEP (both ends included) or NAME=VALUE,VALUE,..."
+_COLUMNS = (
+    TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"),
+    TimeRemainingColumn(),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Sweep:
+    """A plan with what is told of it: its strategy, pair and swept names."""
+
+    plan: Plan
+    strategy: Strategy
+    instrument: Instrument
+    names: tuple[str, ...]
+
+
+def parse_grid(words: Sequence[str]) -> dict[str, list[int | float]]:
+    """Return the values of each parameter; whole numbers are integers, so that `1` and `1.0` are one trial.
+
+    Raises
+    ------
+    InvalidRequest
+        A word of another form, a name or value given twice, or more than 100,000 combinations.
+    """
+    values: dict[str, list[int | float]] = {}
+    for word in words:
+        name, found, text = word.partition("=")
+        if not (name and found and text):
+            raise InvalidRequest.of("--grid", word, _GRID_FORM)
+        if name in values:
+            raise InvalidRequest.of(f"--grid {name}", text, "each parameter once")
+        choices = _range(name, text) if ":" in text else [_number(name, part) for part in text.split(",")]
+        plain = [int(choice) if choice == choice.to_integral_value() else float(choice) for choice in choices]
+        if len(set(plain)) < len(plain):
+            raise InvalidRequest.of(f"--grid {name}", text, "each value once")
+        values[name] = plain
+    sets = math.prod(map(len, values.values()))
+    if not values or sets > SETS_MAX:
+        raise InvalidRequest.of("--grid", f"{sets:,} sets", f"one parameter or more, {SETS_MAX:,} sets at most")
+    return values
+
+
+def _range(name: str, text: str) -> list[Decimal]:
+    parts = [_number(name, part) for part in text.split(":")]
+    if len(parts) not in (2, 3):
+        raise InvalidRequest.of(f"--grid {name}", text, _GRID_FORM)
+    first, last, step = (*parts, Decimal(1))[:3]
+    if step <= 0 or last < first:
+        raise InvalidRequest.of(f"--grid {name}", text, "FIRST not above LAST, and a STEP above 0")
+    if (last - first) / step >= SETS_MAX:
+        raise InvalidRequest.of(f"--grid {name}", text, f"{SETS_MAX:,} values at most")
+    return [first + step * i for i in range(int((last - first) / step) + 1)]
+
+
+def _number(name: str, text: str) -> Decimal:
+    try:
+        value = Decimal(text.strip())
+    except InvalidOperation:
+        raise InvalidRequest.of(f"--grid {name}", text, _GRID_FORM) from None
+    if not value.is_finite() or abs(value) >= Decimal(10) ** 18 or (value and abs(value) < Decimal(10) ** -12):
+        raise InvalidRequest.of(f"--grid {name}", text, "0, or a finite number from 1e-12 to below 1e18")
+    return value
+
+
+def run_sweep(
+    settings: Settings,
+    wish: RunRequest,
+    values: Mapping[str, Sequence[int | float]],
+    *,
+    threads: int | None,
+    report: Path | None,
+) -> None:
+    """Try every set of the grid that was not tried before, keep each, and print the best ten.
+
+    The sweep itself runs between the turns of the event loop, in the main thread, so that Ctrl-C stops it within a slice
+    of a chunk; what has ended by then is kept, and the same command goes on from there.
+    """
+    plain = Console()
+    console = plain if plain.is_terminal else Console(width=250)
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        try:
+            store = runner.run(stack.enter_async_context(open_store(settings)))
+            with console.status("reading the recorded market"):
+                made = runner.run(_plan(store, settings, wish, values))
+            known = runner.run(known_keys(store.database, made.strategy.strategy_id, made.plan.keys))
+            _run(runner, store, made, known, threads, console)
+            runner.run(_tell(store, made, console))
+            if report is not None:
+                runner.run(_report(store, made, report))
+                console.print(f"report: {report}", markup=False)
+        finally:
+            runner.run(stack.aclose())
+
+
+async def _plan(
+    store: Store, settings: Settings, wish: RunRequest, values: Mapping[str, Sequence[int | float]]
+) -> _Sweep:
+    """Return the sweep, with every set checked by the strategy's own schema before anything runs."""
+    strategy = await store.reference.strategy(wish.strategy_id)
+    instrument = (await store.reference.pair(wish.pair_id or strategy.pair_id)).instrument
+    kind = find_strategy(strategy.kind)
+    for name, choices in values.items():
+        for choice in choices:
+            kind.validate({name: choice}, "grid")
+    service = BacktestService(store.database, store.reference, store.lake, store.clock, settings.backtest)
+    base: RunConfig = run_config({"configuration": service.configuration(wish)}, strategy, instrument)
+    configs = grid(base, values)
+    prepared = [kind.prepare(config.parameters) for config in configs]
+    feed = await asyncio.to_thread(
+        open_feed, store.lake, instrument.venue, instrument.symbol, base.start_ts, base.end_ts,
+        allow_gaps=base.allow_gaps, steps=(instrument.tick_size, instrument.lot_size),
+    )  # fmt: skip
+    plan = await asyncio.to_thread(Plan.of, strategy.strategy_id, feed, configs, prepared)
+    return _Sweep(plan, strategy, instrument, tuple(values))
+
+
+def _run(
+    runner: asyncio.Runner, store: Store, made: _Sweep, known: set[str], threads: int | None, console: Console
+) -> None:
+    total = len(made.plan.keys)
+    if known:
+        console.print(f"{len(known):,} of {total:,} sets were tried before and are left out")
+    parts = run_plan(made.plan, known, threads=threads)
+    try:
+        with Progress(*_COLUMNS, console=console, transient=True) as bars:
+            task = bars.add_task("sets", total=total - len(known))
+            for trials, step in parts:
+                runner.run(save_trials(store.database, made.plan, trials, store.clock.now_ns()))
+                bars.update(task, completed=step.done)
+    except KeyboardInterrupt:
+        # Asked of the database: the last chunk may have been kept in the moment of the interruption.
+        kept = len(runner.run(known_keys(store.database, made.strategy.strategy_id, made.plan.keys)))
+        console.print(f"stopped: {kept:,} of {total:,} sets are kept; the same command goes on from there")
+        raise SystemExit(130) from None
+    finally:
+        parts.close()
+
+
+async def _tell(store: Store, made: _Sweep, console: Console) -> None:
+    best = await best_trials(store.database, made.strategy.strategy_id, made.plan.keys, BEST)
+    columns = ("net P&L", "fees", "max drawdown", "Sharpe", "fills", "orders")
+    table = Table("", *columns, *made.names, title=f"Best {len(best)} of {len(made.plan.keys):,} sets", box=None)
+    for place, trial in enumerate(best, 1):
+        summary = trial["summary"]
+        ratio = summary["sharpe"]["ratio"]
+        figures = [summary[name] for name in ("net_pnl", "fees", "max_drawdown")]
+        counts = ["-" if ratio is None else f"{ratio:.2f}", f"{summary['fills']:,}", f"{summary['orders']:,}"]
+        table.add_row(str(place), *figures, *counts, *(str(trial["parameters"][name]) for name in made.names))
+    console.print(table)
+    tried = await count_trials(store.database, made.strategy.kind)
+    quote = made.instrument.quote
+    console.print(f"Money in {quote}. Sweep {made.plan.sweep_id}; trials of {made.strategy.kind} so far: {tried:,}.")
+    console.print(
+        "The best of many trials is not evidence: some set always looks good by chance. Judge it on data that no trial has"
+        f" seen, and count all {tried:,} trials.",
+        markup=False,
+    )
+
+
+async def _report(store: Store, made: _Sweep, path: Path) -> None:
+    """Write every trial in the order of the grid as JSON; a thousand at a time are in memory."""
+    tried = await count_trials(store.database, made.strategy.kind)
+    head = {
+        "sweep_id": str(made.plan.sweep_id), "strategy_id": str(made.strategy.strategy_id), "kind": made.strategy.kind,
+        "pair_id": str(made.instrument.pair_id), "sets": len(made.plan.keys), "trials_of_kind": tried,
+    }  # fmt: skip
+    with path.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(head)[:-1] + ', "trials": [')
+        before = "\n"
+        for start in range(0, len(made.plan.keys), _PAGE):
+            keys = made.plan.keys[start : start + _PAGE]
+            trials = await best_trials(store.database, made.strategy.strategy_id, keys, len(keys))
+            found = {trial["trial_key"]: trial for trial in trials}
+            for trial in (found[key] for key in keys):
+                file.write(before + json.dumps(trial))
+                before = ",\n"
+        file.write("\n]}\n")

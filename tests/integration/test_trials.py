@@ -1,0 +1,300 @@
+"""Sweeps on a real database and a recorded market: kept by chunk, gone on with after a stop, counted by kind."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from e2e.service_process import ServiceProcess
+from market_maker.backtest.engine import RunConfig
+from market_maker.backtest.sweep import grid
+from market_maker.backtest.trials import (
+    Plan,
+    best_trials,
+    count_trials,
+    known_keys,
+    list_trials,
+    run_plan,
+    save_trials,
+)
+from market_maker.domain.ids import new_id
+from market_maker.market_data.replay import open_feed
+from market_maker.storage import schema
+from market_maker.storage.database import Database
+from market_maker.storage.lake import Lake
+from market_maker.storage.reference import ReferenceData
+from market_maker.strategies.contract import find_strategy
+
+KIND = "inventory_skew"
+BASE = {"half_spread_ticks": 3, "order_lots": 5, "max_inventory_lots": 50}
+SPAN = ("2024-08-08T23:54:16Z", "2024-08-09T00:00:00Z")
+START_TS, END_TS = 1_723_161_256_000_000_000, 1_723_161_600_000_000_000
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A database and a lake with some six minutes of BTCUSDT, and commands on them."""
+
+    dsn: str
+    folder: Path
+
+    def begin(self, *words: str) -> subprocess.Popen[str]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("MM_")}
+        environment |= {"MM_DATABASE_URL": self.dsn, "MM_DATA_DIR": str(self.folder), "COLUMNS": "200"}
+        if "MM_KERNEL_CACHE" in os.environ:
+            environment["MM_KERNEL_CACHE"] = os.environ["MM_KERNEL_CACHE"]
+        return subprocess.Popen(
+            [sys.executable, "-m", "market_maker", *words],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def command(self, *words: str, code: int = 0) -> str:
+        process = self.begin(*words)
+        out, err = process.communicate(timeout=100)
+        assert process.returncode == code, err + out
+        return out if code == 0 else err
+
+    def sweep(self, strategy_id: UUID, *words: str, code: int = 0) -> str:
+        return self.command("sweep", str(strategy_id), *SPAN, *words, code=code)
+
+    def rows(self, strategy_id: UUID) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.dsn) as connection:
+            return connection.execute(
+                "SELECT trial_key, digest, sweep_id, number FROM backtest_trials WHERE strategy_id = %s", (strategy_id,)
+            ).fetchall()
+
+
+@pytest.fixture(scope="module")
+def recorded(
+    _make_database: Callable[[str | None], str], _migrated_template: str, sample_data: Path
+) -> Iterator[Recorded]:
+    with tempfile.TemporaryDirectory(prefix="market-maker-trials-", ignore_cleanup_errors=True) as name:
+        made = Recorded(_make_database(_migrated_template), Path(name))
+        file = sample_data / "binance_collector" / "usdm" / "btcusdt_20240808.gz"
+        made.command("import", str(file), "--offset-negative-latency")
+        Path(name).chmod(0o755)
+        yield made
+
+
+@pytest.fixture
+async def database(recorded: Recorded) -> AsyncIterator[Database]:
+    database = Database(recorded.dsn)
+    await database.open()
+    yield database
+    await database.close()
+
+
+async def strategy_of(database: Database, **parameters: Any) -> UUID:
+    reference = ReferenceData(database)
+    await reference.load()
+    pair = reference.find_pair("binance-usdm", "BTCUSDT")
+    assert pair is not None
+    made = await reference.add_strategy("swept", KIND, BASE | parameters, pair.instrument.pair_id, 1)
+    return made.strategy_id
+
+
+@pytest.fixture
+async def plan(recorded: Recorded, database: Database) -> Plan:
+    """Return a plan of twelve sets for a strategy of its own."""
+    strategy_id = await strategy_of(database)
+    reference = ReferenceData(database)
+    await reference.load()
+    pair = reference.find_pair("binance-usdm", "BTCUSDT")
+    assert pair is not None
+    base = RunConfig(
+        pair.instrument, KIND, START_TS, END_TS, BASE, 10**8, 10**8, Decimal(100_000), allow_gaps=True, seed=7
+    )
+    configs = grid(base, {"half_spread_ticks": [1, 2, 5, 9], "order_lots": [1, 5, 10]})
+    lake = Lake(recorded.folder / "lake")
+    feed = open_feed(
+        lake, "binance-usdm", "BTCUSDT", START_TS, END_TS,
+        allow_gaps=True, steps=(pair.instrument.tick_size, pair.instrument.lot_size),
+    )  # fmt: skip
+    return Plan.of(strategy_id, feed, configs, [find_strategy(KIND).prepare(config.parameters) for config in configs])
+
+
+async def test_trials_are_kept_once_found_by_key_and_counted(database: Database, plan: Plan) -> None:
+    before = await count_trials(database, KIND)
+    parts = list(run_plan(plan, chunk=5, threads=2))
+    assert [len(trials) for trials, _ in parts] == [4, 4, 4]
+    assert [step.done for _, step in parts] == [4, 8, 12]
+    trials = [trial for part, _ in parts for trial in part]
+    assert sorted(trial.number for trial in trials) == list(range(12))
+    assert await save_trials(database, plan, trials[:7], 100) == 7
+    assert await save_trials(database, plan, trials, 200) == 5, "those that are kept stay as they are"
+    assert await save_trials(database, replace(plan, sweep_id=new_id()), trials, 300) == 0
+    assert await save_trials(database, plan, [], 300) == 0
+
+    assert await known_keys(database, plan.strategy_id, [*plan.keys, "x"]) == set(plan.keys)
+    assert await known_keys(database, new_id(), plan.keys) == set()
+    assert await count_trials(database, KIND) == before + 12
+    assert await count_trials(database, KIND, plan.strategy_id) == 12
+    assert await count_trials(database, "another") == 0
+
+    found = await list_trials(database, plan.strategy_id, limit=5)
+    while page := await list_trials(database, plan.strategy_id, after=UUID(found[-1]["trial_id"]), limit=5):
+        found += page
+    assert sorted(trial["number"] for trial in found) == list(range(12))
+    by_number = {trial.number: trial.result for trial in trials}
+    for kept in found:
+        result = by_number[kept["number"]]
+        known = result.reproducibility
+        assert kept["digest"] == result.digest()
+        assert kept["summary"] == json.loads(json.dumps(result.summary.to_json()))
+        assert kept["parameters"] == known["configuration"]["parameters"]
+        assert kept["configuration"]["data_hash"] == known["data_hash"]
+        assert (kept["seed"], kept["kind"], kept["sweep_id"]) == (7, KIND, str(plan.sweep_id))
+    assert {kept["created_ts"] for kept in found} == {"100", "200"}
+
+    best = await best_trials(database, plan.strategy_id, plan.keys[:6], 3)
+    expected = sorted((by_number[number].summary.net_pnl for number in range(6)), reverse=True)[:3]
+    assert [Decimal(trial["summary"]["net_pnl"]) for trial in best] == expected
+
+
+async def test_what_is_known_is_left_out_and_the_rest_keeps_its_numbers(database: Database, plan: Plan) -> None:
+    parts = run_plan(plan, chunk=4, threads=1)
+    first, _ = next(parts)
+    parts.close()
+    await save_trials(database, plan, first, 1)
+    known = await known_keys(database, plan.strategy_id, plan.keys)
+    again = replace(plan, sweep_id=new_id())
+    rest = [trial for trials, _ in run_plan(again, known, chunk=4) for trial in trials]
+    done = {trial.number for trial in first}
+    assert sorted(trial.number for trial in rest) == sorted(set(range(12)) - done)
+    for trial in rest:
+        parameters = trial.result.reproducibility["configuration"]["parameters"]
+        assert parameters == dict(plan.strategies[trial.number].values)
+    assert list(run_plan(plan, plan.keys)) == []
+
+
+async def test_sweeps_of_the_same_sets_at_once_keep_each_trial_once(database: Database, plan: Plan) -> None:
+    trials = [trial for part, _ in run_plan(plan) for trial in part]
+    others = [replace(plan, sweep_id=new_id()) for _ in range(6)]
+    orders = itertools.cycle((trials, trials[::-1]))
+    new = await asyncio.gather(*(save_trials(database, other, next(orders), 1) for other in others))
+    assert sum(new) == 12
+
+
+async def test_the_command_tries_keeps_and_tells_the_best(
+    recorded: Recorded, database: Database, tmp_path: Path
+) -> None:
+    strategy_id = await strategy_of(database)
+    report = tmp_path / "report.json"
+    words = ["--grid", "half_spread_ticks=1:10:1", "--report", str(report)]
+    told = await asyncio.to_thread(recorded.sweep, strategy_id, *words, "--grid", "order_lots=5,10")
+    assert "Best 10 of 20 sets" in told
+    assert "is not evidence" in told
+    tried = await count_trials(database, KIND)
+    assert f"trials of {KIND} so far: {tried:,}" in told
+    content = json.loads(report.read_text())
+    assert (content["sets"], content["trials_of_kind"], len(content["trials"])) == (20, tried, 20)
+    swept = [(t["parameters"]["half_spread_ticks"], t["parameters"]["order_lots"]) for t in content["trials"]]
+    assert swept == [(half, lots) for half in range(1, 11) for lots in (5, 10)]
+    best = max(content["trials"], key=lambda trial: Decimal(trial["summary"]["net_pnl"]))
+    first = next(line for line in told.splitlines() if re.match(r"\s*1\s", line))
+    assert best["summary"]["net_pnl"] in first
+
+    # A trial is what the command `backtest` gives for the same parameters.
+    alone = await strategy_of(database, **best["parameters"])
+    told = await asyncio.to_thread(recorded.command, "backtest", str(alone), *SPAN)
+    assert best["digest"] in told
+
+    told = await asyncio.to_thread(recorded.sweep, strategy_id, *words, "--grid", "order_lots=5,10,20")
+    assert "20 of 30 sets were tried before" in told
+    assert await count_trials(database, KIND, strategy_id) == 30
+    told = await asyncio.to_thread(
+        recorded.sweep, strategy_id, *words, "--grid", "order_lots=5,10,20", "--volume-profile", "HIGH"
+    )
+    assert "tried before" not in told
+    assert await count_trials(database, KIND, strategy_id) == 60
+
+
+async def test_trials_are_listed_by_rest_page_by_page(recorded: Recorded, database: Database) -> None:
+    strategy_id = await strategy_of(database)
+    await asyncio.to_thread(recorded.sweep, strategy_id, "--grid", "half_spread_ticks=1:7:1")
+    service = ServiceProcess(recorded.dsn, recorded.folder / "service")
+    try:
+        await service.start()
+        path, found, after = f"/api/v1/backtest/trials/{strategy_id}?limit=3", list[Any](), ""
+        while True:
+            page = await service.get(path + after)
+            found += page["items"]
+            if page["next"] is None:
+                break
+            after = f"&after={page['next']}"
+        unknown = await service.request("GET", f"/api/v1/backtest/trials/{new_id()}")
+    finally:
+        service.close()
+    assert found == await list_trials(database, strategy_id)
+    assert sorted(trial["parameters"]["half_spread_ticks"] for trial in found) == list(range(1, 8))
+    assert unknown.status == 404
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--grid", "spread=1"], "grid.spread: 1 is not allowed; allowed: only the parameters half_spread_ticks"),
+        (["--grid", "order_lots=1,1.5"], "grid.order_lots: 1.5 is not allowed; allowed: a whole number from 1"),
+        (["--grid", "half_spread_ticks=-1:3:1"], "grid.half_spread_ticks: -1 is not allowed; allowed: a number from 0"),
+        (["--grid", "order_lots=1:400:1", "--grid", "half_spread_ticks=1:400:1"], "160,000 sets"),
+        (["--grid", "order_lots=1", "--trend", "LEFT"], "market_conditions.trend"),
+    ],
+)
+async def test_a_wrong_set_is_named_before_anything_runs(
+    recorded: Recorded, database: Database, words: list[str], text: str
+) -> None:
+    strategy_id = await strategy_of(database)
+    told = await asyncio.to_thread(recorded.sweep, strategy_id, *words, code=2)
+    assert text in told
+    assert len(told.strip().splitlines()) == 1
+    assert recorded.rows(strategy_id) == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+async def test_a_sweep_that_is_ended_goes_on_where_it_was(
+    recorded: Recorded, database: Database, how: signal.Signals
+) -> None:
+    strategy_id = await strategy_of(database)
+    words = ["--grid", "half_spread_ticks=1:40:1", "--grid", "order_lots=1:25:1", "--threads", "1"]
+    process = recorded.begin("sweep", str(strategy_id), *SPAN, *words)
+    for _ in range(6000):
+        if recorded.rows(strategy_id):
+            break
+        await asyncio.sleep(0.01)
+    process.send_signal(how)
+    out, err = process.communicate(timeout=30)
+    kept = recorded.rows(strategy_id)
+    assert 0 < len(kept) < 1000
+    if how is signal.SIGINT:
+        assert process.returncode == 130, err
+        assert f"stopped: {len(kept):,} of 1,000 sets are kept" in out
+    told = await asyncio.to_thread(recorded.sweep, strategy_id, *words[:-2])
+    assert f"{len(kept):,} of 1,000 sets were tried before" in told
+    rows = recorded.rows(strategy_id)
+    assert len({row[0] for row in rows}) == len(rows) == 1000
+    assert sorted(row[3] for row in rows) == list(range(1000)), "each has its place in the grid"
+    assert len({row[2] for row in rows}) == 2
+    assert set(kept) <= set(rows)
+
+
+def test_the_newest_migration_is_the_head(database_dsn: str) -> None:
+    folder = Path(schema.__file__).parent / "migrations" / "versions"
+    assert max(path.name for path in folder.glob("[0-9]*.py"))[:4] == schema.HEAD
+    assert schema.current_revision(database_dsn) == schema.HEAD
+    assert not schema.upgrade(database_dsn)

@@ -36,8 +36,8 @@ COLUMNS = ("price_ticks", "qty_lots", "code")
 
 
 def peer_python() -> str:
-    """Return a Python with the peer: that of MM_PEER_PYTHON, else one of an environment made for it."""
-    given = os.environ.get("MM_PEER_PYTHON")
+    """Return a Python with the peer: that of MM_TEST_PEER_PYTHON, else one of an environment made for it."""
+    given = os.environ.get("MM_TEST_PEER_PYTHON")
     if given:
         return given
     home = HERE.parent / ".peers" / "hftbacktest"

@@ -36,10 +36,10 @@ SLACK_NS = 400_000_000
 
 def peer_python() -> Path:
     """Return the Python that has hftbacktest; skip with the reason when there is none, fail when one was named."""
-    named = os.environ.get("MM_PEER_PYTHON")
+    named = os.environ.get("MM_TEST_PEER_PYTHON")
     python = Path(named or PROJECT / ".peers" / "bin" / "python")
     if not python.exists():
-        reason = f"no Python with hftbacktest at {python}; make one (see benchmarks) and name it in MM_PEER_PYTHON"
+        reason = f"no Python with hftbacktest at {python}; make one (see benchmarks) and name it in MM_TEST_PEER_PYTHON"
         if named:
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)
@@ -231,12 +231,16 @@ def run_ours(feed: Feed, pair: Instrument, script: NDArray[Any], config: Config)
     balance = pair.cash_to_decimal(2**59)
     session = ReplaySession(feed, pair, balance, fill_model=model, start_ts=feed.first_ts, **options)
     ids: dict[int, int] = {}
+    sent: list[bool] = []
     for action in script:
         session.run_until(int(action["ts"]))
         key = int(action["order_id"])
         if action["cancels"]:
+            # Nothing is sent for an order that is known to have ended.
+            sent.append(session.order(ids[key]).status.is_open)
             session.cancel(ids[key])
             continue
+        sent.append(True)
         is_market = bool(action["is_market"])
         tif = TimeInForce.IOC if is_market or action["time_in_force"] == 3 else TimeInForce.GTC
         order_type = OrderType.MARKET if is_market else OrderType.LIMIT
@@ -250,7 +254,7 @@ def run_ours(feed: Feed, pair: Instrument, script: NDArray[Any], config: Config)
     unit = float(pair.tick_lot)
     fee = session.fees_tick_lots * unit
     balance, position = session.cash_tick_lots * unit, session.position_lots * float(pair.lot_size)
-    return Outcome(sorted(fills), position, balance, fee, more={"position_lots": session.position_lots})
+    return Outcome(sorted(fills), position, balance, fee, sent)
 
 
 def read_latencies(path: Path) -> NDArray[np.int64]:

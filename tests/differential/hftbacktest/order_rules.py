@@ -46,11 +46,11 @@ PEER, OURS = Faults(), Faults(*(False,) * len(Faults._fields))
 
 
 @njit
-def _arrivals(head, requests, times, carried, sent_ts):
+def _arrivals(head, requests, sent_ts):
     """Return when each request arrives; 0: rejected on the way."""
     found = np.zeros(len(sent_ts), np.int64)
     for k in range(len(sent_ts)):
-        latency = entry_latency(head[0], sent_ts[k], requests, times, carried)
+        latency = entry_latency(head[0], sent_ts[k], requests, np.int64(0))
         if latency >= 0:
             found[k] = request_arrival(head[0], sent_ts[k] + latency)
     return found
@@ -266,7 +266,7 @@ def run_rules(
     else:
         latency = latency_models.recorded(read_latencies(Path(config.latencies)))
     sent_ts = np.ascontiguousarray(out["ts"])
-    arrivals = _arrivals(latency.head, latency.requests, rows.ts, latency.carried, sent_ts)
+    arrivals = _arrivals(latency.head, latency.requests, sent_ts)
     n = parameter_of(config.queue_model, config.n, pair.lot_size)
     rules = Rules(int(config.queue_model), n, config.partial, *faults)
     found = _run(rows.ts, rows.code, rows.price_ticks, rows.qty_lots, arrivals, actions, rules)

@@ -20,9 +20,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
 from engines import Config, Outcome, peer_python, peer_rows, run_ours, run_peer, supported, write_latencies
+from numba import njit
 from order_rules import OURS, run_rules
 from scripts import ACTION_DTYPE, GTC, GTX, IOC, MODIFY, PLACE
 
+from market_maker.backtest.latency_models import kernel as latency_kernel
+from market_maker.backtest.latency_models import recorded
 from market_maker.backtest.queue_models import QueueModel
 from market_maker.domain.instrument import Instrument
 from market_maker.market_data.replay import Feed, feed_of
@@ -36,7 +39,6 @@ PAIR = Instrument(UUID(int=1), "test", "A-B", "A", "B", Decimal(1), Decimal(1))
 # Made, at the venue, answered; the second is rejected. What is sent before the first row is like it.
 LATENCIES = T0 + np.array([[S // 2, 1000, 2000], [S, -T0 - S, 2000], [2 * S, 1000, 2000], [9 * S, 1000, 2000]])
 LATENCIES[:, 1:] += LATENCIES[:, :1] - T0
-NO_TIMES = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -198,3 +200,17 @@ def test_being_first_is_not_lost_by_a_cancel(peers: dict[str, Outcome]) -> None:
 
 def test_the_peer_forgets_the_new_quantity_of_a_modified_order(peers: dict[str, Outcome]) -> None:
     assert fills(peers["modify"]) == [(1, 100, 10)], "asked for 20"
+
+
+def test_a_rejected_request_delays_no_answer(peers: dict[str, Outcome]) -> None:
+    theirs = peers["rejection delays answers"]
+    assert [fill.ts - T0 for fill in theirs.fills] == [S + S // 2]
+    # 0.2 s after the fill the peer's owner still does not know of it and cancels; at 2.5 s he does.
+    assert theirs.sent == [True, True, False]
+    state = recorded(LATENCIES)
+    assert _response(state.head, T0 + S + S // 2, state.answers) == 1000
+
+
+@njit
+def _response(head, ts, answers):
+    return latency_kernel.response_latency(head[0], ts, answers, np.int64(0))

@@ -20,6 +20,7 @@ from market_maker.backtest.latency_models import (
     DAY_NS,
     Draw,
     LatencyModel,
+    carry,
     constant,
     drawn,
     kernel,
@@ -35,13 +36,13 @@ DRAWN = (LatencyModel.NORMAL, LatencyModel.LOG_NORMAL, LatencyModel.GAMMA)
 
 
 @njit
-def entry(head, now, requests, times, carried):
-    return kernel.entry_latency(head[0], now, requests, times, carried)
+def entry(head, now, requests, load, times, carried):
+    return kernel.entry_latency(head[0], now, requests, kernel.events_in_window(load[0], times, carried, now))
 
 
 @njit
-def response(head, now, answers, times, carried):
-    return kernel.response_latency(head[0], now, answers, times, carried)
+def response(head, now, answers, load, times, carried):
+    return kernel.response_latency(head[0], now, answers, kernel.events_in_window(load[0], times, carried, now))
 
 
 @njit
@@ -51,17 +52,12 @@ def arrivals(head, instants):
     ]
 
 
-@njit
-def carry(head, times, carried):
-    kernel.carry(head[0], times, carried)
-
-
 def entries(state, instants, times=NO_TIMES):
-    return [int(entry(state.head, ts, state.requests, times, state.carried)) for ts in instants]
+    return [int(entry(state.head, ts, state.requests, state.load, times, state.carried)) for ts in instants]
 
 
 def responses(state, instants, times=NO_TIMES):
-    return [int(response(state.head, ts, state.answers, times, state.carried)) for ts in instants]
+    return [int(response(state.head, ts, state.answers, state.load, times, state.carried)) for ts in instants]
 
 
 # --- constant ---------------------------------------------------------------------------------------------------------
@@ -140,6 +136,14 @@ def test_draws_have_the_distribution_that_was_asked_for(model, mean, deviation):
     assert abs(np.corrcoef(draws[1:], draws[:-1])[0, 1]) < 4 / math.sqrt(size), "neighbours are strangers"
 
 
+def test_a_draw_is_the_quantile_of_its_uniform_number_in_whole_ns():
+    uniform, exact = compiled(kernel.uniform), statistics.NormalDist(1000, 300)
+    state = drawn(LatencyModel.NORMAL, seed=8, entry=Draw(1000, 300), response=Draw(1000, 300))
+    # Halves up: a quantile that lies on one is not to be expected.
+    assert entries(state, range(200)) == [round(exact.inv_cdf(uniform(8, 0, k, 0))) for k in range(200)]
+    assert responses(state, range(200)) == [round(exact.inv_cdf(uniform(8, 1, k, 0))) for k in range(200)]
+
+
 @pytest.mark.parametrize("model", DRAWN)
 def test_floor_holds_and_no_draw_is_negative(model):
     state = drawn(model, seed=1, entry=Draw(MS, 3 * MS, floor_ns=700_000), response=Draw(MS, 3 * MS))
@@ -162,22 +166,18 @@ def test_draws_depend_on_seed_direction_and_number_alone(model):
 def test_interpreted_draws_are_the_same_bits(model):
     state, twin = (drawn(model, seed=77, entry=Draw(MS, MS // 2), response=Draw(MS, MS)) for _ in range(2))
     head = twin.head[0]
-    assert entries(state, range(300)) == [
-        plain.entry_latency(head, 0, twin.requests, NO_TIMES, twin.carried) for _ in range(300)
-    ]
-    assert responses(state, range(300)) == [
-        plain.response_latency(head, 0, twin.answers, NO_TIMES, twin.carried) for _ in range(300)
-    ]
+    assert entries(state, range(300)) == [plain.entry_latency(head, 0, twin.requests, 0) for _ in range(300)]
+    assert responses(state, range(300)) == [plain.response_latency(head, 0, twin.answers, 0) for _ in range(300)]
 
 
 def test_another_process_draws_the_same():
     program = (
         "from market_maker.backtest.latency_models import *\n"
         "from market_maker.backtest.latency_models import kernel\n"
-        "import numba, numpy as np\n"
-        "f = numba.njit(lambda h, r, t, c: kernel.entry_latency(h[0], 0, r, t, c))\n"
+        "import numba\n"
+        "f = numba.njit(lambda h, r: kernel.entry_latency(h[0], 0, r, 0))\n"
         "s = drawn(LatencyModel.GAMMA, seed=3, entry=Draw(10**6, 10**6), response=Draw(10**6, 10**6))\n"
-        "print([int(f(s.head, s.requests, np.zeros(0, np.int64), s.carried)) for _ in range(20)])"
+        "print([int(f(s.head, s.requests)) for _ in range(20)])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     state = drawn(LatencyModel.GAMMA, seed=3, entry=Draw(MS, MS), response=Draw(MS, MS))
@@ -255,12 +255,12 @@ def test_recorded_equals_its_twin(steps, instants):
     state, twin = recorded(np.array(rows)), recorded(np.array(rows))
     instants = sorted(instants)
     found = entries(state, instants)
-    assert found == [plain.entry_latency(twin.head[0], ts, twin.requests, NO_TIMES, twin.carried) for ts in instants]
+    assert found == [plain.entry_latency(twin.head[0], ts, twin.requests, 0) for ts in instants]
     for ts, latency in zip(instants, found, strict=True):
         assert abs(latency - twin_entry(rows, ts)) <= 1
     for ts, latency in zip(instants, responses(state, instants), strict=True):
         assert latency >= 0
-        assert latency == plain.response_latency(twin.head[0], ts, twin.answers, NO_TIMES, twin.carried)
+        assert latency == plain.response_latency(twin.head[0], ts, twin.answers, 0)
 
 
 def twin_entry(rows, ts):
@@ -292,6 +292,8 @@ def test_latency_rises_with_the_events_before():
     # 110; at 10**6: none. At most 1025.
     assert entries(state, [20, 50, 110, 111, 10**6], times) == [1000, 1020, 1025, 1025, 1000]
     assert responses(state, [110], times) == [530]
+    assert plain.events_in_window(state.load[0], times, state.carried, 110) == 5
+    assert plain.events_in_window(constant(0, 0).load[0], times, state.carried, 110) == 0, "nobody asks"
 
 
 def test_the_number_of_events_does_not_depend_on_how_the_feed_is_cut():
@@ -309,17 +311,19 @@ def test_the_number_of_events_does_not_depend_on_how_the_feed_is_cut():
             low = int(times[begin - 1]) if begin else -1
             here = [int(t) for t in instants if low < t and (t <= part[-1] or last)]
             found += entries(state, here, part)
-            carry(state.head, part, state.carried)
+            carry(state.load, state.carried, part)
         assert found == expected
 
 
 def test_more_events_than_are_kept_are_forgotten_oldest_first():
     state = busy(window_ns=10**9, most_ns=DAY_NS, quiet_events=0)
-    carry(state.head, np.arange(3, dtype=np.int64), state.carried)
-    carry(state.head, np.arange(10, 10 + CARRIED_MAX - 1, dtype=np.int64), state.carried)
-    assert int(state.head[0]["carried_count"]) == CARRIED_MAX
+    carry(state.load, state.carried, np.arange(3, dtype=np.int64))
+    carry(state.load, state.carried, np.arange(10, 10 + CARRIED_MAX - 1, dtype=np.int64))
+    assert int(state.load[0]["carried_count"]) == CARRIED_MAX
     assert state.carried[:2].tolist() == [2, 10]
     assert entries(state, [10**6]) == [1000 + 10 * CARRIED_MAX]
+    carry(state.load, state.carried, np.arange(10**5, 10**5 + 3 * CARRIED_MAX, dtype=np.int64))
+    assert state.carried.tolist() == list(range(10**5 + 2 * CARRIED_MAX, 10**5 + 3 * CARRIED_MAX))
 
 
 # --- first in, first out ----------------------------------------------------------------------------------------------

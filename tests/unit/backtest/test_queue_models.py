@@ -122,6 +122,11 @@ def test_lots_that_a_trade_has_reached(front, lots):
     assert plain.executable_lots(front) == lots
 
 
+@pytest.mark.parametrize(("front", "lots"), [(3.0, 3), (2.1, 3), (0.0, 0), (-0.4, 0), (-7.0, 0)])
+def test_what_is_shown_of_the_front(front, lots):
+    assert compiled(kernel.whole_lots_ahead)(front) == plain.whole_lots_ahead(front) == lots
+
+
 def test_a_story_of_one_level_by_hand():
     """POWER with n = 1; 8 displayed when we come."""
     model, n, front, cum = int(M.POWER), 1.0, 8.0, 0.0
@@ -178,6 +183,8 @@ def test_cancels_can_overrun_the_front():
     # A root of such a front is not a number, which means the back of the queue.
     assert on_depth(int(M.POWER), 0.5, front, 0.0, 30, 25) == (25.0, 0.0)
     assert on_depth(int(M.POWER), 0.5, max(front, 0.0), 0.0, 30, 25) == (0.0, 0.0)
+    assert on_depth(int(M.POWER), 0.5, -1.0, 0.0, 5, 5) == (5.0, 0.0), "even where nothing was cancelled"
+    assert on_depth(int(M.POWER), 0.5, 0.0, 0.0, 5, 5) == (0.0, 0.0)
 
 
 @given(

@@ -43,9 +43,9 @@ LATENCY_DTYPE = np.dtype(
     [
         *((name, np.int64) for name in (
             "model", "entry_ns", "response_ns", "entry_floor_ns", "response_floor_ns", "seed",
-            "window_ns", "quiet_events", "ns_per_event", "most_ns",
-            # what moves: requests and answers so far, cursors into recorded ones, the last arrivals, carried times
-            "entries", "responses", "entry_row", "response_row", "last_entry_ts", "last_response_ts", "carried_count",
+            "quiet_events", "ns_per_event", "most_ns",
+            # what moves: requests and answers so far, cursors into recorded ones, the last arrivals
+            "entries", "responses", "entry_row", "response_row", "last_entry_ts", "last_response_ts",
         )),
         *((name, np.float64) for name in ("entry_a", "entry_b", "response_a", "response_b")),
     ]
@@ -54,18 +54,24 @@ LATENCY_DTYPE = np.dtype(
 the logarithm (LOG_NORMAL), shape and scale (GAMMA)."""
 
 
+LOAD_DTYPE = np.dtype([("window_ns", np.int64), ("carried_count", np.int64)])
+"""The window in which events are counted, 0: nobody asks for them; and how many times are carried."""
+
+
 class LatencyState(NamedTuple):
     """Everything the kernel needs.
 
     head : (1,) LATENCY_DTYPE; a replay of many parameter sets copies the record into one per set
     requests : (n, 3) int64, recorded requests in time order: made, at the venue (<= 0: rejected), answer received
     answers : (m, 2) int64, the same without rejections, ordered by the second: at the venue, received
+    load : (1,) LOAD_DTYPE; one window for all sets, since all of them see the same market
     carried : (CARRIED_MAX,) int64, times of the last events before the present stretch of rows, in order
     """
 
     head: Any
     requests: NDArray[np.int64]
     answers: NDArray[np.int64]
+    load: Any
     carried: NDArray[np.int64]
 
 
@@ -173,16 +179,29 @@ def under_load(
     _check("latency.ns_per_event", ns_per_event, 0, 10**9)
     _check("latency.most_ns", most_ns, max(entry_ns, response_ns), DAY_NS)
     state = _new(LatencyModel.UNDER_LOAD)
-    values = {"entry_ns": entry_ns, "response_ns": response_ns, "window_ns": window_ns, "most_ns": most_ns}
+    state.load["window_ns"] = window_ns
+    values = {"entry_ns": entry_ns, "response_ns": response_ns, "most_ns": most_ns}
     for name, value in {**values, "quiet_events": quiet_events, "ns_per_event": ns_per_event}.items():
         state.head[name] = value
     return state
 
 
+def carry(load: Any, carried: NDArray[np.int64], times: NDArray[np.int64]) -> None:
+    """Keep the last times of a stretch of the venue's rows that is being replaced: how a feed is cut changes nothing.
+
+    There is room for CARRIED_MAX. A window that holds more events than that before the stretch counts only those: the
+    load is then off the scale of any sensible window.
+    """
+    room = len(carried)
+    kept = np.concatenate([carried[: int(load["carried_count"][0])], times[-room:]])[-room:]
+    carried[: len(kept)] = kept
+    load["carried_count"] = len(kept)
+
+
 def _new(model: LatencyModel) -> LatencyState:
     head = np.zeros(1, LATENCY_DTYPE)
     head["model"] = int(model)
-    return LatencyState(head, _none(3), _none(2), np.zeros(CARRIED_MAX, np.int64))
+    return LatencyState(head, _none(3), _none(2), np.zeros(1, LOAD_DTYPE), np.zeros(CARRIED_MAX, np.int64))
 
 
 def _none(columns: int, rows: int = 0) -> NDArray[np.int64]:

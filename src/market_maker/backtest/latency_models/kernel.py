@@ -174,46 +174,33 @@ def count_before(times, n, ts):
 
 
 @inner
-def events_in_window(latency, times, carried, ts):
-    """Return the number of market events in [ts - window, ts).
+def events_in_window(load, times, carried, ts):
+    """Return the number of market events in [ts - window, ts); 0 when nobody asks for them.
 
-    times : times of the venue's present stretch of rows. The events before it are `carried`.
+    times : times of the venue's present stretch of rows; `carried` holds those before it, see `latency_models.carry`
     """
-    begin = ts - latency["window_ns"]
-    count = latency["carried_count"]
+    if load["window_ns"] == 0:
+        return ZERO
+    begin = ts - load["window_ns"]
+    count = load["carried_count"]
     here = count_before(times, len(times), ts) - count_before(times, len(times), begin)
     return here + count_before(carried, count, ts) - count_before(carried, count, begin)
 
 
 @inner
-def carry(latency, times, carried):
-    """Keep the last times of a stretch that is being replaced; older ones than there is room for are forgotten.
-
-    A window that held more than that many events before the stretch counts only those: the load is then off the scale
-    of any sensible window.
-    """
-    count, room, new = latency["carried_count"], len(carried), len(times)
-    kept = max(np.int64(0), min(count, room - new))
-    for i in range(kept):
-        carried[i] = carried[count - kept + i]
-    added = min(new, room - kept)
-    for i in range(added):
-        carried[kept + i] = times[new - added + i]
-    latency["carried_count"] = kept + added
+def loaded_latency(latency, idle_ns, events):
+    """Return a latency under a load of so many events in the window."""
+    busy = max(ZERO, events - latency["quiet_events"])
+    return min(latency["most_ns"], idle_ns + latency["ns_per_event"] * busy)
 
 
 @inner
-def loaded_latency(latency, idle_ns, times, carried, ts):
-    """Return a latency under the load at `ts`."""
-    busy = events_in_window(latency, times, carried, ts) - latency["quiet_events"]
-    return min(latency["most_ns"], idle_ns + latency["ns_per_event"] * max(np.int64(0), busy))
-
-
-@inner
-def entry_latency(latency, now_ts, requests, times, carried):
+def entry_latency(latency, now_ts, requests, events):
     """Return how long the request made at `now_ts` takes to the venue; negative: rejected on the way.
 
     The owner of a rejected request is told after the absolute value, and the venue never sees it.
+
+    events : `events_in_window` at `now_ts`
     """
     model = latency["model"]
     if model == CONSTANT:
@@ -226,12 +213,15 @@ def entry_latency(latency, now_ts, requests, times, carried):
         )
     if model == RECORDED:
         return recorded_entry(latency, requests, now_ts)
-    return loaded_latency(latency, latency["entry_ns"], times, carried, now_ts)
+    return loaded_latency(latency, latency["entry_ns"], events)
 
 
 @inner
-def response_latency(latency, ts, answers, times, carried):
-    """Return how long the answer that the venue gives at `ts` takes to its owner; never negative."""
+def response_latency(latency, ts, answers, events):
+    """Return how long the answer that the venue gives at `ts` takes to its owner; never negative.
+
+    events : `events_in_window` at `ts`
+    """
     model = latency["model"]
     if model == CONSTANT:
         return latency["response_ns"]
@@ -244,7 +234,7 @@ def response_latency(latency, ts, answers, times, carried):
         )  # fmt: skip
     if model == RECORDED:
         return recorded_response(latency, answers, ts)
-    return loaded_latency(latency, latency["response_ns"], times, carried, ts)
+    return loaded_latency(latency, latency["response_ns"], events)
 
 
 @inner

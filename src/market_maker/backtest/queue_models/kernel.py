@@ -93,6 +93,12 @@ def on_depth(model, n, front, cum, before, after):
 
 
 @inner
+def whole_lots_ahead(front):
+    """Return the quantity ahead in whole lots for those who look at it: rounded up, never below 0."""
+    return np.int64(math.ceil(max(front, 0.0)))
+
+
+@inner
 def executable_lots(front):
     """Return how many whole lots of us a trade has reached: -front, halves away from zero; 0 while somebody is ahead.
 

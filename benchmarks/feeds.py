@@ -89,12 +89,18 @@ def _walk(n: int, seed: int, trade_share: float) -> Any:
 
 
 def make_feed(
-    events: int, *, seed: int = 1, trade_share: float = 0.25, gap_ns: int = 1_000_000, feed_latency_ns: int = 500_000
+    events: int,
+    *,
+    seed: int = 1,
+    trade_share: float = 0.25,
+    gap_ns: int = 1_000_000,
+    feed_latency_ns: int = 500_000,
+    first_ts: int = 1_700_000_000_000_000_000,
 ) -> pl.DataFrame:
     """Return a feed as rows of the normal form (`BOOK_SCHEMA`), ticks and lots of 1; about a fifth are trades."""
     kind, side, price, lots = _walk(events, seed, trade_share)
     chance = np.random.default_rng(seed)
-    exch_ts = 1_700_000_000_000_000_000 + np.cumsum(chance.exponential(gap_ns, events).astype(np.int64))
+    exch_ts = first_ts + np.cumsum(chance.exponential(gap_ns, events).astype(np.int64))
     local_ts = np.maximum.accumulate(exch_ts + feed_latency_ns + chance.exponential(200_000, events).astype(np.int64))
     columns = [exch_ts, local_ts, kind, side, price, lots, np.arange(1, events + 1)]
     return pl.DataFrame(dict(zip(BOOK_SCHEMA, columns, strict=True)), schema=BOOK_SCHEMA)

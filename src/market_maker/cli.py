@@ -10,15 +10,15 @@ import hashlib
 import secrets
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import typer
 
 from market_maker import cli_fetch
 from market_maker.domain.errors import InvalidRequest, MarketMakerError
-from market_maker.domain.units import parse_instant
-from market_maker.settings import Settings, load_settings
+from market_maker.domain.units import parse_decimal, parse_duration, parse_instant
+from market_maker.settings import load_settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(cli_fetch.app, name="fetch")
@@ -147,27 +147,62 @@ def backtest(
     volume_profile: Annotated[
         str | None, typer.Option(help="quantities of the history: LOW, NORMAL, HIGH or U_SHAPED")
     ] = None,
+    fill_model: Annotated[str, typer.Option(help="PARTIAL or NO_PARTIAL")] = "PARTIAL",
+    queue_model: Annotated[
+        str | None, typer.Option(help="RISK_AVERSE, POWER, POWER2, POWER3, LOG, LOG2, FIFO, FRONT or BACK")
+    ] = None,
+    queue_n: Annotated[float | None, typer.Option(help="exponent of POWER, POWER2, POWER3")] = None,
+    latency: Annotated[str | None, typer.Option(help="to the venue, such as 10ms (default: execution_delay)")] = None,
+    response_latency: Annotated[str | None, typer.Option(help="back from it (default: the same)")] = None,
+    balance: Annotated[str | None, typer.Option(help="funds at the start (default: default_balance)")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of drawn latencies and absent counterparties")] = 0,
+    execution: Annotated[
+        str | None, typer.Option(help="latency, fees, funds and queue as JSON or the name of a file with it")
+    ] = None,
+    band: Annotated[bool, typer.Option(help="tell pessimistic and optimistic fills as well")] = True,
+    record_orders: Annotated[bool, typer.Option(help="keep every decision and order event")] = False,
     config: Config = None,
     setting: Set = None,
 ) -> None:
     """Run a backtest here and now, with a progress bar; its result is kept like any other."""
-    from market_maker.market_data.conditions import MarketConditions  # data frames are loaded by those who need them
+    from market_maker.cli_backtest import execution_of, run_backtest  # the engine is loaded by those who need it
+    from market_maker.market_data.conditions import MarketConditions
+    from market_maker.service import RunRequest
 
     conditions = {"volatility": volatility, "trend": trend, "volume_profile": volume_profile}
     MarketConditions.of(conditions)
-    asyncio.run(
-        _backtest(
-            load_settings(config, overrides=setting or []),
-            {
-                "strategy_id": strategy,
-                "start_ts": parse_instant(start, "start"),
-                "end_ts": parse_instant(end, "end", end_of_day=True),
-                "pair_id": pair,
-                "allow_gaps": allow_gaps,
-                "market_conditions": conditions,
-            },
-        )
+    wish = RunRequest(
+        strategy_id=strategy,
+        start_ts=parse_instant(start, "start"),
+        end_ts=parse_instant(end, "end", end_of_day=True),
+        pair_id=pair,
+        market_conditions=conditions,
+        entry_latency_ns=None if latency is None else parse_duration(latency, "--latency"),
+        response_latency_ns=None
+        if response_latency is None
+        else parse_duration(response_latency, "--response-latency"),
+        balance=None if balance is None else parse_decimal(balance, "--balance"),
+        fill_model=fill_model,
+        seed=seed,
+        allow_gaps=allow_gaps,
+        execution=execution_of(execution, queue_model, queue_n),
+        band=band,
+        record_orders=record_orders,
     )
+    asyncio.run(run_backtest(load_settings(config, overrides=setting or []), wish))
+
+
+@app.command()
+def explain(
+    run: Annotated[UUID, typer.Argument(help="id of a completed run")],
+    order: Annotated[int, typer.Argument(help="id of an order of it, as in its fills")],
+    config: Config = None,
+    setting: Set = None,
+) -> None:
+    """Tell the whole story of one order of a backtest: the queue ahead, what moved it, why it did or did not fill."""
+    from market_maker.cli_backtest import run_explain
+
+    asyncio.run(run_explain(load_settings(config, overrides=setting or []), run, order))
 
 
 @app.command()
@@ -188,6 +223,9 @@ def sweep(
         str | None, typer.Option(help="quantities of the history: LOW, NORMAL, HIGH or U_SHAPED")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="default: one for each processor")] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Dask scheduler, such as tcp://host:8786 (default: backtest.cluster_address)")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="write every trial to this file (.json)")] = None,
     config: Config = None,
     setting: Set = None,
@@ -203,8 +241,8 @@ def sweep(
         strategy, parse_instant(start, "start"), parse_instant(end, "end", end_of_day=True), pair, conditions,
         allow_gaps=allow_gaps,
     )  # fmt: skip
-    settings = load_settings(config, overrides=setting or [])
-    run_sweep(settings, wish, parse_grid(grid), threads=threads, report=report)
+    overrides = [*(setting or []), *([] if cluster is None else [f"backtest.cluster_address={cluster}"])]
+    run_sweep(load_settings(config, overrides=overrides), wish, parse_grid(grid), threads=threads, report=report)
 
 
 @app.command("compile")
@@ -239,36 +277,3 @@ def demo(
     from market_maker.demo import run
 
     run(load_settings(config, overrides=setting or []), data)
-
-
-async def _backtest(settings: Settings, wish: dict[str, Any]) -> None:
-    from rich.progress import Progress
-
-    from market_maker.backtest.service import BacktestService, RunRequest
-    from market_maker.backtest.worker import Worker
-    from market_maker.bootstrap import open_store
-
-    async with open_store(settings) as store:
-        backtests = BacktestService(store.database, store.reference, store.lake, store.clock, settings.backtest)
-        run = await backtests.run_backtest(RunRequest(**wish))
-        run_id = UUID(run["run_id"])
-        one = Worker(store.database, store.reference, store.lake, store.clock, store.data_dir / "results")
-        work = asyncio.create_task(one.run_now(run_id))
-        with Progress() as bars:
-            task = bars.add_task("replay", total=100)
-            while run["status"] in ("PENDING", "RUNNING"):  # a worker of a running service may have been quicker
-                await asyncio.sleep(0.1)
-                if work.done():
-                    await work
-                run = await backtests.get_run(run_id)
-                bars.update(task, completed=run["progress_percent"])
-            await work
-        if run["status"] != "COMPLETED":
-            raise InvalidRequest(f"run {run_id}: {run['status']}: {run['error']}")
-        results = await backtests.get_backtest_results(UUID(run["strategy_id"]), limit=1)
-        print(f"run {run_id} completed; digest {results[0]['digest']}")
-        summary = results[0]["summary"]
-        for part, values in summary.pop("market_conditions", {}).items():
-            summary |= {f"{part} {name}": value for name, value in values.items()}
-        for name, value in summary.items():
-            print(f"  {name:30} {value}")

@@ -18,15 +18,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from market_maker.backtest.cluster import ClusterPool, Recording
+from market_maker.backtest.configuration import run_config
 from market_maker.backtest.engine import RunConfig
 from market_maker.backtest.service import BacktestService, RunRequest
-from market_maker.backtest.sweep import grid
+from market_maker.backtest.sweep import ChunkPool, Threads, grid
 from market_maker.backtest.trials import Plan, best_trials, count_trials, known_keys, run_plan, save_trials
-from market_maker.backtest.worker import run_config
 from market_maker.bootstrap import Store, open_store
 from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.instrument import Instrument
-from market_maker.market_data.replay import open_feed
 from market_maker.settings import Settings
 from market_maker.storage.reference import Strategy
 from market_maker.strategies.contract import find_strategy
@@ -46,6 +46,7 @@ class _Sweep:
     """A plan with what is told of it: its strategy, pair and swept names."""
 
     plan: Plan
+    recording: Recording
     strategy: Strategy
     instrument: Instrument
     names: tuple[str, ...]
@@ -109,9 +110,12 @@ def run_sweep(
 ) -> None:
     """Try every set of the grid that was not tried before, keep each, and print the best ten.
 
-    The sweep itself runs between the turns of the event loop, in the main thread, so that Ctrl-C stops it within a slice
+    On the cluster of the setting `backtest.cluster_address`, or without one on `threads` of this machine. The sweep itself runs between the turns of the event loop, in the main thread, so that Ctrl-C stops it within a slice
     of a chunk; what has ended by then is kept, and the same command goes on from there.
     """
+    address = settings.backtest.cluster_address
+    if address and threads is not None:
+        raise InvalidRequest.of("--threads", threads, f"none with the cluster {address}: its workers have their own")
     plain = Console()
     console = plain if plain.is_terminal else Console(width=250)
     with asyncio.Runner() as runner:
@@ -121,7 +125,8 @@ def run_sweep(
             with console.status("reading the recorded market"):
                 made = runner.run(_plan(store, settings, wish, values))
             known = runner.run(known_keys(store.database, made.strategy.strategy_id, made.plan.keys))
-            _run(runner, store, made, known, threads, console)
+            pool = ClusterPool(address, made.recording) if address else Threads(threads)
+            _run(runner, store, made, known, pool, console)
             runner.run(_tell(store, made, console))
             if report is not None:
                 runner.run(_report(store, made, report))
@@ -144,21 +149,22 @@ async def _plan(
     base: RunConfig = run_config({"configuration": service.configuration(wish)}, strategy, instrument)
     configs = grid(base, values)
     prepared = [kind.prepare(config.parameters) for config in configs]
-    feed = await asyncio.to_thread(
-        open_feed, store.lake, instrument.venue, instrument.symbol, base.start_ts, base.end_ts,
-        allow_gaps=base.allow_gaps, steps=(instrument.tick_size, instrument.lot_size),
+    recording = Recording(
+        str(store.lake.root.absolute()), settings.lake_url, instrument.venue, instrument.symbol, base.start_ts,
+        base.end_ts, base.allow_gaps, (instrument.tick_size, instrument.lot_size),
     )  # fmt: skip
+    feed = await asyncio.to_thread(recording.open, store.lake)
     plan = await asyncio.to_thread(Plan.of, strategy.strategy_id, feed, configs, prepared)
-    return _Sweep(plan, strategy, instrument, tuple(values))
+    return _Sweep(plan, recording, strategy, instrument, tuple(values))
 
 
 def _run(
-    runner: asyncio.Runner, store: Store, made: _Sweep, known: set[str], threads: int | None, console: Console
+    runner: asyncio.Runner, store: Store, made: _Sweep, known: set[str], pool: ChunkPool, console: Console
 ) -> None:
     total = len(made.plan.keys)
     if known:
         console.print(f"{len(known):,} of {total:,} sets were tried before and are left out")
-    parts = run_plan(made.plan, known, threads=threads)
+    parts = run_plan(made.plan, known, pool=pool)
     try:
         with Progress(*_COLUMNS, console=console, transient=True) as bars:
             task = bars.add_task("sets", total=total - len(known))

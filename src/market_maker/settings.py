@@ -91,6 +91,11 @@ class BacktestSettings(MarketSettings):
     workers: int = Field(
         1, ge=0, le=64, description="worker processes that `serve` starts; 0: run `market-maker worker` elsewhere"
     )
+    cluster_address: str = Field(
+        "",
+        pattern=r"^$|^(tcp|tls)://[^\s/]+:\d{1,5}$",
+        description="Dask scheduler that runs sweeps, such as tcp://host:8786; empty: threads of this machine",
+    )
 
 
 class RiskSettings(_Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from market_maker.strategies.actions import cancel, place
+from market_maker.strategies.actions import amend, cancel, njit, place, place_until
 from market_maker.strategies.contract import Parameter, StrategyKind
 
 
@@ -14,7 +14,7 @@ def on_wake(view, params, memory, actions):
     draw = int(memory[0])
     if view.best_bid_ticks == 0 or view.best_ask_ticks == 0:
         return
-    what = draw % 10
+    what = draw % 13
     side = 1 if (draw // 10) % 2 == 0 else -1
     lots = 1 + (draw // 20) % 12
     away = (draw // 240) % 5 - 1
@@ -29,11 +29,26 @@ def on_wake(view, params, memory, actions):
         place(actions, side, 0, 0, 1, price, lots)
         place(actions, -side, 0, 0, 1, max(1, price + side * 3), lots)
     elif what == 7:
-        place(actions, side, 0, 1, 0, max(1, price + side * 4), lots * 4)
+        place(actions, side, 0, 1 + lots % 2, 0, max(1, price + side * 4), lots * 4)
     elif what == 8:
         place(actions, side, 1, 0, 0, 0, lots * 2)
+    elif what < 11:
+        change(view, actions, draw)
+    elif what == 11:
+        place_until(actions, side, 0, price, lots, view.now_ts + 20 * int(params[1]))
     elif view.position_lots != 0 and view.cash_tick_lots != view.trades + view.bought_lots - view.sold_lots:
         place(actions, -1 if view.position_lots > 0 else 1, 0, 0, 0, price, abs(view.position_lots))
+
+
+@njit
+def change(view, actions, draw):
+    """Move, shrink or grow one of the open orders."""
+    if len(view.orders) > 0:
+        own = view.orders[(draw // 1200) % len(view.orders)]
+        if own["price_ticks"] == 0:
+            return
+        moved = max(1, own["price_ticks"] + (draw // 600) % 3 - 1)
+        amend(actions, own["order_id"], moved, max(1, own["qty_lots"] + (draw // 7) % 5 - 3))
 
 
 KIND = StrategyKind(

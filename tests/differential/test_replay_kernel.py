@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -21,11 +22,14 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parent))
 
 import random_trader
-from replay_reference import Book, Reference
+from reference_book import Book
+from replay_reference import Reference
 
 from market_maker.backtest import state
 from market_maker.backtest.conditioned import under_conditions
 from market_maker.backtest.engine import RunConfig, run
+from market_maker.backtest.execution import Execution
+from market_maker.backtest.queue_models import QueueModel
 from market_maker.backtest.result import FillModel
 from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.instrument import Instrument
@@ -46,6 +50,18 @@ PAIR = Instrument(
 
 
 T0 = 10**18
+
+
+def ratio(a: float, b: float) -> float:
+    return a / b if b else math.nan
+
+
+# What each model says of a cancelled lot: the chance that it stood behind us.
+SHARES = {
+    "POWER": lambda front, back: ratio(back**2, back**2 + front**2),
+    "POWER2": lambda front, back: ratio(back**2, (back + front) ** 2),
+    "POWER3": lambda front, back: 1 - ratio(front, front + back) ** 2,
+}
 
 
 def random_feed(seed: int, rows: int = 1500) -> pl.DataFrame:
@@ -84,7 +100,7 @@ def shifted(feed: Feed, seed: int, every: int = 12, ticks: int = 3) -> Feed:
     """The feed with a displacement that changes at random instants, row by row: not the way the product does it."""
     chance = np.random.default_rng(seed)
     day = feed.days[0]
-    rows = [tuple(map(int, row)) for row in zip(*day.exchange, strict=True)]
+    rows = [tuple(map(int, row)) for row in zip(*day.exchange[:4], strict=True)]
     total, displacement = 0, {}
     for ts, lowest in lowest_bests(rows).items():
         total += int(chance.integers(-ticks, ticks + 1)) if chance.random() < 1 / every else 0
@@ -128,22 +144,31 @@ def both(
     balance: str,
     change: Callable[[Feed], Feed] = lambda f: f,
     interval: int = 500,
+    queue: str = "RISK_AVERSE",
 ) -> tuple[list, dict, Reference]:
     feed = change(feed_of(random_feed(seed)))
     config = RunConfig(
         PAIR, "random_trader", feed.first_ts, feed.last_ts + 1, {"seed": seed, "interval_ns": interval}, entry, response,
         Decimal(balance), FillModel.PARTIAL if partial else FillModel.NO_PARTIAL, 20 * interval,
+        execution=Execution(QueueModel[queue], 2.0 if queue.startswith("POWER") else None),
     )  # fmt: skip
     strategy = random_trader.KIND.prepare(config.parameters)
     result = run(config, feed, strategy)
     day = feed.days[0]
     streams = [
-        list(zip(rows.ts.tolist(), rows.code.tolist(), rows.price_ticks.tolist(), rows.qty_lots.tolist(), strict=True))
+        list(
+            zip(
+                *(column.tolist() for column in (rows.ts, rows.code, rows.price_ticks, rows.qty_lots)),
+                rows.joined_ts.tolist() if len(rows.joined_ts) else [-1] * len(rows.ts),
+                strict=True,
+            )
+        )
         for rows in (day.exchange, day.local)
     ]
     twin = Reference(
         *streams, random_trader.on_wake, strategy.vector, balance=int(Decimal(balance) / PAIR.tick_lot), entry=entry,
         response=response, maker=PAIR.maker_fee_e8, taker=PAIR.taker_fee_e8, partial=partial,
+        queue=SHARES.get(queue, queue),
     )  # fmt: skip
     twin.run(feed.first_ts, strategy.interval_ns, feed.last_ts)
     return [tuple(row) for row in result.fills.select(FILL_COLUMNS).iter_rows()], result.summary.to_json(), twin
@@ -157,6 +182,19 @@ def test_kernel_gives_the_fills_of_the_reference(seed, entry, response, partial)
     assert fills == twin.fills
     assert len(fills) > 30, "the feed must make the test mean something"
     assert summary["position"] == f"{PAIR.lots_to_qty(twin.ledger.qty_lots):f}"
+    assert summary["orders"] == twin.last_id
+
+
+@pytest.mark.parametrize("queue", ["FRONT", "BACK", "POWER", "POWER2", "POWER3"])
+@pytest.mark.parametrize("partial", [True, False])
+@pytest.mark.parametrize(("seed", "moved"), [(1, False), (2, False), (3, True)])
+def test_kernel_gives_the_fills_of_the_reference_by_every_queue_model(seed, moved, partial, queue):
+    options = {"entry": 300, "response": 700, "partial": partial, "balance": "100000"}
+    if moved:
+        options["change"] = lambda feed: shifted(feed, seed)
+    fills, summary, twin = both(seed, **options, queue=queue)
+    assert fills == twin.fills
+    assert len(fills) > 30
     assert summary["orders"] == twin.last_id
 
 

@@ -187,9 +187,10 @@ def test_a_sweep_that_is_closed_stops():
 
 def test_a_thousand_sets_fit_into_little_memory():
     from market_maker.backtest.drive import Drive, SetOfRun
+    from market_maker.backtest.latency_models import constant
 
     feed = feed_of(random_feed(1))
-    drive = Drive(feed, PAIR, [SetOfRun(10**6, 0, 0, True)] * 1024, capacity=sweeping._USUAL)
+    drive = Drive(feed, PAIR, [SetOfRun(10**6, constant(0, 0), True)] * 1024, capacity=sweeping._USUAL)
     arrays = [array for array in drive.state if isinstance(array, np.ndarray)]
     assert sum(array.nbytes for array in arrays) < 200 * 2**20
 

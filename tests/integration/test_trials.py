@@ -266,13 +266,50 @@ async def test_a_wrong_set_is_named_before_anything_runs(
     assert recorded.rows(strategy_id) == []
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[list[str]]:
+    """Yield the words that send a sweep to a cluster of two worker processes."""
+    distributed = pytest.importorskip("distributed", reason="needs the package distributed: make develop installs it")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1") as made:
+        yield ["--cluster", made.scheduler_address]
+
+
+async def test_a_cluster_gives_what_threads_give(
+    recorded: Recorded, database: Database, cluster: list[str], tmp_path: Path
+) -> None:
+    reports = []
+    for more in ([], cluster):
+        strategy_id, report = await strategy_of(database), tmp_path / f"{len(reports)}.json"
+        words = ["--grid", "half_spread_ticks=1:20:1", "--grid", "order_lots=1:10:1", "--report", str(report)]
+        told = await asyncio.to_thread(recorded.sweep, strategy_id, *words, *more)
+        assert "Best 10 of 200 sets" in told
+        reports.append(json.loads(report.read_text())["trials"])
+    threads, workers = reports
+    own = {"trial_id", "sweep_id", "strategy_id", "created_ts", "trial_key"}
+    plain = [[{name: trial[name] for name in trial if name not in own} for trial in report] for report in reports]
+    assert plain[0] == plain[1]
+    assert [trial["trial_key"] for trial in threads] == [trial["trial_key"] for trial in workers]
+    assert len({trial["digest"] for trial in workers}) > 100
+
+
+async def test_threads_do_not_fit_a_cluster(recorded: Recorded, cluster: list[str]) -> None:
+    words = ["--grid", "order_lots=1", *cluster, "--threads", "2"]
+    told = await asyncio.to_thread(recorded.sweep, new_id(), *words, code=2)
+    assert "--threads: 2 is not allowed; allowed: none with the cluster tcp://" in told
+
+
+@pytest.mark.parametrize(
+    ("how", "where"),
+    [(signal.SIGKILL, "threads"), (signal.SIGINT, "threads"), (signal.SIGKILL, "cluster"), (signal.SIGINT, "cluster")],
+)
 async def test_a_sweep_that_is_ended_goes_on_where_it_was(
-    recorded: Recorded, database: Database, how: signal.Signals
+    recorded: Recorded, database: Database, cluster: list[str], how: signal.Signals, where: str
 ) -> None:
     strategy_id = await strategy_of(database)
-    words = ["--grid", "half_spread_ticks=1:40:1", "--grid", "order_lots=1:25:1", "--threads", "1"]
-    process = recorded.begin("sweep", str(strategy_id), *SPAN, *words)
+    words = ["--grid", "half_spread_ticks=1:40:1", "--grid", "order_lots=1:25:1"]
+    process = recorded.begin(
+        "sweep", str(strategy_id), *SPAN, *words, *(cluster if where == "cluster" else ["--threads", "1"])
+    )
     for _ in range(6000):
         if recorded.rows(strategy_id):
             break
@@ -284,7 +321,7 @@ async def test_a_sweep_that_is_ended_goes_on_where_it_was(
     if how is signal.SIGINT:
         assert process.returncode == 130, err
         assert f"stopped: {len(kept):,} of 1,000 sets are kept" in out
-    told = await asyncio.to_thread(recorded.sweep, strategy_id, *words[:-2])
+    told = await asyncio.to_thread(recorded.sweep, strategy_id, *words)
     assert f"{len(kept):,} of 1,000 sets were tried before" in told
     rows = recorded.rows(strategy_id)
     assert len({row[0] for row in rows}) == len(rows) == 1000

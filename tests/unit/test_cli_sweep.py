@@ -1,11 +1,15 @@
-"""The words of a grid: what they mean, and what is said of a wrong one."""
+"""The words of a grid and of a cluster: what they mean, and what is said of a wrong one."""
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 
-from market_maker.cli_sweep import parse_grid
+from market_maker.backtest.service import RunRequest
+from market_maker.cli_sweep import parse_grid, run_sweep
 from market_maker.domain.errors import InvalidRequest
+from market_maker.settings import load_settings
 
 
 @pytest.mark.parametrize(
@@ -62,3 +66,24 @@ def test_names_keep_their_order_and_a_grid_may_be_as_large_as_allowed() -> None:
 def test_a_wrong_word_is_named(words: list[str], text: str) -> None:
     with pytest.raises(InvalidRequest, match=text):
         parse_grid(words)
+
+
+@pytest.mark.parametrize("address", ["", "tcp://10.0.0.5:8786", "tls://scheduler.desk.example:443", "tcp://[::1]:8786"])
+def test_a_cluster_has_an_address(address: str) -> None:
+    settings = load_settings(overrides=[f"backtest.cluster_address={address}"], environment={})
+    assert settings.backtest.cluster_address == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["host:8786", "tcp://host", "http://host:8786", "tcp://:8786", "tcp://host:port", "tcp://a b:1", "threads"],
+)
+def test_another_address_is_named(address: str) -> None:
+    with pytest.raises(InvalidRequest, match=rf"backtest\.cluster_address: {address} is not allowed"):
+        load_settings(overrides=[f"backtest.cluster_address={address}"], environment={})
+
+
+def test_threads_are_of_this_machine_and_not_of_a_cluster() -> None:
+    settings = load_settings(overrides=["backtest.cluster_address=tcp://h:1"], environment={})
+    with pytest.raises(InvalidRequest, match="--threads: 2 is not allowed; allowed: none with the cluster tcp://h:1"):
+        run_sweep(settings, RunRequest(UUID(int=1), 0, 1), {}, threads=2, report=None)

@@ -40,6 +40,9 @@ class Backtests(Controller):
                 fill_model=wish.fill_model,
                 seed=wish.seed,
                 allow_gaps=wish.allow_gaps,
+                execution=wish.execution,
+                band=wish.band,
+                record_orders=wish.record_orders,
             ),
             correlation_of(request),
         )
@@ -71,6 +74,12 @@ class Backtests(Controller):
     async def result(self, service: Service, run_id: FromPath[UUID]) -> dict[str, Any]:
         """Return summary, equity curve and fills of a completed run."""
         return await service.directory.backtest_columns(run_id)
+
+    @get("/runs/{run_id:uuid}/orders/{order_id:int}", summary="The story of one order of a run")
+    async def explain(self, service: Service, run_id: FromPath[UUID], order_id: FromPath[int]) -> dict[str, Any]:
+        """Return all that happened to an order: the queue ahead over time, what moved it, why it did or did not fill."""
+        story = await service.parts.backtests.explain_order(run_id, order_id)
+        return story.to_json()
 
     @get("/results/{strategy_id:uuid}", summary="Results of a strategy")
     async def results(

@@ -380,6 +380,10 @@ class RunBacktest(Request):
     fill_model: Literal["PARTIAL", "NO_PARTIAL"] = "PARTIAL"
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     allow_gaps: bool = False
+    execution: dict[str, Any] | None = None
+    """Queue model, latency, fees, funds: see the page about backtests."""
+    band: bool = True
+    record_orders: bool = False
 
 
 class RunView(View):

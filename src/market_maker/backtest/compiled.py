@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -14,11 +16,14 @@ from market_maker.strategies.compilation import use_cache
 
 
 class Kernel(NamedTuple):
-    """What the faces call; arguments as in `kernel.advance`, `submit`, `request_cancel`, `release`, `ladder.kernel.follow`."""
+    """What the faces call; arguments as in the functions of `kernel` and `ladder.kernel.follow`."""
 
     advance: Callable[..., int]
+    look: Callable[..., None]
+    obey: Callable[..., int]
     submit: Callable[..., int]
     request_cancel: Callable[..., int]
+    request_amend: Callable[..., int]
     release: Callable[..., None]
     follow: Callable[..., None]
     idle: Callable[..., None]
@@ -29,8 +34,11 @@ class Kernel(NamedTuple):
 def _entry_points(kernel: ModuleType, ladder: ModuleType) -> tuple[Callable[..., Any], ...]:
     return (
         kernel.advance,
+        kernel.look,
+        kernel.obey_from_outside,
         kernel.submit_from_outside,
         kernel.request_cancel_from_outside,
+        kernel.request_amend_from_outside,
         kernel.release_from_outside,
         ladder.follow,
     )
@@ -40,9 +48,40 @@ def _idle(view: Any, params: Any, memory: Any, actions: Any) -> None:
     """Do nothing: the strategy of a session that is driven from outside."""
 
 
-@cache
+_lock = threading.Lock()
+
+
 def compiled_kernel() -> Kernel:
     """Return the compiled entry points; the first call in a fresh cache takes some seconds."""
+    with _lock:
+        return _compiled()
+
+
+@contextmanager
+def _optimised_once(names: Collection[str]) -> Iterator[None]:
+    """Optimise what this thread compiles only in the functions of these names.
+
+    Numba optimises every function together with all that it calls, at each level of calls anew: with some forty kernel
+    functions below another a third of the time goes into code that nobody runs (measured: 35 s, 22 s without).
+    """
+    from numba.core import codegen
+
+    library: Any = codegen.CPUCodeLibrary
+    optimise, thread = library._optimize_final_module, threading.get_ident()  # noqa: SLF001
+
+    def optimise_entries(self: Any) -> None:
+        if threading.get_ident() != thread or self.name in names:
+            optimise(self)
+
+    library._optimize_final_module = optimise_entries  # noqa: SLF001
+    try:
+        yield
+    finally:
+        library._optimize_final_module = optimise  # noqa: SLF001
+
+
+@cache
+def _compiled() -> Kernel:
     if not os.environ.get("NUMBA_CACHE_DIR"):
         use_cache()
     import numba
@@ -59,8 +98,7 @@ def compiled_kernel() -> Kernel:
     typeof = toolkit.typeof
     if toolkit.config.DISABLE_JIT:
         # Numba's own switch: everything runs as plain Python on the same memory.
-        advance, submit, request_cancel, release, follow = _entry_points(kernel, ladder)
-        return Kernel(advance, submit, request_cancel, release, follow, _idle, *(lambda arrays: arrays,) * 2)
+        return Kernel._make([*_entry_points(kernel, ladder), _idle, *(lambda arrays: arrays,) * 2])
     state = STATE
     rows = typeof(no_rows())
     whole, matrix = types.int64, typeof(np.zeros((1, 1)))
@@ -73,20 +111,16 @@ def compiled_kernel() -> Kernel:
 
     signatures = (
         whole(state, stretch, types.boolean, stretch, types.boolean, strategy, matrix, matrix, whole),
-        whole(state, *(whole,) * 6),
+        types.void(state, whole, types.int64[::1]),
         whole(state, whole),
+        whole(state, *(whole,) * 9),
+        whole(state, whole),
+        whole(state, whole, whole, whole),
         types.void(state, whole),
         types.void(LADDER, rows, typeof(np.zeros((0, 2), np.int64)), typeof(np.zeros(0, np.int32))),
     )
-    advance, submit, request_cancel, release, follow = map(compile_for, signatures, _entry_points(kernel, ladder))
-    seal, seal_ladder = compile_seals()
-    return Kernel(
-        advance,
-        submit,
-        request_cancel,
-        release,
-        follow,
-        idle=njit(SIGNATURE, cache=True, nogil=True)(_idle),
-        seal=seal,
-        seal_ladder=seal_ladder,
-    )
+    functions = _entry_points(kernel, ladder)
+    with _optimised_once({function.__name__ for function in functions}):
+        entries = list(map(compile_for, signatures, functions))
+    idle: Callable[..., None] = toolkit.njit(SIGNATURE, cache=True, nogil=True, _nrt=False)(_idle)
+    return Kernel._make([*entries, idle, *compile_seals()])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from market_maker.backtest.ladder.kernel import EMPTY_SIDE
 from market_maker.backtest.quotes import Quotes
@@ -17,10 +18,14 @@ from market_maker.market_data.replay import Feed
 
 
 def trace(feed: Feed) -> list[Trace]:
-    """Return mid and best price after each row of the venue's stream, by stretch."""
+    """Return mid and best price after each row of the venue's stream, by stretch of `feed.exchange()`."""
+    slices = (stretch.quotes for stretch in Quotes(feed).exchange())
     traces = []
-    for quotes in (stretch.quotes for stretch in Quotes(feed).exchange()):
-        bid, ask = quotes[:, 0], quotes[:, 1]
+    for rows in feed.exchange():
+        parts: list[NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
+        while sum(map(len, parts)) < len(rows.ts):
+            parts.append(next(slices))
+        bid, ask = np.concatenate(parts).T
         mids = np.where((bid > 0) & (ask > 0), bid + ask, np.minimum(bid, ask) + EMPTY_SIDE)
         traces.append(Trace(mids, np.where(bid > 0, bid, np.maximum(ask, 0))))
     return traces

@@ -14,11 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market_maker.backtest.compiled import Kernel, compiled_kernel
+from market_maker.backtest.fee_models import Contract, FeeState, per_value
+from market_maker.backtest.fee_models.funding import Funding
 from market_maker.backtest.ladder.kernel import MID
+from market_maker.backtest.latency_models import LatencyState, carry
+from market_maker.backtest.queue_models import QueueModel
 from market_maker.backtest.quotes import Quotes
 from market_maker.backtest.state import (
+    CHANCE_SCALE,
     FILL_DTYPE,
     FOREVER,
+    LOG_DTYPE,
     ORDERS_MAX,
     SAMPLE_DTYPE,
     Code,
@@ -29,8 +35,16 @@ from market_maker.backtest.state import (
 )
 from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.instrument import MAX_TICK_LOTS, Instrument
-from market_maker.market_data.replay import Feed
-from market_maker.strategies.actions import Records
+from market_maker.market_data.replay import TRADE_ROW, Feed
+from market_maker.strategies.actions import WAKE_BOOK, WAKE_ORDER, WAKE_TIMER, WAKE_TRADE, Records, View
+
+LEVERAGE_MAX = 1000
+_OF_SET = (
+    "balance_tick_lots", "partial_fill", "queue_model", "leverage", "cash_account", "seed", "chance_e9", "impact_e9",
+    "impact_half_life_ns",
+)  # fmt: skip
+VIEW_NUMBERS = 14
+_WAKES = {WAKE_TIMER: "interval", WAKE_BOOK: "book", WAKE_TRADE: "trade", WAKE_ORDER: "order"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +54,34 @@ class SetOfRun:
     Parameters
     ----------
     balance_tick_lots : funds at the start
-    entry_latency_ns, response_latency_ns : one-way latencies, 0 to one day
+    latency : of requests and answers; recorded ones and the window of load are the same for all sets of a drive
     partial_fill : whether fills are bounded by displayed or traded quantity
     params, memory_size : the strategy's parameters and how many numbers it keeps
     interval_ns : time between wake-ups
+    queue_model, queue_n : see `queue_models`; n as `parameter_of` gives it
+    fees : see `fee_models`; None: the instrument's rates
+    leverage : exposure that a unit of funds carries
+    cash_account : sells only what it has
+    seed, chance_e9 : how likely a counterparty is there, in 1e-9, and what the draws depend on
+    impact_e9, impact_half_life_ns : relative move of the market when an order is wholly executed, in 1e-9, and in what time
+        half of it is gone again (0: never). A set whose orders move the market has a drive of its own
     """
 
     balance_tick_lots: int
-    entry_latency_ns: int
-    response_latency_ns: int
+    latency: LatencyState
     partial_fill: bool
     params: NDArray[np.float64] | None = None
     memory_size: int = 1
     interval_ns: int = FOREVER
+    queue_model: QueueModel = QueueModel.RISK_AVERSE
+    queue_n: float = 0.0
+    fees: FeeState | None = None
+    leverage: int = 1
+    cash_account: bool = False
+    seed: int = 0
+    chance_e9: int = CHANCE_SCALE
+    impact_e9: int = 0
+    impact_half_life_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +105,13 @@ class Drive:
     feed, instrument : the recorded market and its units
     sets : what differs; sets of one interval are woken together when they stand next to each other
     depth_levels : levels per side that the strategy looks at
-    strategy : the compiled strategy; None for a session driven from outside
+    strategy : None for a session driven from outside
+    is_compiled : whether the strategy is; a plain one is called here, between two stretches of compiled time
+    wakes_on : what wakes it, a sum of WAKE_*
     name : what errors call the strategy
     capacity : memory of each set
+    funding : funding instants of the instrument
+    logs : 0: no log, 1: of all orders, 2: the story of the order `explained_id`
     """
 
     def __init__(
@@ -89,16 +122,24 @@ class Drive:
         *,
         depth_levels: int = 0,
         strategy: Callable[..., None] | None = None,
+        is_compiled: bool = True,
+        wakes_on: int = WAKE_TIMER,
         name: str = "session",
         capacity: Capacity | None = None,
+        funding: Funding | None = None,
+        logs: int = 0,
+        explained_id: int = 0,
     ) -> None:
         for own in sets:
             _check(own)
+        assert len(sets) == 1 or not any(own.impact_e9 for own in sets), "orders that move the market share no pass"
         self.kernel: Kernel = compiled_kernel()
         self.sets = tuple(sets)
         quotes = Quotes(feed)
         room = capacity or Capacity()
         self._bounded = capacity is not None
+        contract = Contract.of(instrument)
+        fees = [own.fees or per_value(contract, instrument.maker_fee, instrument.taker_fee) for own in sets]
         self.state = new_state(
             exchange=quotes.exchange_ladder,
             local=quotes.local_ladder,
@@ -107,24 +148,39 @@ class Drive:
             orders=room.orders,
             in_flight=room.in_flight,
             marks=room.marks,
+            latency=sets[0].latency,
+            fee_shape=(max(len(fee.tiers) for fee in fees), max(len(fee.volumes) for fee in fees)),
+            funding=None if funding is None else (funding.ts, funding.per_lot_e8),
+            logs=logs,
         )
         self.sealed = self.kernel.seal(self.state)
         self.heads = self.state.head
-        for name_of_field in ("balance_tick_lots", "entry_latency_ns", "response_latency_ns", "partial_fill"):
-            self.heads[name_of_field] = [getattr(own, name_of_field) for own in sets]
-        self.heads["maker_fee_e8"] = instrument.maker_fee_e8
-        self.heads["taker_fee_e8"] = instrument.taker_fee_e8
+        for field in _OF_SET:
+            self.heads[field] = [int(getattr(own, field)) for own in sets]
+        self.state.queue_n[:] = [own.queue_n for own in sets]
+        for k, (own, fee) in enumerate(zip(sets, fees, strict=True)):
+            self.state.latency[k] = own.latency.head[0]
+            self.state.fees[k] = fee.head[0]
+            self.state.fee_tiers[k, :, 0] = FOREVER  # A tier that no volume reaches.
+            self.state.fee_tiers[k, : len(fee.tiers)] = fee.tiers
+            self.state.fee_volumes[k, : len(fee.volumes)] = fee.volumes
         self._clock = self.state.clock[0]
         self._clock["clock_ts"] = feed.first_ts
         self.feed = feed
         self.name = name
-        self._strategy = strategy or self.kernel.idle
+        self._by_hand = None if is_compiled else strategy
+        self._strategy = strategy if strategy is not None and is_compiled else self.kernel.idle
+        self._wakes_on = wakes_on
+        self._clock["hands_over"] = int(not is_compiled)
+        self._clock["explained_id"] = explained_id
+        self._numbers = np.zeros(VIEW_NUMBERS, np.int64)
         nothing = np.zeros(1)
         self._params = np.array([nothing if own.params is None else own.params for own in sets], np.float64)
         self._memory = np.zeros((len(sets), max(own.memory_size for own in sets)))
-        self._exchange, self._local = _Stream(quotes.exchange()), _Stream(quotes.local())
+        self._exchange, self._local = _Stream(quotes.exchange()), _Stream(quotes.local(), wakes_on)
         self._fills: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
         self._samples: list[Records] = []
+        self._log: list[tuple[Records, NDArray[np.int64]]] = []
 
     @property
     def events_done(self) -> int:
@@ -141,7 +197,11 @@ class Drive:
         return self.heads[k]
 
     def wake(self, *, after_ts: int) -> None:
-        """Wake the strategy of each set at after_ts + j x interval, j >= 1."""
+        """Wake the strategy of each set at after_ts + j x interval, j >= 1, and from now on for whatever else wakes it."""
+        self._clock["wakes_on"] = self._wakes_on
+        self._clock["local_event"] = np.searchsorted(self._local.stretch.wakes, self._clock["local_row"])
+        if not self._wakes_on & WAKE_TIMER:
+            return
         wake_sets_every(self.state, [own.interval_ns for own in self.sets], after_ts=after_ts)
 
     def sample_every(self, interval_ns: int, *, after_ts: int, end_ts: int) -> None:
@@ -177,27 +237,80 @@ class Drive:
                     )
                 )
             except Exception as error:
-                raise InvalidRequest(f"strategy {self.name} failed at {self._now()}: {error!r}") from error
+                raise failure(error, self.name, self._now(), int(self.state.reasons.max())) from error
             if code == Code.REACHED:
                 return
             if code == Code.NEEDS_EXCHANGE_ROWS:
+                carry(self.state.load, self.state.carried, exchange.stretch.ts)
                 exchange.next()
                 self._clock["exchange_row"] = self._clock["exchange_special"] = 0
             elif code == Code.NEEDS_LOCAL_ROWS:
                 local.next()
-                self._clock["local_row"] = self._clock["local_special"] = self._clock["local_trade"] = 0
+                self._clock["local_row"] = self._clock["local_special"] = 0
+                self._clock["local_trade"] = self._clock["local_event"] = 0
             elif code == Code.BUFFERS_FULL:
                 self.drain()
-            elif self._bounded and code != Code.INVALID_ORDER:
-                raise OutgrownError(code.name)
+            elif code == Code.AWAKE:
+                self._wake_by_hand()
             else:
-                raise refusal(code, self.name, self._now())
+                self._refuse(code)
+
+    def _refuse(self, code: Code) -> None:
+        if self._bounded and code not in {Code.INVALID_ORDER, Code.ENDLESS}:
+            raise OutgrownError(code.name)
+        raise refusal(code, self.name, self._now())
+
+    def _wake_by_hand(self) -> None:
+        """Call a plain strategy for every set that has a reason."""
+        strategy = self._by_hand
+        for k in np.flatnonzero(self.state.reasons).tolist():
+            view = self.look(k)
+            try:
+                if strategy is not None:
+                    strategy(view, self._params[k], self._memory[k], self.state.actions)
+            except Exception as error:
+                raise failure(error, self.name, self._now(), view.wake_reason) from error
+            code = Code(self.kernel.obey(self.sealed, k))
+            if code != Code.REACHED:
+                self._refuse(code)
+
+    def look(self, k: int) -> View:
+        """Return what the strategy of a set that wakes sees; its arrays are the drive's and change with time."""
+        self.kernel.look(self.sealed, k, self._numbers)
+        state = self.state
+        orders = state.view_orders[: int(state.head[k]["open_count"])]
+        return View._make([*self._numbers.tolist(), state.view_bids, state.view_asks, orders, state.view_instruments])
+
+    def next_answer_ts(self) -> int:
+        """Return when the first answer that is on its way arrives, FOREVER without one; of the first set."""
+        head = self.heads[0]
+        if not head["response_count"]:
+            return FOREVER
+        return int(self.state.responses[0, head["response_first"]]["arrival_ts"])
+
+    def next_market_wake(self) -> tuple[int, int]:
+        """Return the time of the next row that wakes, and why (WAKE_*); 0 where it is only known that none comes before."""
+        stretch, row = self._local.stretch, int(self._clock["local_row"])
+        at = int(np.searchsorted(stretch.wakes, row))
+        first = int(stretch.wakes[at])
+        if first >= len(stretch.ts):
+            return (FOREVER if self._local.is_last or not len(stretch.ts) else int(stretch.ts[-1])), 0
+        ts, reason = int(stretch.ts[first]), 0
+        while stretch.wakes[at] < len(stretch.ts) and stretch.ts[stretch.wakes[at]] == ts:
+            reason |= WAKE_TRADE if abs(int(stretch.code[stretch.wakes[at]])) == TRADE_ROW else WAKE_BOOK
+            at += 1
+        return ts, reason
 
     def finish(self) -> None:
         """Let what is still in flight arrive after the last row; the strategy is woken no more."""
-        self._clock["wake_count"] = 0
-        latency = int((self.heads["entry_latency_ns"] + self.heads["response_latency_ns"]).max())
-        self.run_until(max(self.now_ts, self.feed.last_ts) + latency)
+        self._clock["wake_count"] = self._clock["wakes_on"] = 0
+        self._clock["ended"] = 1
+        for name in ("next_answer_ts", "next_expiry_ts", "next_funding_ts"):
+            self._clock[name] = FOREVER
+        self.run_until(max(self.now_ts, self.feed.last_ts))
+        while (self.heads["request_count"] + self.heads["response_count"]).any():
+            arrivals = [self.state.latency[name].max() for name in ("last_entry_ts", "last_response_ts")]
+            self.run_until(max(self.now_ts, int(max(arrivals))))
 
     def drain(self) -> None:
         """Move fills and samples out of the kernel's buffers."""
@@ -210,8 +323,11 @@ class Drive:
             self._fills.append((np.ascontiguousarray(np.take(table, order, axis=0).T), ends))
         if samples:
             self._samples.append(self.state.samples[:samples].copy())
-        self._clock["fill_count"] = 0
-        self._clock["sample_count"] = 0
+        entries = int(self._clock["log_count"])
+        if entries:
+            self._log.append((self.state.log[:entries].copy(), self.state.log_sets[:entries].copy()))
+        for name in ("fill_count", "sample_count", "log_count"):
+            self._clock[name] = 0
 
     def fill_columns(self) -> list[dict[str, NDArray[np.int64]]]:
         """Return all fills so far of each set, by column of FILL_DTYPE."""
@@ -236,6 +352,12 @@ class Drive:
         self._samples = [samples]
         return [np.ascontiguousarray(samples[:, k]) for k in range(len(self.sets))]
 
+    def log(self, k: int = 0) -> Records:
+        """Return all entries of the log so far of a set, LOG_DTYPE."""
+        self.drain()
+        parts = [entries[numbers == k] for entries, numbers in self._log]
+        return np.concatenate([np.zeros(0, LOG_DTYPE), *parts])
+
     def mid_half_ticks(self) -> int:
         """Return the venue's mid in half ticks; the last known one while a side is empty."""
         return int(self.state.exchange.extent[MID])
@@ -247,15 +369,19 @@ class Drive:
 def _check(own: SetOfRun) -> None:
     if not 0 <= own.balance_tick_lots <= MAX_TICK_LOTS // 4:
         raise InvalidRequest.of("balance", own.balance_tick_lots, f"0 to {MAX_TICK_LOTS // 4} tick-lots of the pair")
-    for field in ("entry_latency_ns", "response_latency_ns"):
-        value = getattr(own, field)
-        if not 0 <= value < 86_400 * 10**9:
-            raise InvalidRequest.of(field, value, "0 ns to one day")
+    if not 1 <= own.leverage <= LEVERAGE_MAX:
+        raise InvalidRequest.of("leverage", own.leverage, f"a whole number from 1 to {LEVERAGE_MAX}")
+    if not 0 <= own.chance_e9 <= CHANCE_SCALE:
+        raise InvalidRequest.of("execution_probability", own.chance_e9 / CHANCE_SCALE, "0 to 1")
 
 
 class _Stream:
-    def __init__(self, stretches: Iterator[Stretch]) -> None:
+    """The stretches of one stream, one at a time."""
+
+    def __init__(self, stretches: Iterator[Stretch], wakes_on: int = 0) -> None:
         self._stretches = stretches
+        self._wakes_on = wakes_on
+        self._last_quotes: NDArray[np.int64] | None = None
         self.stretch = no_stretch()
         self._following = next(self._stretches, None)
         self.next()
@@ -265,9 +391,30 @@ class _Stream:
         return self._following is None
 
     def next(self) -> None:
-        if self._following is not None:
-            self.stretch = self._following
-            self._following = next(self._stretches, None)
+        if self._following is None:
+            return
+        self.stretch = self._following
+        self._following = next(self._stretches, None)
+        if self._wakes_on & (WAKE_BOOK | WAKE_TRADE):
+            self.stretch = self.stretch._replace(wakes=self._wakes(self.stretch))
+
+    def _wakes(self, stretch: Stretch) -> NDArray[np.int64]:
+        """Return the rows that wake: trades, and those after which a best price is another one."""
+        wakes = np.zeros(len(stretch.ts), np.bool_)
+        if len(wakes) and self._wakes_on & WAKE_BOOK:
+            before = stretch.quotes[:1] * 0 if self._last_quotes is None else self._last_quotes
+            quotes = np.maximum(stretch.quotes, 0)
+            wakes |= (np.diff(quotes, axis=0, prepend=before) != 0).any(axis=1)
+            self._last_quotes = quotes[-1:]
+        if self._wakes_on & WAKE_TRADE:
+            wakes[stretch.trades[:-1]] = True
+        return np.append(np.flatnonzero(wakes), FOREVER).astype(np.int64)
+
+
+def failure(error: Exception, name: str, when: str, wake_reason: int) -> InvalidRequest:
+    """Return the error of a strategy that failed: it names the strategy, the time and what it was woken by."""
+    woken = [word for bit, word in _WAKES.items() if wake_reason & bit] or ["interval"]
+    return InvalidRequest(f"strategy {name} failed at {when}, woken by {' and '.join(woken)}: {error!r}")
 
 
 def refusal(code: Code, name: str, when: str) -> InvalidRequest:
@@ -276,7 +423,8 @@ def refusal(code: Code, name: str, when: str) -> InvalidRequest:
         Code.TOO_MANY_ORDERS: f"more than {ORDERS_MAX} own orders open or in flight; cancel some first",
         Code.TOO_MANY_IN_FLIGHT: "more messages in flight than are kept; lower the latency or the order rate",
         Code.TOO_MANY_MARKS: "own orders took from more levels than are remembered; trade fewer levels",
-        Code.INVALID_ORDER: "an order with a side other than +1/-1, a price or quantity out of range, a time in force "
-        "other than GTC or IOC, or post-only on an order that may not rest",
+        Code.INVALID_ORDER: "an order with a side other than +1/-1, a price or quantity out of range, GTD without an end, "
+        "post-only on an order that may not rest, or a change of an order that has no price",
+        Code.ENDLESS: "it is woken by its own orders again and again at one instant; give the run a latency, or send less",
     }
     return InvalidRequest(f"{name} at {when}: {texts[code]}")

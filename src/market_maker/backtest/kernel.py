@@ -1,9 +1,9 @@
 """The compiled replay: two streams of rows, own orders between them, wake-ups of a strategy.
 
-Owns time: the order of rows, requests, responses, samples and wake-ups, and latency. The exchange stream moves the
-venue's book and own orders (`exchange.kernel`); the local stream moves what the strategy sees. Between two wake-ups
-they touch each other only through requests and responses, so each runs in a tight loop: first the exchange up to the
-wake-up, then the local side. Knows no files, no Decimal and no particular strategy.
+Owns time: the order of rows, requests, funding, samples and wake-ups. The exchange stream moves the venue's book and own
+orders (`exchange.kernel`); the local stream moves what the strategy sees. Between two wake-ups they touch each other only
+through messages (`messages.kernel`), so each runs in a tight loop: first the exchange up to the wake-up, then the local
+side. Knows no files, no Decimal and no particular strategy.
 
 A row is applied once for all sets of the state; it costs a set something only where the set has orders.
 """
@@ -11,65 +11,32 @@ A row is applied once for all sets of the state; it costs a set something only w
 import numpy as np
 
 from market_maker.backtest.exchange.kernel import (
-    IOC,
-    MARKET,
-    NONE,
-    PARTIALLY_FILLED,
-    PENDING_NEW,
-    at_ring,
-    deliver,
     mark,
+    move_pushed_book,
     on_crossing,
     on_displaced_book,
+    on_expiry,
     on_request,
     on_trade,
-    release,
 )
-from market_maker.backtest.ladder.kernel import DISPLACED, clear_quantities, copy_levels, inlined, inner, level, settle
-from market_maker.backtest.queues.kernel import BUCKET_MASK, forget_marks, front_of, move_marks, on_queues
+from market_maker.backtest.ladder.kernel import DISPLACED, IMPACT, clear_quantities, copy_levels, inlined, inner, settle
+from market_maker.backtest.ledger.kernel import pay_funding
+from market_maker.backtest.log.kernel import room_in_log
+from market_maker.backtest.messages.kernel import deliver, release, sink, weigh
+from market_maker.backtest.owner.kernel import obey, request_amend, request_cancel, submit, view_of
+from market_maker.backtest.queues.kernel import BUCKET_MASK, forget_marks, forget_shown, move_marks, on_queues
 from market_maker.backtest.state import FOREVER, WALK_LEVELS_MAX, Code
-from market_maker.domain.order import OrderType, TimeInForce
-from market_maker.strategies.actions import CANCEL, WAKE_TIMER, View
+from market_maker.strategies import actions as act
 
 REACHED, NEEDS_EXCHANGE, NEEDS_LOCAL = int(Code.REACHED), int(Code.NEEDS_EXCHANGE_ROWS), int(Code.NEEDS_LOCAL_ROWS)
-FULL, INVALID_ORDER = int(Code.BUFFERS_FULL), int(Code.INVALID_ORDER)
-TOO_MANY_ORDERS, TOO_MANY_IN_FLIGHT = int(Code.TOO_MANY_ORDERS), int(Code.TOO_MANY_IN_FLIGHT)
-LIMIT, GTC = int(OrderType.LIMIT), int(TimeInForce.GTC)
-PRICE_MAX = 2**40
+FULL, AWAKE, ENDLESS = int(Code.BUFFERS_FULL), int(Code.AWAKE), int(Code.ENDLESS)
+WAKE_TIMER, WAKE_BOOK, WAKE_TRADE, WAKE_ORDER = act.WAKE_TIMER, act.WAKE_BOOK, act.WAKE_TRADE, act.WAKE_ORDER
+MARKET_WAKES = WAKE_BOOK | WAKE_TRADE
+WAKES_AT_ONCE_MAX = 10_000
+"""Wake-ups at one instant after which a strategy counts as one that never lets time pass."""
 # Not plain integers, as in `exchange.kernel`.
 BID, ASK = np.int64(0), np.int64(1)
-NEW_ORDER, CANCELS = np.int64(0), np.int64(1)
-
-
-@inlined
-def rise(keys, values, i):
-    """Move element `i` of a heap towards the root until its key is not smaller than its parent's."""
-    key, value = keys[i], values[i]
-    while i > 0:
-        parent = (i - 1) >> 1
-        if keys[parent] <= key:
-            break
-        keys[i], values[i] = keys[parent], values[parent]
-        i = parent
-    keys[i], values[i] = key, value
-
-
-@inlined
-def sink(keys, values, count):
-    """Move the root of a heap away from it until no child's key is smaller."""
-    key, value = keys[0], values[0]
-    i = 0
-    while True:
-        child = 2 * i + 1
-        if child >= count:
-            break
-        if child + 1 < count and keys[child + 1] < keys[child]:
-            child += 1
-        if keys[child] >= key:
-            break
-        keys[i], values[i] = keys[child], values[child]
-        i = child
-    keys[i], values[i] = key, value
+ZERO, NO_PLACE, ON_TIMER = np.int64(0), np.int64(-1), np.int64(WAKE_TIMER)
 
 
 @inner
@@ -85,6 +52,7 @@ def take_sample(state, ts):
         sample["position_lots"] = head["position_lots"]
         sample["cash_tick_lots"] = head["cash_tick_lots"]
         sample["fees_tick_lots"] = head["fees_tick_lots"]
+        sample["funding_tick_lots"] = head["funding_tick_lots"]
         sample["mid_half_ticks"] = mark(state)
     clock["next_sample_ts"] += clock["sample_interval_ns"]
     if clock["next_sample_ts"] > clock["sample_end_ts"]:
@@ -99,7 +67,10 @@ def room_for_fills(state):
 
 @inner
 def run_exchange(state, feed, is_last, stop):
-    """Move the venue up to `stop` inclusive: rows, then requests, then the sample of each instant."""
+    """Move the venue up to `stop` inclusive: rows, then of each instant expiries, requests, funding and the sample.
+
+    Stops earlier, with REACHED, at the arrival of an answer that wakes its owner.
+    """
     clock = state.clock[0]
     book = state.exchange
     quantity = book.quantity
@@ -108,46 +79,69 @@ def run_exchange(state, feed, is_last, stop):
     n = len(ts)
     i = clock["exchange_row"]
     room = room_for_fills(state)
+    log_room = room_in_log(state)
+    decays = state.head[0]["impact_half_life_ns"] != 0
     result = REACHED
     while True:
         if clock["refusal"] != REACHED:
             result = clock["refusal"]
             break
-        if clock["fill_count"] >= room or clock["sample_count"] >= len(state.samples):
+        if clock["fill_count"] >= room or clock["sample_count"] >= len(state.samples) or clock["log_count"] >= log_room:
             result = FULL
             break
         request_ts = agenda[0] if clock["agenda_count"] > 0 else FOREVER
-        limit = min(stop, request_ts, clock["next_sample_ts"])
+        limit = min(stop, request_ts, clock["next_sample_ts"], clock["next_answer_ts"])
+        limit = min(limit, clock["next_expiry_ts"], clock["next_funding_ts"])
         special = feed.specials[clock["exchange_special"]]
         end = min(n, special)
         low, high = bound[1], bound[0]
+        impact = book.extent[IMPACT]
         while i < end and ts[i] <= limit:
-            kind, tick = np.int64(code[i]), price[i]
+            kind, tick = np.int64(code[i]), price[i] + impact
             s = np.int64(kind < 0)
             quantity[slots[i]] = qty[i]
             # Few rows reach own orders; the test of all others has no branch that depends on the kind of row.
             crosses = ((kind > 0) & (tick >= low)) | ((kind < 0) & (tick <= high))
             if crosses | (heads[s, tick & BUCKET_MASK] >= 0):
                 if reach(state, feed, i, kind, s, tick, crosses):
-                    low, high = bound[1], bound[0]
-                    if clock["fill_count"] >= room:
-                        i += 1
-                        break
+                    if clock["pushed"] == 1:
+                        move_pushed_book(state, ts[i])
+                    # Something may have filled: what comes next is found anew.
+                    i += 1
+                    break
             i += 1
         if i < n and ts[i] <= limit:
             if i == special:
                 on_special(state, feed, i)
+                if clock["pushed"] == 1:
+                    settle(book, quotes, i)
+                    move_pushed_book(state, ts[i])
                 i += 1
             continue
         if i == n and not is_last:
             settle(book, quotes, i - 1)
             result = NEEDS_EXCHANGE
             break
-        if request_ts == limit:
+        if clock["next_answer_ts"] < limit:
+            continue
+        if clock["next_expiry_ts"] == limit:
             settle(book, quotes, i - 1)
+            weigh(state, ts, limit)
+            on_expiry(state, limit)
+        elif request_ts == limit:
+            settle(book, quotes, i - 1)
+            weigh(state, ts, limit)
+            if decays:
+                move_pushed_book(state, limit)
             arrive(state)
+            if clock["pushed"] == 1:
+                move_pushed_book(state, limit)
+        elif clock["next_funding_ts"] == limit:
+            pay_funding(state)
         elif clock["next_sample_ts"] == limit:
             settle(book, quotes, i - 1)
+            if decays:
+                move_pushed_book(state, limit)
             take_sample(state, limit)
         else:
             break
@@ -158,19 +152,23 @@ def run_exchange(state, feed, is_last, stop):
 
 @inner
 def reach(state, feed, i, kind, s, tick, crosses):
-    """Let a row reach own orders; return True when it may have filled some."""
-    lots = feed.qty_lots[i]
+    """Let a row reach own orders; return True when it may have filled some, or the log is full."""
+    lots, ts = feed.qty_lots[i], feed.ts[i]
+    joined_ts = feed.joined_ts[i] if len(feed.joined_ts) > 0 else NO_PLACE
     if kind == 2 or kind == -2:
         if crosses:
             settle(state.exchange, feed.quotes, i)
-            on_trade(state, feed.ts[i], kind >> 1, tick, lots)
+            weigh(state, feed.ts, ts)
+            on_trade(state, ts, kind >> 1, tick, lots, joined_ts)
         return crosses
-    on_queues(state, s, tick, lots)
+    on_queues(state, s, tick, lots, ts, joined_ts)
     if not crosses or lots == 0 or tick <= 0:
-        return False
-    before = feed.quotes[i - 1, s] if i > 0 else state.exchange.best[s]
+        return state.clock[0]["log_count"] >= room_in_log(state)
+    impact = state.exchange.extent[IMPACT]
+    before = feed.quotes[i - 1, s] + impact if i > 0 else state.exchange.best[s]
     settle(state.exchange, feed.quotes, i)
-    on_crossing(state, feed.ts[i], s, tick, feed.quotes[i, s] == tick and before != tick)
+    weigh(state, feed.ts, ts)
+    on_crossing(state, ts, s, tick, feed.quotes[i, s] + impact == tick and before != tick)
     return True
 
 
@@ -185,12 +183,15 @@ def on_special(state, feed, i):
         s = BID if kind > 0 else ASK
         clear_quantities(book, s)
         forget_marks(state, s)
+        forget_shown(state, s, feed.ts[i])
     elif kind > 0:
-        change = tick - book.extent[DISPLACED]
-        book.extent[DISPLACED] = tick
+        displaced = tick + book.extent[IMPACT]
+        change = displaced - book.extent[DISPLACED]
+        book.extent[DISPLACED] = displaced
         move_marks(state, change)
     else:
         settle(book, feed.quotes, i)
+        weigh(state, feed.ts, feed.ts[i])
         on_displaced_book(state, feed.ts[i])
 
 
@@ -235,7 +236,7 @@ def run_local(state, feed, is_last, stop):
         if kind == 3 or kind == -3:
             clear_quantities(state.local, BID if kind > 0 else ASK)
         elif kind > 0:
-            state.local.extent[DISPLACED] = feed.price_ticks[i]
+            state.local.extent[DISPLACED] = feed.price_ticks[i] + state.local.extent[IMPACT]
         i += 1
     clock["local_row"] = i
     t = clock["local_trade"]
@@ -246,165 +247,28 @@ def run_local(state, feed, is_last, stop):
             clock["bought_lots"] += qty[row]
         else:
             clock["sold_lots"] += qty[row]
-        clock["last_trade_ticks"] = feed.price_ticks[row]
+        clock["last_trade_ticks"] = feed.price_ticks[row] + state.local.extent[IMPACT]
         t += 1
     clock["trades"] += t - clock["local_trade"]
     clock["local_trade"] = t
     if i == n and not is_last:
         settle(state.local, feed.quotes, i - 1)
+        if clock["wakes_on"] & MARKET_WAKES:
+            see_market(state, feed)
         return NEEDS_LOCAL
     return REACHED
 
 
-@inlined
-def submit(state, k, side, order_type, time_in_force, post_only, price_ticks, qty_lots):
-    """Send a new order of a set at the present clock; return its id, or minus the Code that refused it."""
-    head = state.head[k]
-    if head["free_count"] == 0:
-        return -TOO_MANY_ORDERS
-    if head["request_count"] == state.requests.shape[1]:
-        return -TOO_MANY_IN_FLIGHT
-    valid = (
-        abs(side) == 1
-        and 0 < qty_lots <= PRICE_MAX
-        and (order_type == MARKET or (order_type == LIMIT and 0 < price_ticks <= PRICE_MAX))
-        and GTC <= time_in_force <= IOC
-        and (post_only == 0 or (order_type == LIMIT and time_in_force == GTC))
-    )
-    if not valid:
-        return -INVALID_ORDER
-    head["free_count"] -= 1
-    slot = state.free_slots[k, head["free_count"]]
-    head["last_order_id"] += 1
-    order = state.orders[k, slot]
-    order["order_id"] = head["last_order_id"]
-    order["side"] = side
-    order["order_type"] = order_type
-    order["time_in_force"] = time_in_force
-    order["post_only"] = post_only
-    order["price_ticks"] = price_ticks if order_type == LIMIT else 0
-    order["qty_lots"] = qty_lots
-    order["submitted_ts"] = state.clock[0]["clock_ts"]
-    order["leaves_lots"] = qty_lots
-    order["status"] = PENDING_NEW
-    order["known_leaves_lots"] = qty_lots
-    order["known_status"] = PENDING_NEW
-    order["known_reason"] = NONE
-    order["known_front_lots"] = 0
-    order["known_filled_lots"] = 0
-    order["cancel_pending"] = 0
-    front_of(state, k, slot)["lots"] = 0
-    state.open_slots[k, head["open_count"]] = slot
-    head["open_count"] += 1
-    send(state, k, NEW_ORDER, slot)
-    return order["order_id"]
-
-
-@inlined
-def send(state, k, cancels, slot):
-    """Put a request of a set on its way to the venue."""
-    head = state.head[k]
-    request = state.requests[k, at_ring(head["request_first"] + head["request_count"], state.requests.shape[1])]
-    head["request_count"] += 1
-    arrival_ts = state.clock[0]["clock_ts"] + head["entry_latency_ns"]
-    request["arrival_ts"] = arrival_ts
-    request["cancels"] = cancels
-    request["slot"] = slot
-    request["order_id"] = state.orders[k, slot]["order_id"]
-    if head["request_count"] == 1:
-        clock = state.clock[0]
-        count = clock["agenda_count"]
-        state.agenda_ts[count] = arrival_ts
-        state.agenda_set[count] = k
-        clock["agenda_count"] = count + 1
-        rise(state.agenda_ts, state.agenda_set, count)
-
-
-@inlined
-def request_cancel(state, k, order_id):
-    """Ask the venue to cancel; nothing is sent for an order that is known to have ended or is being canceled."""
-    head = state.head[k]
-    for i in range(head["open_count"]):
-        slot = state.open_slots[k, i]
-        order = state.orders[k, slot]
-        if order["order_id"] == order_id:
-            if order["cancel_pending"] == 0 and order["known_status"] <= PARTIALLY_FILLED:
-                if head["request_count"] == state.requests.shape[1]:
-                    return TOO_MANY_IN_FLIGHT
-                order["cancel_pending"] = 1
-                send(state, k, CANCELS, slot)
-            return REACHED
-    return REACHED
-
-
-@inlined
-def view_of(state, k):
-    """Return what the strategy of a set sees now, and begin counting trades anew; the levels were copied before."""
+@inner
+def see_market(state, feed):
+    """Take down why the rows up to now wake strategies, and when."""
     clock = state.clock[0]
-    head = state.head[k]
-    book = state.local
-    for i in range(head["open_count"]):
-        order = state.orders[k, state.open_slots[k, i]]
-        shown = state.view_orders[i]
-        shown["order_id"] = order["order_id"]
-        shown["side"] = order["side"]
-        shown["price_ticks"] = order["price_ticks"]
-        shown["qty_lots"] = order["qty_lots"]
-        shown["leaves_lots"] = order["known_leaves_lots"]
-        shown["status"] = order["known_status"]
-        shown["cancel_pending"] = order["cancel_pending"]
-        shown["queue_ahead_lots"] = order["known_front_lots"]
-        shown["submitted_ts"] = order["submitted_ts"]
-    bid, ask = book.best[0], book.best[1]
-    view = View(
-        clock["clock_ts"],
-        np.int64(WAKE_TIMER),
-        bid,
-        level(book, BID, bid) if bid != 0 else np.int64(0),
-        ask,
-        level(book, ASK, ask) if ask != 0 else np.int64(0),
-        head["known_position_lots"],
-        head["known_cash_tick_lots"],
-        head["known_fees_tick_lots"],
-        head["balance_tick_lots"],
-        clock["last_trade_ticks"],
-        clock["bought_lots"] - head["bought_lots"],
-        clock["sold_lots"] - head["sold_lots"],
-        clock["trades"] - head["trades"],
-        state.view_bids,
-        state.view_asks,
-        state.view_orders[: head["open_count"]],
-    )
-    head["bought_lots"] = clock["bought_lots"]
-    head["sold_lots"] = clock["sold_lots"]
-    head["trades"] = clock["trades"]
-    return view
-
-
-@inlined
-def obey(state, k):
-    """Send the requests that the strategy of a set made."""
-    actions = state.actions
-    for i in range(1, actions[0]["kind"] + 1):
-        action = actions[i]
-        if action["kind"] == CANCEL:
-            code = request_cancel(state, k, action["order_id"])
-            if code != REACHED:
-                return code
-        else:
-            order_id = submit(
-                state,
-                k,
-                action["side"],
-                action["order_type"],
-                action["time_in_force"],
-                action["post_only"],
-                action["price_ticks"],
-                action["qty_lots"],
-            )
-            if order_id < 0:
-                return -order_id
-    return REACHED
+    row = feed.wakes[clock["local_event"]]
+    while row < clock["local_row"]:
+        clock["market_reasons"] |= WAKE_TRADE if abs(feed.code[row]) == 2 else WAKE_BOOK
+        clock["market_ts"] = feed.ts[row]
+        clock["local_event"] += 1
+        row = feed.wakes[clock["local_event"]]
 
 
 @inner
@@ -419,7 +283,78 @@ def wake(state, strategy, params, memory):
     for k in range(due["first_set"], due["end_set"]):
         deliver(state, k, now)
         state.actions[0]["kind"] = 0
-        strategy(view_of(state, k), params[k], memory[k], state.actions)
+        strategy(view_of(state, k, ON_TIMER), params[k], memory[k], state.actions)
+        code = obey(state, k)
+        if code != REACHED:
+            return code
+    return REACHED
+
+
+@inlined
+def next_market_wake(state, feed, is_last):
+    """Return the time of the next row that wakes, or up to which it is known that there is none."""
+    clock = state.clock[0]
+    if clock["wakes_on"] & MARKET_WAKES == 0:
+        return FOREVER
+    if clock["market_reasons"] != 0:
+        return clock["market_ts"]
+    n = len(feed.ts)
+    row = feed.wakes[clock["local_event"]]
+    if row < n:
+        return feed.ts[row]
+    if is_last:
+        return FOREVER
+    return feed.ts[n - 1] if n > 0 else clock["clock_ts"]
+
+
+@inner
+def find_reasons(state, feed, now):
+    """Find which sets wake now and why, and let their answers reach them; return whether any does."""
+    clock = state.clock[0]
+    if clock["wakes_on"] & MARKET_WAKES:
+        see_market(state, feed)
+    market = clock["market_reasons"]
+    clock["market_reasons"] = 0
+    any_reason = market
+    for k in range(len(state.reasons)):
+        state.reasons[k] = market
+    while clock["wake_count"] > 0 and state.wake_ts[0] == now:
+        due = state.wakes[state.wake_clock[0]]
+        state.wake_ts[0] = now + due["interval_ns"]
+        sink(state.wake_ts, state.wake_clock, clock["wake_count"])
+        for k in range(due["first_set"], due["end_set"]):
+            state.reasons[k] |= WAKE_TIMER
+        any_reason |= WAKE_TIMER
+    if clock["next_answer_ts"] <= now:
+        soonest = FOREVER
+        for k in range(len(state.head)):
+            head = state.head[k]
+            if head["response_count"] > 0 and state.responses[k, head["response_first"]]["arrival_ts"] <= now:
+                state.reasons[k] |= WAKE_ORDER
+                any_reason |= WAKE_ORDER
+                deliver(state, k, now)
+            if head["response_count"] > 0:
+                soonest = min(soonest, state.responses[k, head["response_first"]]["arrival_ts"])
+        clock["next_answer_ts"] = soonest
+    if any_reason != 0:
+        clock["wakes_at_once"] = clock["wakes_at_once"] + 1 if clock["last_wake_ts"] == now else 0
+        clock["last_wake_ts"] = now
+        copy_levels(state.local, BID, state.view_bids)
+        copy_levels(state.local, ASK, state.view_asks)
+        for k in range(len(state.head)):
+            if state.reasons[k] != 0:
+                deliver(state, k, now)
+    return any_reason != 0
+
+
+@inner
+def wake_for_reasons(state, strategy, params, memory):
+    """Wake every set that has a reason."""
+    for k in range(len(state.head)):
+        if state.reasons[k] == 0:
+            continue
+        state.actions[0]["kind"] = 0
+        strategy(view_of(state, k, state.reasons[k]), params[k], memory[k], state.actions)
         code = obey(state, k)
         if code != REACHED:
             return code
@@ -430,49 +365,118 @@ def wake(state, strategy, params, memory):
 def run(state, exchange, exchange_is_last, local, local_is_last, strategy, params, memory, until):
     """Do what `advance` says."""
     clock = state.clock[0]
+    log_room = room_in_log(state)
+    plain = clock["wakes_on"] & ~WAKE_TIMER == 0 and clock["hands_over"] == 0
     while True:
         next_wake_ts = state.wake_ts[0] if clock["wake_count"] > 0 else FOREVER
         stop = min(until, next_wake_ts)
+        if not plain:
+            stop = min(stop, next_market_wake(state, local, local_is_last))
         code = run_exchange(state, exchange, exchange_is_last, stop)
         if code != REACHED:
             return code
+        stop = min(stop, clock["next_answer_ts"])
         code = run_local(state, local, local_is_last, stop)
         if code != REACHED:
             return code
         clock["clock_ts"] = max(clock["clock_ts"], stop)
-        if stop == next_wake_ts:
+        if clock["log_count"] >= log_room:
+            return FULL
+        if plain:
+            if stop == next_wake_ts:
+                settle(state.local, local.quotes, clock["local_row"] - 1)
+                weigh(state, exchange.ts, stop)
+                code = wake(state, strategy, params, memory)
+                if code != REACHED:
+                    return code
+                continue
+        else:
             settle(state.local, local.quotes, clock["local_row"] - 1)
-            code = wake(state, strategy, params, memory)
-            if code != REACHED:
-                return code
-        elif stop == until:
+            if find_reasons(state, local, stop):
+                weigh(state, exchange.ts, stop)
+                if clock["wakes_at_once"] > WAKES_AT_ONCE_MAX:
+                    return ENDLESS
+                if clock["hands_over"] == 1:
+                    return AWAKE
+                code = wake_for_reasons(state, strategy, params, memory)
+                if code != REACHED:
+                    return code
+                continue
+        if stop == until:
             settle(state.local, local.quotes, clock["local_row"] - 1)
             settle(state.exchange, exchange.quotes, clock["exchange_row"] - 1)
+            weigh(state, exchange.ts, stop)
             for k in range(len(state.head)):
                 deliver(state, k, stop)
             return REACHED
 
 
 def advance(state, exchange, exchange_is_last, local, local_is_last, strategy, params, memory, until):
-    """Run to `until` inclusive, waking the strategy on its timers; return a Code.
+    """Run to `until` inclusive, waking the strategy; return a Code.
 
     `exchange`, `local` : a `Stretch` of each stream. With NEEDS_* the caller replaces that of one stream (and sets its
-    row, special and trade to 0), with BUFFERS_FULL it empties fills and samples (and sets their counts to 0), then calls
-    again: nothing is lost or done twice.
+    row, special, trade and event to 0), with BUFFERS_FULL it empties fills, samples and log (and sets their counts to 0),
+    with AWAKE it wakes the sets that have `reasons` (`look`, `obey_from_outside`), then calls again: nothing is lost or
+    done twice.
     """
     return run(state, exchange, exchange_is_last, local, local_is_last, strategy, params, memory, until)
 
 
-def submit_from_outside(state, side, order_type, time_in_force, post_only, price_ticks, qty_lots):
+def look(state, k, numbers):
+    """Entry point of `write_view`."""
+    write_view(state, k, numbers)
+
+
+@inner
+def write_view(state, k, numbers):
+    """Write what the strategy of a set sees, after AWAKE, and take back the requests of the one before it.
+
+    numbers : (VIEW_NUMBERS,) int64, the first fields of `View`; the arrays are those of the state
+    """
+    state.actions[0]["kind"] = 0
+    copy_levels(state.local, BID, state.view_bids)
+    copy_levels(state.local, ASK, state.view_asks)
+    view = view_of(state, k, state.reasons[k])
+    numbers[0] = view.now_ts
+    numbers[1] = view.wake_reason
+    numbers[2] = view.best_bid_ticks
+    numbers[3] = view.best_bid_lots
+    numbers[4] = view.best_ask_ticks
+    numbers[5] = view.best_ask_lots
+    numbers[6] = view.position_lots
+    numbers[7] = view.cash_tick_lots
+    numbers[8] = view.fees_tick_lots
+    numbers[9] = view.balance_tick_lots
+    numbers[10] = view.last_trade_ticks
+    numbers[11] = view.bought_lots
+    numbers[12] = view.sold_lots
+    numbers[13] = view.trades
+
+
+def obey_from_outside(state, k):
+    """Send the requests in `actions` for a set; return a Code."""
+    return obey(state, k)
+
+
+def submit_from_outside(
+    state, side, order_type, time_in_force, post_only, price_ticks, qty_lots, expire_ts, chance_e9, impact_e9
+):
     """Entry point of `submit` for a state of one set."""
-    return submit(state, 0, side, order_type, time_in_force, post_only, price_ticks, qty_lots)
+    return submit(
+        state, ZERO, side, order_type, time_in_force, post_only, price_ticks, qty_lots, expire_ts, chance_e9, impact_e9
+    )
 
 
 def request_cancel_from_outside(state, order_id):
     """Entry point of `request_cancel` for a state of one set."""
-    return request_cancel(state, 0, order_id)
+    return request_cancel(state, ZERO, order_id)
+
+
+def request_amend_from_outside(state, order_id, price_ticks, qty_lots):
+    """Entry point of `request_amend` for a state of one set."""
+    return request_amend(state, ZERO, order_id, price_ticks, qty_lots)
 
 
 def release_from_outside(state, slot):
     """Entry point of `release` for a state of one set."""
-    release(state, 0, slot)
+    release(state, ZERO, slot)

@@ -1,43 +1,37 @@
 """What is known of a feed's rows before any run: best prices after each, and where the book keeps each level.
 
 The recorded market does not react, so no run needs to find them again: with these columns a replay keeps a book of
-quantities alone, and a row costs one store. Owns following the rows with a whole ladder, and keeping the columns (20 bytes
-per row, once where both streams have the same rows) as long as its rows live.
+quantities alone, and a row costs one store. Owns which columns a feed's rows have: those of recorded days are stored beside
+them (`day_columns`, 20 bytes per row); those of rows in memory are found once and kept as long as the rows live.
 """
 
 from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from market_maker.backtest.compiled import compiled_kernel
+from market_maker.backtest.day_columns import Columns, Layout, book_of, columns_of, follow, make_columns, no_book
 from market_maker.backtest.ladder.kernel import Ladder, new_ladder
-from market_maker.backtest.state import FOREVER, Stretch
-from market_maker.market_data.replay import LEVEL_ROW, TRADE_ROW, Feed, ReplayDay
-from market_maker.market_data.stretch import Rows
+from market_maker.backtest.state import Stretch
+from market_maker.market_data.replay import Feed, ReplayDay, StoredDay
+from market_maker.market_data.stretch import Rows, not_before
 
 KEEP_ROWS_MAX = 1 << 24
-"""Columns of a longer feed are found anew by each run, stretch by stretch, so that memory stays bounded."""
-
-
-class _Columns(NamedTuple):
-    quotes: NDArray[np.int64]
-    slots: NDArray[np.int32]
-    specials: NDArray[np.int64]
-    trades: NDArray[np.int64]
+"""Columns of a longer feed in memory are found anew by each run, stretch by stretch, so that memory stays bounded."""
+SLICE_ROWS = 1 << 18
+"""Recorded days that do not stay open come in slices, and memory in which a replay has seen rows is let go of."""
 
 
 class _Known(NamedTuple):
     rows: tuple[weakref.ref[Any], ...]
     exchange_ladder: Ladder
-    exchange: list[_Columns]
+    exchange: list[Columns]
     local_ladder: Ladder
-    local: list[_Columns]
+    local: list[Columns]
 
 
 _lock = threading.Lock()
@@ -47,31 +41,93 @@ _kept: dict[object, _Known] = {}
 class Quotes:
     """The two streams of a feed with the columns that are known of them.
 
-    `exchange_ladder` and `local_ladder` are the ladders that followed the streams: a book shares their places.
+    `exchange_ladder` and `local_ladder` tell the places that the columns name: a book shares them.
     """
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
-        self._known = _known(feed) if feed.events <= KEEP_ROWS_MAX else None
-        if self._known is None:
-            self.exchange_ladder, self.local_ladder = new_ladder(*feed.pages), new_ladder(*feed.pages)
-        else:
+        self._known: _Known | None = None
+        self._recorded: _Recorded | None = None
+        days = [day for day in feed.days if isinstance(day, StoredDay)]
+        if len(days) == len(feed.days):
+            self._recorded = _Recorded(days)
+            self.exchange_ladder = self.local_ladder = self._recorded.layout.ladder()
+        elif feed.events <= KEEP_ROWS_MAX:
+            self._known = _known(feed)
             self.exchange_ladder, self.local_ladder = self._known.exchange_ladder, self._known.local_ladder
+        else:
+            self.exchange_ladder, self.local_ladder = new_ladder(*feed.pages), new_ladder(*feed.pages)
 
     def exchange(self) -> Iterator[Stretch]:
         """Yield the venue's stream."""
+        if self._recorded is not None:
+            return self._recorded.stream("exchange")
         known = None if self._known is None else self._known.exchange
         return _stretches(self._feed.exchange(), known, self.exchange_ladder)
 
     def local(self) -> Iterator[Stretch]:
         """Yield the receiver's stream."""
+        if self._recorded is not None:
+            return self._recorded.stream("local")
         known = None if self._known is None else self._known.local
         return _stretches(self._feed.local(), known, self.local_ladder)
 
 
-def _stretches(parts: Iterator[Rows], known: Sequence[_Columns] | None, ladder: Ladder) -> Iterator[Stretch]:
-    for rows, columns in zip(parts, known, strict=True) if known is not None else _followed(parts, ladder):
-        yield Stretch(rows.ts, rows.price_ticks, rows.qty_lots, rows.code, *columns)
+def _stretch(rows: Rows, columns: Columns) -> Stretch:
+    return Stretch(rows.ts, rows.price_ticks, rows.qty_lots, rows.code, *columns, rows.joined_ts)
+
+
+# --- recorded days ----------------------------------------------------------------------------------------------------
+
+
+class _Recorded:
+    """Recorded days with the columns that are stored beside them."""
+
+    def __init__(self, days: Sequence[StoredDay]) -> None:
+        self.layout = Layout([day.pages for day in days])
+        self._days = days
+        self._is_long = not all(day.stays_open for day in days)
+        # Here, not in the middle of a run.
+        for day in days:
+            make_columns(day)
+
+    def stream(self, name: str) -> Iterator[Stretch]:
+        """Yield a stream, day by day or in slices."""
+        passed: deque[tuple[StoredDay, int, int]] = deque()
+        book, reached = no_book(), -(2**63)
+        for day in self._days:
+            if day.skip == day.rows:
+                continue
+            stored = columns_of(day, name)
+            places = self.layout.places_of(stored.places)
+            fits = stored.fits_from(day.skip, book)
+            ladder = self.layout.ladder_of(book) if fits > day.skip else None
+            edges = sorted({*self._edges(day.skip, fits), *self._edges(fits, day.rows)})
+            for (start, stop), part in zip(pairwise(edges), day.parts(name, edges), strict=True):
+                columns = follow(ladder, part) if ladder and start < fits else stored.part(start, stop, places)
+                rows = not_before(part, reached)
+                reached = int(rows.ts[-1])
+                yield _stretch(rows, columns)
+                passed.append((day, start, stop))
+                # Who asks for the next one goes on with the last one.
+                if self._is_long and len(passed) > 1:
+                    before, first, end = passed.popleft()
+                    before.release(first, end)
+            book = book_of(ladder) if ladder and fits == day.rows else stored.closing
+
+    def _edges(self, start: int, stop: int) -> list[int]:
+        """Return where rows are cut, both ends included."""
+        return [*range(start, stop, SLICE_ROWS if self._is_long else max(1, stop - start)), stop]
+
+
+# --- rows in memory ---------------------------------------------------------------------------------------------------
+
+
+def _stretches(parts: Iterator[Rows], known: Sequence[Columns] | None, ladder: Ladder) -> Iterator[Stretch]:
+    if known is None:
+        yield from (_stretch(rows, follow(ladder, rows)) for rows in parts)
+    else:
+        yield from (_stretch(rows, columns) for rows, columns in zip(parts, known, strict=True))
 
 
 def _known(feed: Feed) -> _Known:
@@ -87,11 +143,11 @@ def _known(feed: Feed) -> _Known:
             return known
         exchange, local = list(feed.exchange()), list(feed.local())
         venue_ladder = new_ladder(*feed.pages)
-        venue = [columns for _, columns in _followed(iter(exchange), venue_ladder)]
+        venue = [follow(venue_ladder, rows) for rows in exchange]
         seen_ladder, seen = venue_ladder, venue
         if len(exchange) != len(local) or not all(map(_same_rows, exchange, local)):
             seen_ladder = new_ladder(*feed.pages)
-            seen = [columns for _, columns in _followed(iter(local), seen_ladder)]
+            seen = [follow(seen_ladder, rows) for rows in local]
         rows = tuple(weakref.ref(found, _forgetting(key)) for found in objects)
         _kept[key] = _Known(rows, venue_ladder, venue, seen_ladder, seen)
         return _kept[key]
@@ -102,22 +158,6 @@ def _forgetting(key: object) -> Callable[[Any], None]:
         _kept.pop(key, None)
 
     return forget
-
-
-def _followed(parts: Iterator[Rows], ladder: Ladder) -> Iterator[tuple[Rows, _Columns]]:
-    kernel = compiled_kernel()
-    sealed = kernel.seal_ladder(ladder)
-    for rows in parts:
-        n = len(rows.ts)
-        quotes, slots = np.empty((n, 2), np.int64), np.empty(n, np.int32)
-        kernel.follow(sealed, rows, quotes, slots)
-        kinds = np.abs(rows.code)
-        special = (kinds != LEVEL_ROW) & (kinds != TRADE_ROW)
-        yield rows, _Columns(quotes, slots, _places(special), _places(kinds == TRADE_ROW))
-
-
-def _places(wanted: NDArray[np.bool_]) -> NDArray[np.int64]:
-    return np.append(np.flatnonzero(wanted), FOREVER).astype(np.int64)
 
 
 def _same_rows(one: Rows, other: Rows) -> bool:

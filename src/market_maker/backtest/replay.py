@@ -57,17 +57,12 @@ class Replay:
     def place_order(self, order: NewOrder) -> Placed:
         """Send an order; it reaches the recorded venue after the latency.
 
-        InvalidRequest for what a replay does not have: chance and impact of an order, FOK and GTD.
+        InvalidRequest for an order that cannot be.
         """
         self._check_pair(order.pair_id)
-        if order.execution_probability != 1.0:
-            allowed = "1 in a replay: the recorded queue decides, not chance"
-            raise InvalidRequest.of("execution_probability", order.execution_probability, allowed)
-        if order.time_in_force not in (TimeInForce.GTC, TimeInForce.IOC):
-            raise InvalidRequest.of("time_in_force", order.time_in_force.name, "GTC or IOC in a replay")
-        if order.price_impact != 0.0:
-            allowed = "0 in a replay: recorded prices do not move by our orders"
-            raise InvalidRequest.of("price_impact", order.price_impact, allowed)
+        if order.time_in_force is TimeInForce.GTD and order.expire_ts <= self.now_ts:
+            allowed = f"an instant after {self.now_ts} for a GTD order"
+            raise InvalidRequest.of("expire_ts", order.expire_ts, allowed)
         if order.order_id in self._order_ids:
             known = self._describe(order.order_id, order)
             return Placed(known, created=False, first_status=OrderStatus.PENDING_NEW)
@@ -83,6 +78,9 @@ class Replay:
             price_ticks,
             self._instrument.qty_to_lots(order.amount),
             post_only=order.post_only,
+            expire_ts=order.expire_ts,
+            execution_probability=order.execution_probability,
+            price_impact=order.price_impact,
         )
         return Placed(self._describe(order.order_id, order), created=True, first_status=OrderStatus.PENDING_NEW)
 

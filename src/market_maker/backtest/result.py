@@ -16,7 +16,9 @@ from uuid import UUID
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from market_maker.backtest.fee_models import Contract
 from market_maker.domain.errors import DataError
 from market_maker.domain.instrument import EXACT, Instrument
 from market_maker.domain.order import Liquidity, Side
@@ -34,10 +36,27 @@ class FillModel(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class RunSummary:
-    """The figures of one run, money in quote currency, quantities in base currency or contracts.
+class Assumed:
+    """What a run would have been under one assumption about fills; money in quote currency (INVERSE: base currency)."""
 
-    net_pnl = spread_capture + inventory_pnl - fees, exactly. `spread_capture` is the sum over fills of
+    net_pnl: Decimal
+    fills: int
+    volume: Decimal
+    max_drawdown: Decimal
+    sharpe: float | None
+
+    @classmethod
+    def of(cls, summary: RunSummary) -> Assumed:
+        """Return the figures of a finished run."""
+        return cls(summary.net_pnl, summary.fills, summary.volume, summary.max_drawdown, summary.sharpe.ratio)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """The figures of one run, money in quote currency (INVERSE: base currency), quantities in base currency or contracts.
+
+    `band` holds the same run under pessimistic (back of the queue, only trades through the price), its own (`queue`) and
+    optimistic (front of the queue) fills. net_pnl = spread_capture + inventory_pnl - fees - funding, exactly. `spread_capture` is the sum over fills of
     side x (mid at the fill - price) x quantity, `inventory_pnl` what the mid did to the positions held afterwards.
     `max_drawdown` is the deepest fall of the sampled equity. `market_conditions` is what was requested, reached and
     recorded of a run under conditions, None of a plain one.
@@ -64,22 +83,37 @@ class RunSummary:
     orders_rejected: int
     orders_canceled: int
     orders_expired: int
+    funding: Decimal = Decimal(0)
     market_conditions: dict[str, Any] | None = None
+    band: dict[str, Assumed] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the summary as JSON values, money as text; without `market_conditions` where there were none."""
-        values = {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in asdict(self).items()}
+        """Return the summary as JSON values, money as text; without `market_conditions` and `band` where there were none."""
+        values = _texts(asdict(self))
         if self.market_conditions is None:
             del values["market_conditions"]
+        if self.band is None:
+            del values["band"]
+        else:
+            values["band"] = {name: _texts(figures) for name, figures in values["band"].items()}
         return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> RunSummary:
         """Return the summary that `to_json` wrote."""
-        read: dict[str, Any] = {
-            name: Decimal(value) if isinstance(value, str) else value for name, value in values.items()
-        }
-        return cls(**(read | {"sharpe": Sharpe(**values["sharpe"])}))
+        band = values.get("band")
+        read = _numbers(values) | {"sharpe": Sharpe(**values["sharpe"])}
+        if band is not None:
+            read["band"] = {name: Assumed(**_numbers(figures)) for name, figures in band.items()}
+        return cls(**read)
+
+
+def _texts(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in values.items()}
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: Decimal(value) if isinstance(value, str) else value for name, value in values.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +123,20 @@ class RunResult:
     Parameters
     ----------
     summary : the figures
-    samples : ts, equity_half_tick_lots, position_lots, cash_tick_lots, fees_tick_lots, mid_half_ticks (all int64)
+    samples : ts, equity_half_tick_lots, position_lots, cash_tick_lots, fees_tick_lots, funding_tick_lots, mid_half_ticks
+        (all int64)
     fills : exch_ts, order_id, side, liquidity, price_ticks, qty_lots, fee_tick_lots, position_lots,
-        cash_tick_lots, fees_tick_lots, mid_half_ticks (all int64; position and money after the fill)
+        cash_tick_lots, fees_tick_lots, mid_half_ticks (position and money after the fill), cause (`state.FillCause`),
+        joined_front_lots (the queue ahead when the order came to rest); all int64
     reproducibility : seed, configuration, data hash, code version, library versions
+    order_events : decisions and events of all orders, columns of `state.LOG_DTYPE`; None when they were not recorded
     """
 
     summary: RunSummary
     samples: pl.DataFrame
     fills: pl.DataFrame
     reproducibility: dict[str, Any]
+    order_events: pl.DataFrame | None = None
 
     def digest(self) -> str:
         """Return the sha256 of configuration, data hash, fills and equity: equal for equal runs."""
@@ -165,7 +203,9 @@ class RunResult:
         try:
             kept = json.loads((folder / "result.json").read_text("utf-8"))
             samples, fills = (pl.read_parquet(folder / f"{name}.parquet") for name in ("samples", "fills"))
-            result = cls(RunSummary.from_json(kept["summary"]), samples, fills, kept["reproducibility"])
+            path = folder / "order_events.parquet"
+            events = pl.read_parquet(path) if path.exists() else None
+            result = cls(RunSummary.from_json(kept["summary"]), samples, fills, kept["reproducibility"], events)
         except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
             raise DataError(
                 f"the result in {folder.name} is missing or damaged: {error}; run the backtest again"
@@ -175,10 +215,12 @@ class RunResult:
         return result
 
     def write(self, folder: Path) -> list[dict[str, Any]]:
-        """Write samples.parquet, fills.parquet and, last, result.json; return name, rows, bytes, sha256 of the columns."""
+        """Write samples, fills, order events if there are any, and, last, result.json; return name, rows, bytes, sha256 of the columns."""
         folder.mkdir(parents=True, exist_ok=True)
         written = []
-        for name, frame in (("samples", self.samples), ("fills", self.fills)):
+        for name, frame in (("samples", self.samples), ("fills", self.fills), ("order_events", self.order_events)):
+            if frame is None:
+                continue
             path = folder / f"{name}.parquet"
             staging = folder / f".{name}.staging"
             frame.write_parquet(staging, compression="zstd")
@@ -203,34 +245,40 @@ def summarise(
 ) -> RunSummary:
     """Return the figures of a run.
 
-    `end` holds the last position_lots, cash_tick_lots, fees_tick_lots, mid_half_ticks and the counts
+    `end` holds the last position_lots, cash_tick_lots, fees_tick_lots, funding_tick_lots, mid_half_ticks and the counts
     last_order_id, orders_rejected, orders_canceled, orders_expired.
     """
+    contract = Contract.of(instrument)
 
-    def money(half_tick_lots: int) -> Decimal:
-        return EXACT.divide(instrument.cash_to_decimal(half_tick_lots), Decimal(2))
+    def money(half_units: int) -> Decimal:
+        return EXACT.divide(EXACT.multiply(Decimal(half_units), contract.cash_unit), Decimal(2))
 
-    columns = _whole(fills)
-    price, qty = columns["price_ticks"], columns["qty_lots"]
-    capture = int((columns["side"] * qty * (columns["mid_half_ticks"] - 2 * price)).sum()) if fills.height else 0
-    gross = 2 * end["cash_tick_lots"] + end["position_lots"] * end["mid_half_ticks"]
-    fees = 2 * end["fees_tick_lots"]
-    turnover = int((price * qty).sum()) if fills.height else 0
+    columns = {name: fills[name].to_numpy() for name in ("side", "price_ticks", "qty_lots", "mid_half_ticks")}
+    qty = columns["qty_lots"]
+    bought = columns["side"] * qty
+    values = half_values(contract, 2 * columns["price_ticks"], qty)
+    # What fills were worth at the mid less what was paid for them.
+    paid = _sum(half_worth(contract, bought, 2 * columns["price_ticks"]))
+    capture = _sum(half_worth(contract, bought, columns["mid_half_ticks"])) - paid
+    position = np.array([end["position_lots"]], np.int64), np.array([end["mid_half_ticks"]], np.int64)
+    gross = 2 * end["cash_tick_lots"] + int(half_worth(contract, *position)[0])
+    fees, funding = 2 * end["fees_tick_lots"], 2 * end["funding_tick_lots"]
     equity = samples["equity_half_tick_lots"].to_numpy()
     drawdown = max_drawdown(equity) if len(equity) else None
     makers = fills.filter(pl.col("liquidity") == int(Liquidity.MAKER)).height
     return RunSummary(
-        net_pnl=money(gross - fees),
+        net_pnl=money(gross - fees - funding),
         gross_pnl=money(gross),
         fees=money(fees),
+        funding=money(funding),
         spread_capture=money(capture),
         inventory_pnl=money(gross - capture),
         initial_balance=money(2 * balance_tick_lots),
-        final_equity=money(2 * balance_tick_lots + gross - fees),
+        final_equity=money(2 * balance_tick_lots + gross - fees - funding),
         max_drawdown=money(int(drawdown.depth)) if drawdown else Decimal(0),
         max_drawdown_duration_ns=drawdown.duration * sample_interval_ns if drawdown else 0,
-        turnover=money(2 * turnover),
-        volume=instrument.lots_to_qty(int(qty.sum()) if fills.height else 0),
+        turnover=money(_sum(values)),
+        volume=instrument.lots_to_qty(_sum(qty)),
         position=instrument.lots_to_qty(end["position_lots"]),
         sharpe=sharpe_ratio(equity, interval_ns=sample_interval_ns),
         fills=fills.height,
@@ -244,12 +292,40 @@ def summarise(
     )
 
 
-def _whole(frame: pl.DataFrame) -> dict[str, Any]:
-    """Return columns for exact sums of products: of Python's integers where a sum could exceed int64."""
-    columns = {name: frame[name].to_numpy() for name in ("side", "price_ticks", "qty_lots", "mid_half_ticks")}
-    price, qty, mid = (
-        int(np.abs(columns[name]).max(initial=0)) for name in ("price_ticks", "qty_lots", "mid_half_ticks")
-    )
-    if (2 * price + mid) * qty * frame.height < 2**62:
-        return columns
-    return {name: column.astype(object) for name, column in columns.items()}
+def half_values(contract: Contract, price_half_ticks: NDArray[np.int64], lots: NDArray[np.int64]) -> NDArray[Any]:
+    """Return the value of quantities at prices in half cash units, exactly; 0 where there is no price yet.
+
+    Of Python's integers where int64 could be exceeded, and for inverse contracts.
+    """
+    if not contract.inverse_scale:
+        most = int(np.abs(price_half_ticks).max(initial=0)) * int(np.abs(lots).max(initial=0))
+        whole = price_half_ticks if most < 2**62 else price_half_ticks.astype(object)
+        return whole * lots
+    scale = 4 * contract.inverse_scale
+    found = [
+        (2 * scale * quantity + price) // (2 * price) if price > 0 else 0
+        for price, quantity in zip(price_half_ticks.tolist(), lots.tolist(), strict=True)
+    ]
+    return np.array(found, object)
+
+
+def half_worth(
+    contract: Contract, position_lots: NDArray[np.int64], price_half_ticks: NDArray[np.int64]
+) -> NDArray[Any]:
+    """Return what positions are worth at prices in half cash units; that of an inverse contract is owed when it is long."""
+    if not contract.inverse_scale:
+        return half_values(contract, price_half_ticks, position_lots)
+    values = half_values(contract, price_half_ticks, np.abs(position_lots))
+    return np.asarray(-np.sign(position_lots) * values, np.int64)
+
+
+def columns_of(records: NDArray[Any]) -> dict[str, NDArray[np.int64]]:
+    """Return records as columns."""
+    return {name: np.ascontiguousarray(records[name]) for name in records.dtype.names or ()}
+
+
+def _sum(values: NDArray[Any]) -> int:
+    """Return a sum exactly: of Python's integers where it could exceed int64."""
+    if values.dtype != object and int(np.abs(values).max(initial=0)) * len(values) >= 2**62:
+        values = values.astype(object)
+    return int(values.sum()) if len(values) else 0

@@ -179,14 +179,31 @@ def _seal(state: Any) -> Any:
     sealed.wake_ts = state.wake_ts
     sealed.wake_clock = state.wake_clock
     sealed.wakes = state.wakes
+    sealed.reasons = state.reasons
     sealed.fills = state.fills
     sealed.fill_sets = state.fill_sets
     sealed.samples = state.samples
+    sealed.log = state.log
+    sealed.log_sets = state.log_sets
+    sealed.queues = state.queues
+    sealed.queue_n = state.queue_n
+    sealed.latency = state.latency
+    sealed.recorded_requests = state.recorded_requests
+    sealed.recorded_answers = state.recorded_answers
+    sealed.load = state.load
+    sealed.carried = state.carried
+    sealed.fees = state.fees
+    sealed.fee_tiers = state.fee_tiers
+    sealed.fee_volumes = state.fee_volumes
+    sealed.funding_ts = state.funding_ts
+    sealed.funding_e8 = state.funding_e8
+    sealed.impact = state.impact
     sealed.exchange = _seal_ladder(state.exchange)
     sealed.local = _seal_ladder(state.local)
     sealed.view_bids = state.view_bids
     sealed.view_asks = state.view_asks
     sealed.view_orders = state.view_orders
+    sealed.view_instruments = state.view_instruments
     sealed.actions = state.actions
     return sealed
 

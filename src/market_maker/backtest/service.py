@@ -7,8 +7,8 @@ tells of it. The work itself is in `backtest/worker.py`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from market_maker.backtest.configuration import run_config
+from market_maker.backtest.execution import Execution
+from market_maker.backtest.explain import Story, explain_run
 from market_maker.backtest.result import FillModel, RunResult
 from market_maker.backtest.storage import get_results
 from market_maker.backtest.trials import list_trials
@@ -47,7 +50,9 @@ _RUN_COLUMNS = (
 class RunRequest:
     """What to run: [start_ts, end_ts) in ns UTC, and how. Latencies None: the setting execution_delay.
 
-    `market_conditions`: volatility, trend, volume_profile, each optional; see `market_data.conditions`.
+    `market_conditions`: volatility, trend, volume_profile, each optional; see `market_data.conditions`. `execution`: queue
+    model, latency, fees and funds, see `backtest.execution`. `band`: tell pessimistic and optimistic fills beside the run's
+    own. `record_orders`: keep every decision and order event.
     """
 
     strategy_id: UUID
@@ -61,6 +66,9 @@ class RunRequest:
     fill_model: str = FillModel.PARTIAL.name
     seed: int = 0
     allow_gaps: bool = False
+    execution: Mapping[str, Any] | None = None
+    band: bool = True
+    record_orders: bool = False
 
 
 class BacktestService:
@@ -160,6 +168,26 @@ class BacktestService:
             raise NotFound.of("completed backtest run", "run_id", str(run_id))
         return await asyncio.to_thread(RunResult.read, Path(row["folder"]))
 
+    async def explain_order(self, run_id: UUID, order_id: int) -> Story:
+        """Return the whole story of an order of a completed run, which is done again up to the order's end.
+
+        Raises
+        ------
+        NotFound : no such run or order
+        DataError : the recorded market is not the one that was run on
+        """
+        run = await self.get_run(run_id)
+        result = await self.get_result(run_id)
+        strategy = await self._reference.strategy(UUID(run["strategy_id"]))
+        instrument = (await self._reference.pair(UUID(run["pair_id"]))).instrument
+        row = await self._database.fetch_one(_SELECT_RUN, (run_id,))
+        assert row is not None
+        known = result.reproducibility
+        config = run_config(row, strategy, instrument)
+        # As they were then: the strategy may have changed since.
+        config = replace(config, parameters=known["configuration"]["parameters"])
+        return await asyncio.to_thread(explain_run, self.lake, config, known["data_hash"], order_id)
+
     async def analyze_backtest_results(self, run_ids: Sequence[UUID]) -> AnalysisReport:
         """Return the analysis of one or several completed runs."""
         if not run_ids:
@@ -191,6 +219,9 @@ class BacktestService:
             "sample_interval_ns": settings.market_update_interval,
             "seed": request.seed,
             "allow_gaps": request.allow_gaps,
+            "execution": Execution.of(request.execution).to_json(),
+            "band": request.band,
+            "record_orders": request.record_orders,
         } | ({} if conditions is None else {"market_conditions": conditions.to_json()})
 
 

@@ -8,14 +8,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+import numpy as np
+
 from market_maker.backtest.drive import Drive, SetOfRun, refusal
+from market_maker.backtest.execution import is_of_orders, queue_model_of
+from market_maker.backtest.fee_models import Contract, FeeState
 from market_maker.backtest.ladder.kernel import next_outward, slot_of
-from market_maker.backtest.result import FillModel
-from market_maker.backtest.state import Code, Reason
+from market_maker.backtest.latency_models import LatencyState, constant
+from market_maker.backtest.queue_models import QueueModel, parameter_of
+from market_maker.backtest.result import FillModel, half_worth
+from market_maker.backtest.state import CHANCE_SCALE, IMPACT_SCALE, Code, Reason
 from market_maker.domain.errors import InvalidRequest, NotFound, RejectReason
 from market_maker.domain.instrument import EXACT, Instrument
 from market_maker.domain.order import Liquidity, OrderStatus, OrderType, Side, TimeInForce
 from market_maker.market_data.replay import Feed
+from market_maker.strategies.actions import Records
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,13 @@ class ReplaySession:
     feed, instrument : the recorded market and its units
     balance : funds at the start, quote currency
     entry_latency_ns, response_latency_ns : one-way latencies
+    fill_model : how much of a resting order an opposing quantity fills
+    queue_model, queue_n : None: FIFO on feeds of orders, RISK_AVERSE on others; see `queue_models.parameter_of`
+    latency : instead of the constant ones
+    fees : None: the pair's rates
+    leverage, cash_account, seed, impact_half_life_ns : as in `drive.SetOfRun`
     start_ts : where the session begins (the book is built up to there); default: the range of the feed
+    logs_orders : keep a log of decisions and order events
     """
 
     def __init__(
@@ -70,21 +83,39 @@ class ReplaySession:
         entry_latency_ns: int = 0,
         response_latency_ns: int = 0,
         fill_model: FillModel = FillModel.PARTIAL,
+        queue_model: QueueModel | None = None,
+        queue_n: float | None = None,
+        latency: LatencyState | None = None,
+        fees: FeeState | None = None,
+        leverage: int = 1,
+        cash_account: bool = False,
+        seed: int = 0,
+        impact_half_life_ns: int = 0,
         start_ts: int | None = None,
+        logs_orders: bool = False,
     ) -> None:
         self.instrument = instrument
-        self._balance = int(EXACT.divide(balance, instrument.tick_lot))
+        self._contract = Contract.of(instrument)
+        self._balance = int(EXACT.divide(balance, self._contract.cash_unit))
+        model = queue_model_of(queue_model, of_orders=is_of_orders(feed))
         self._drive = Drive(
             feed,
             instrument,
             [
                 SetOfRun(
                     balance_tick_lots=self._balance,
-                    entry_latency_ns=entry_latency_ns,
-                    response_latency_ns=response_latency_ns,
+                    latency=latency or constant(entry_latency_ns, response_latency_ns),
                     partial_fill=fill_model is FillModel.PARTIAL,
+                    queue_model=model,
+                    queue_n=parameter_of(model, queue_n, instrument.lot_size),
+                    fees=fees,
+                    leverage=leverage,
+                    cash_account=cash_account,
+                    seed=seed,
+                    impact_half_life_ns=impact_half_life_ns,
                 )
             ],
+            logs=int(logs_orders),
         )
         self._drive.heads["keeps_ended"] = 1
         self._ended: dict[int, OrderState] = {}
@@ -115,11 +146,17 @@ class ReplaySession:
         price_ticks: int,
         qty_lots: int,
         post_only: bool = False,
+        *,
+        expire_ts: int = 0,
+        execution_probability: float = 1.0,
+        price_impact: float = 0.0,
     ) -> int:
         """Send an order now and return its id; it reaches the venue after the entry latency.
 
-        GTC and IOC are replayed; `price_ticks` is ignored for MARKET. InvalidRequest for anything else.
+        `price_ticks` is ignored for MARKET, `expire_ts` (ns UTC) is needed for GTD. InvalidRequest for an order that cannot
+        be.
         """
+        chance = round(execution_probability * CHANCE_SCALE)
         order_id = int(
             self._drive.kernel.submit(
                 self._drive.sealed,
@@ -129,6 +166,9 @@ class ReplaySession:
                 int(post_only),
                 price_ticks,
                 qty_lots,
+                expire_ts,
+                chance,
+                round(price_impact * IMPACT_SCALE),
             )
         )
         if order_id < 0:
@@ -141,6 +181,16 @@ class ReplaySession:
         code = Code(self._drive.kernel.request_cancel(self._drive.sealed, order_id))
         if code != Code.REACHED:
             raise refusal(code, "cancel", f"clock {self.now_ts} ns")
+
+    def amend(self, order_id: int, price_ticks: int, qty_lots: int) -> None:
+        """Ask the venue to change an order to a price and a whole quantity; the answer arrives later.
+
+        NotFound for an unknown id, InvalidRequest for a price or quantity that cannot be.
+        """
+        self.order(order_id)
+        code = Code(self._drive.kernel.request_amend(self._drive.sealed, order_id, price_ticks, qty_lots))
+        if code != Code.REACHED:
+            raise refusal(code, "amend", f"clock {self.now_ts} ns")
 
     def order(self, order_id: int) -> OrderState:
         """Return one order, open or ended."""
@@ -176,10 +226,15 @@ class ReplaySession:
         return int(self._drive.head()["known_fees_tick_lots"])
 
     def equity(self) -> Decimal:
-        """Return balance + cash - fees + position at the mid, in quote currency."""
+        """Return balance + cash - fees + position at the mid, in quote currency (INVERSE: base currency)."""
         settled = 2 * (self._balance + self.cash_tick_lots - self.fees_tick_lots)
-        total = settled + self.position_lots * self._drive.mid_half_ticks()
-        return EXACT.divide(self.instrument.cash_to_decimal(total), Decimal(2))
+        held = np.array([self.position_lots], np.int64), np.array([self._drive.mid_half_ticks()], np.int64)
+        total = settled + int(half_worth(self._contract, *held)[0])
+        return EXACT.divide(EXACT.multiply(Decimal(total), self._contract.cash_unit), Decimal(2))
+
+    def log(self) -> Records:
+        """Return decisions and order events so far, LOG_DTYPE; empty unless the session logs orders."""
+        return self._drive.log()
 
     def fills(self) -> list[ReplayFill]:
         """Return every execution at the venue so far."""
@@ -226,8 +281,8 @@ class ReplaySession:
             order_type=OrderType(int(order["order_type"])),
             time_in_force=TimeInForce(int(order["time_in_force"])),
             post_only=bool(order["post_only"]),
-            price_ticks=int(order["price_ticks"]),
-            qty_lots=int(order["qty_lots"]),
+            price_ticks=int(order["known_price_ticks"]),
+            qty_lots=int(order["known_qty_lots"]),
             cum_qty_lots=int(order["known_filled_lots"]),
             leaves_lots=int(order["known_leaves_lots"]),
             status=OrderStatus(int(order["known_status"])),

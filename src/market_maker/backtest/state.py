@@ -15,8 +15,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from market_maker.backtest.fee_models import FEE_DTYPE
 from market_maker.backtest.ladder.kernel import Ladder, new_book
-from market_maker.strategies.actions import LEVEL_DTYPE, ORDER_DTYPE, Records, new_actions
+from market_maker.backtest.latency_models import LatencyState, constant
+from market_maker.strategies.actions import (
+    INSTRUMENT_DTYPE,
+    LEVEL_DTYPE,
+    MAX_ACTIONS,
+    ORDER_DTYPE,
+    Records,
+    new_actions,
+)
 
 FOREVER = 2**62
 ORDERS_MAX = 1024
@@ -31,6 +40,9 @@ FILLS_BUFFER = 1 << 15
 SAMPLES_BUFFER = 1 << 15
 BUCKETS = 1 << 12
 """Ticks are hashed to so many lists of own orders; a power of two."""
+CHANCE_SCALE = 10**9
+"""`chance_e9` of an order whose counterparty is always there."""
+IMPACT_SCALE = 10**9
 MARKS_MAX = 1 << 16
 """Levels from which own orders of a set have taken something that the feed has not refreshed."""
 
@@ -46,16 +58,57 @@ class Code(IntEnum):
     TOO_MANY_IN_FLIGHT = 5
     INVALID_ORDER = 6
     TOO_MANY_MARKS = 7
+    AWAKE = 8
+    """Sets are to be woken by the caller: see `reasons`."""
+    ENDLESS = 9
 
 
 class Reason(IntEnum):
-    """Why the venue ended an order without filling it; the face translates these into `RejectReason`."""
+    """Why the venue ended or refused an order; the face translates these into `RejectReason`."""
 
     NONE = 0
     INSUFFICIENT_BALANCE = 1
     NO_LIQUIDITY = 2
     POST_ONLY_WOULD_TAKE = 3
     TIME_IN_FORCE = 4
+    CANNOT_FILL_COMPLETELY = 5
+    NOT_THERE = 6
+    LOST_ON_THE_WAY = 7
+
+
+class FillCause(IntEnum):
+    """What filled an order: it took, a trade went through its price or at its price, a level or the whole book reached it."""
+
+    TAKEN = 0
+    TRADE_THROUGH = 1
+    TRADE_AT = 2
+    CROSSED = 3
+    DISPLACED = 4
+
+
+class Note(IntEnum):
+    """What an entry of the log says; the first three are decisions of the owner, stamped with his clock.
+
+    QUEUE_TRADE to QUEUE_CLEARED are kept of an explained order alone: a trade at its price, a level that changed, a book
+    that moved, a side that was cleared.
+    """
+
+    NEW_SENT = 0
+    CANCEL_SENT = 1
+    AMEND_SENT = 2
+    RESTED = 3
+    AMENDED = 4
+    FILLED = 5
+    CANCELED = 6
+    EXPIRED = 7
+    REJECTED = 8
+    REFUSED = 9
+    LOST = 10
+    MISSED = 11
+    QUEUE_TRADE = 12
+    QUEUE_LEVEL = 13
+    QUEUE_MOVED = 14
+    QUEUE_CLEARED = 15
 
 
 def _int64_record(*names: str) -> np.dtype[Any]:
@@ -65,24 +118,38 @@ def _int64_record(*names: str) -> np.dtype[Any]:
 CLOCK_DTYPE = _int64_record(
     "clock_ts", "next_sample_ts", "sample_interval_ns", "sample_end_ts", "exchange_row", "local_row", "events",
     # places in the lists of a stretch
-    "exchange_special", "local_special", "local_trade",
-    # counts: fills and instants in the buffers, sets that wait for a request to arrive, clocks that wake
-    "fill_count", "sample_count", "agenda_count", "wake_count",
+    "exchange_special", "local_special", "local_trade", "local_event",
+    # counts: fills, instants and log entries in the buffers, sets that wait for a request to arrive, clocks that wake
+    "fill_count", "sample_count", "log_count", "agenda_count", "wake_count",
     # what own orders have taken: marks in use, the first free one and how many were ever made
     "marks", "free_mark", "marks_made",
     # public trades since the beginning, as the strategy sees them
     "last_trade_ticks", "bought_lots", "sold_lots", "trades",
+    # what wakes besides clocks (WAKE_*), whether the caller wakes, the first answer to a set that wakes on its own orders
+    "wakes_on", "hands_over", "next_answer_ts",
+    # why rows seen by now wake, and when; the instant of the last wake-up and how many there were at it
+    "market_reasons", "market_ts", "last_wake_ts", "wakes_at_once",
+    # the next end of an order good till a date, the next funding instant and its place in the list
+    "next_expiry_ts", "next_funding_ts", "funding_row",
+    # 1 once the rows have ended and only what is in flight still arrives: no order expires any more
+    "ended",
+    # events in the window before the present instant, for latency under load
+    "load_events",
+    # own orders have pushed the book and it has not moved yet; when the push was last valued
+    "pushed", "impact_ts",
+    # 0: no log, 1: all orders, 2: the explained one, and its id
+    "logs", "explained_id",
     # a Code that stops the loop
     "refusal",
 )  # fmt: skip
 
 HEAD_DTYPE = _int64_record(
     # configuration
-    "entry_latency_ns", "response_latency_ns", "maker_fee_e8", "taker_fee_e8", "balance_tick_lots", "partial_fill",
-    "keeps_ended",
+    "balance_tick_lots", "leverage", "cash_account", "partial_fill", "queue_model", "keeps_ended", "seed", "chance_e9",
+    "impact_e9", "impact_half_life_ns",
     # the venue's ledger
-    "position_lots", "cost_tick_lots", "realised_tick_lots", "cash_tick_lots", "fees_tick_lots",
-    "open_buys_tick_lots", "open_sells_tick_lots",
+    "position_lots", "cost_tick_lots", "realised_tick_lots", "cash_tick_lots", "fees_tick_lots", "funding_tick_lots",
+    "open_buys_tick_lots", "open_sells_tick_lots", "open_sell_lots",
     # the ledger as its owner knows it
     "known_position_lots", "known_cash_tick_lots", "known_fees_tick_lots",
     # public trades up to the last wake-up
@@ -96,27 +163,44 @@ NODE_DTYPE = _int64_record("tick", "lots", "side", "set", "next", "before")
 """An own resting order (`lots`: the queue ahead) or, after all of them, a mark (`lots`: what was taken of a level), in the
 list of its tick; `next` and `before` are -1 at the ends."""
 
+QUEUE_DTYPE = np.dtype([("front", np.float64), ("cum", np.float64), ("shown_lots", np.int64), ("joined_ts", np.int64)])
+"""What a queue model remembers of an own resting order besides its node: see `queue_models.kernel`; what its level last
+displayed, and when the order took its place."""
+
 WAKE_DTYPE = _int64_record("interval_ns", "first_set", "end_set")
 """A clock that wakes the sets first_set .. end_set - 1."""
 
 SLOT_DTYPE = _int64_record(
     "order_id", "side", "order_type", "time_in_force", "post_only", "price_ticks", "qty_lots", "submitted_ts",
     # at the venue
-    "leaves_lots", "status",
+    "leaves_lots", "status", "expire_ts", "joined_front_lots", "chance_e9", "chances", "impact_e9",
     # as its owner knows it
-    "known_leaves_lots", "known_status", "known_reason", "known_front_lots", "known_filled_lots", "cancel_pending",
+    "known_price_ticks", "known_qty_lots", "known_leaves_lots", "known_status", "known_reason", "known_front_lots",
+    "known_filled_lots", "cancel_pending", "amend_pending",
 )  # fmt: skip
 
-REQUEST_DTYPE = _int64_record("arrival_ts", "cancels", "slot", "order_id")
+REQUEST_DTYPE = _int64_record("arrival_ts", "kind", "slot", "order_id", "price_ticks", "qty_lots")
 RESPONSE_DTYPE = _int64_record(
-    "arrival_ts", "slot", "order_id", "status", "reason", "leaves_lots", "front_lots",
+    "arrival_ts", "kind", "slot", "order_id", "status", "reason", "price_ticks", "qty_lots", "leaves_lots", "front_lots",
     "position_lots", "cash_tick_lots", "fee_tick_lots",
 )  # fmt: skip
+"""`kind`: 0 the state of an order; otherwise a request of this kind was refused and its order is as it was."""
 FILL_DTYPE = _int64_record(
     "exch_ts", "order_id", "side", "liquidity", "price_ticks", "qty_lots", "fee_tick_lots", "position_lots",
-    "cash_tick_lots", "fees_tick_lots", "mid_half_ticks",
+    "cash_tick_lots", "fees_tick_lots", "mid_half_ticks", "cause", "joined_front_lots",
 )  # fmt: skip
-SAMPLE_DTYPE = _int64_record("ts", "position_lots", "cash_tick_lots", "fees_tick_lots", "mid_half_ticks")
+SAMPLE_DTYPE = _int64_record(
+    "ts", "position_lots", "cash_tick_lots", "fees_tick_lots", "funding_tick_lots", "mid_half_ticks"
+)
+LOG_DTYPE = _int64_record(
+    "ts", "order_id", "note", "side", "price_ticks", "qty_lots", "leaves_lots", "queue_ahead_lots", "reason",
+    "best_bid_ticks", "best_ask_ticks",
+)  # fmt: skip
+
+
+_ENDS = np.array([FOREVER], np.int64)
+_NOTHING = np.zeros(0, np.int64)
+_NOTHING.flags.writeable = False  # As the rows of a feed.
 
 
 class Stretch(NamedTuple):
@@ -127,6 +211,8 @@ class Stretch(NamedTuple):
     slots : (n,) int32, where the book keeps the quantity of the row's level; the last place for other rows
     specials : int64, the rows that concern the whole book (clears, shifts), then FOREVER
     trades : int64, the rows that are trades, then FOREVER
+    joined_ts : (n,) int64, see `market_data.stretch.Rows`; empty for feeds that are not made of orders
+    wakes : int64, the rows that wake strategies which ask for it, then FOREVER
     """
 
     ts: Any
@@ -137,6 +223,8 @@ class Stretch(NamedTuple):
     slots: Any
     specials: Any
     trades: Any
+    joined_ts: Any = _NOTHING
+    wakes: Any = _ENDS
 
 
 class ReplayState(NamedTuple):
@@ -145,7 +233,10 @@ class ReplayState(NamedTuple):
     clock (1,), head (K,), orders (K, n), resting (K, 2, n) with resting_count (K, 2), open_slots and free_slots (K, n), requests and responses
     (K, m) rings; nodes (K * n + marks,) of the lists that begin at heads (2, BUCKETS); own_best (2, K), the best own
     prices resting, and bound (2,), those of all sets; agenda_ts and agenda_set, a heap of the sets with a request under
-    way; wake_ts and wake_clock, a heap of the clocks in wakes; fills with fill_sets; samples (instants, K).
+    way; wake_ts and wake_clock, a heap of the clocks in wakes, reasons (K,) of the present wake-up; fills with fill_sets;
+    samples (instants, K); log with log_sets. queues (K, n) with queue_n (K,); latency (K,) with requests and answers that
+    were recorded, and the load with the times carried over; fees (K,), fee_tiers (K, tiers, 3), fee_volumes (K, days);
+    funding_ts and funding_e8 as in `fee_models.funding`; impact (1,), by how many ticks own orders push the book (K = 1).
     """
 
     clock: Records
@@ -166,24 +257,40 @@ class ReplayState(NamedTuple):
     wake_ts: Any
     wake_clock: Any
     wakes: Records
+    reasons: Any
     fills: Records
     fill_sets: Any
     samples: Records
+    log: Records
+    log_sets: Any
+    queues: Records
+    queue_n: Any
+    latency: Records
+    recorded_requests: Any
+    recorded_answers: Any
+    load: Records
+    carried: Any
+    fees: Records
+    fee_tiers: Any
+    fee_volumes: Any
+    funding_ts: Any
+    funding_e8: Any
+    impact: Any
     exchange: Ladder
     local: Ladder
     view_bids: Records
     view_asks: Records
     view_orders: Records
+    view_instruments: Records
     actions: Records
 
 
 def no_stretch() -> Stretch:
     """Return an empty stretch."""
-    whole, codes = np.zeros(0, np.int64), np.zeros(0, np.int8)
-    for array in (whole, codes):
-        array.flags.writeable = False  # As the rows of a feed.
-    ends = np.array([FOREVER], np.int64)
-    return Stretch(whole, whole, whole, codes, np.zeros((0, 2), np.int64), np.zeros(0, np.int32), ends, ends)
+    codes = np.zeros(0, np.int8)
+    codes.flags.writeable = False
+    quotes, slots = np.zeros((0, 2), np.int64), np.zeros(0, np.int32)
+    return Stretch(_NOTHING, _NOTHING, _NOTHING, codes, quotes, slots, _ENDS, _ENDS)
 
 
 def new_state(
@@ -195,21 +302,38 @@ def new_state(
     orders: int | None = None,
     in_flight: int | None = None,
     marks: int | None = None,
+    latency: LatencyState | None = None,
+    fee_shape: tuple[int, int] = (1, 1),
+    funding: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
+    logs: int = 0,
 ) -> ReplayState:
     """Return the state of replays that have not begun; times and money are set by the face.
 
     exchange, local : the ladders that follow the streams (`quotes`)
     sets, orders, in_flight, marks : K, n, m, and marks of each set; None: what one run may need
+    latency : recorded requests and answers, window of load; None: neither
+    fee_shape : tiers and days of the tables of fees
+    funding : instants and payments
+    logs : what is logged, see CLOCK_DTYPE
     """
     n = ORDERS_MAX if orders is None else orders
     m = IN_FLIGHT_MAX if in_flight is None else in_flight
     kept = MARKS_MAX if marks is None else marks
     head = np.zeros(sets, HEAD_DTYPE)
     head["free_count"] = n
+    head["leverage"] = 1
+    head["chance_e9"] = CHANCE_SCALE
     clock = np.zeros(1, CLOCK_DTYPE)
-    clock["next_sample_ts"] = FOREVER
+    for name in ("next_sample_ts", "next_answer_ts", "next_expiry_ts", "next_funding_ts"):
+        clock[name] = FOREVER
     clock["free_mark"] = -1
+    clock["logs"] = logs
     fills = FILLS_BUFFER + max(0, sets * n - ORDERS_MAX)
+    entries = 2 * fills + 2 * MAX_ACTIONS * sets if logs else 1
+    model = constant(0, 0) if latency is None else latency
+    instants, payments = funding or (np.zeros(0, np.int64), np.zeros(0, np.int64))
+    if len(instants):
+        clock["next_funding_ts"] = instants[0]
     return ReplayState(
         clock=clock,
         head=head,
@@ -229,14 +353,31 @@ def new_state(
         wake_ts=np.zeros(sets, np.int64),
         wake_clock=np.zeros(sets, np.int64),
         wakes=np.zeros(sets, WAKE_DTYPE),
+        reasons=np.zeros(sets, np.int64),
         fills=np.zeros(fills, FILL_DTYPE),
         fill_sets=np.zeros(fills, np.int64),
         samples=np.zeros((max(2, SAMPLES_BUFFER // sets), sets), SAMPLE_DTYPE),
+        log=np.zeros(entries, LOG_DTYPE),
+        log_sets=np.zeros(entries, np.int64),
+        queues=np.zeros((sets, n), QUEUE_DTYPE),
+        queue_n=np.zeros(sets),
+        latency=np.repeat(model.head, sets),
+        recorded_requests=np.ascontiguousarray(model.requests),
+        recorded_answers=np.ascontiguousarray(model.answers),
+        load=model.load.copy(),
+        carried=model.carried.copy(),
+        fees=np.zeros(sets, FEE_DTYPE),
+        fee_tiers=np.zeros((sets, fee_shape[0], 3), np.int64),
+        fee_volumes=np.zeros((sets, fee_shape[1]), np.int64),
+        funding_ts=instants,
+        funding_e8=payments,
+        impact=np.zeros(1),
         exchange=new_book(exchange),
         local=new_book(local),
         view_bids=np.zeros(depth_levels, LEVEL_DTYPE),
         view_asks=np.zeros(depth_levels, LEVEL_DTYPE),
         view_orders=np.zeros(n, ORDER_DTYPE),
+        view_instruments=np.zeros(0, INSTRUMENT_DTYPE),
         actions=new_actions(),
     )
 

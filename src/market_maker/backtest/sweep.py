@@ -2,7 +2,7 @@
 
 Every result is the one that `engine.run` gives for its configuration alone, bit for bit: sets never meet, and the same
 kernel runs one or many. Pure: no database, no files. Chunks run on threads (the kernel holds no lock of Python's) over one
-copy of the rows.
+copy of the rows, or wherever another `ChunkPool` runs them, such as `cluster`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from threading import Event
+from typing import Any, Protocol
 
 from market_maker.backtest.drive import Capacity, OutgrownError
 from market_maker.backtest.engine import RunConfig, RunProgress, RunResult, run, run_sets
 from market_maker.backtest.quotes import Quotes
+from market_maker.backtest.result import RunSummary
 from market_maker.domain.errors import InvalidRequest
 from market_maker.market_data.replay import Feed
 from market_maker.strategies.contract import PreparedStrategy, find_strategy
@@ -35,11 +37,29 @@ _AMPLE = Capacity(orders=250, in_flight=1001, marks=1000)
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """A result whose columns were not brought home; `sha256` is the digest of the whole."""
+
+    summary: RunSummary
+    reproducibility: dict[str, Any]
+    sha256: str
+
+    @classmethod
+    def of(cls, result: RunResult) -> Outcome:
+        """Return what is left of a result without its columns."""
+        return cls(result.summary, result.reproducibility, result.digest())
+
+    def digest(self) -> str:
+        """Return the digest, as `RunResult.digest` does."""
+        return self.sha256
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """One finished run of a sweep; `number` is its place among the configurations."""
 
     number: int
-    result: RunResult
+    result: RunResult | Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +72,24 @@ class SweepProgress:
     left_s: float | None
 
 
-class _CanceledError(Exception):
+class CanceledError(Exception):
     """The sweep was closed by its reader."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Runs that share a pass: their places among all configurations, what they do, and their strategies, by set."""
+
+    numbers: Sequence[int]
+    configs: Sequence[RunConfig]
+    strategies: Sequence[PreparedStrategy]
+
+
+class ChunkPool(Protocol):
+    """Where chunks run."""
+
+    def run(self, chunks: Sequence[Chunk], feed: Feed) -> Generator[list[Trial], None, None]:
+        """Yield the trials of each chunk as it is done, in any order; closing the generator ends what still runs."""
 
 
 def grid(base: RunConfig, values: Mapping[str, Sequence[object]]) -> list[RunConfig]:
@@ -86,7 +122,7 @@ def trial_key(config: RunConfig, feed: Feed) -> str:
         feed.data_hash, config.strategy_kind, dict(strategy.values), config.start_ts, config.end_ts,
         config.entry_latency_ns, config.response_latency_ns, str(config.balance), config.fill_model.value,
         config.sample_interval_ns, config.seed, conditions, pair.venue, pair.symbol, str(pair.tick_size),
-        str(pair.lot_size), str(pair.maker_fee), str(pair.taker_fee),
+        str(pair.lot_size), str(pair.maker_fee), str(pair.taker_fee), config.execution.to_json(),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
@@ -100,6 +136,7 @@ def sweep(
     strategies: Sequence[PreparedStrategy] | None = None,
     threads: int | None = None,
     chunk: int = CHUNK,
+    pool: ChunkPool | None = None,
 ) -> Iterator[Trial]:
     """Run every configuration over `feed` and yield each result as its chunk is done.
 
@@ -112,6 +149,7 @@ def sweep(
     strategies : prepared ones, one for each configuration; None: found by name
     threads : None: one for each processor
     chunk : sets that share a pass
+    pool : where chunks run; None: on `threads` of this process
 
     Raises
     ------
@@ -125,31 +163,51 @@ def sweep(
     started, done = time.perf_counter(), 0
     if not chunks:
         return
-    if all(config.market_conditions is None for config in configs):
-        Quotes(feed)  # Once, before threads wait for one another.
-    with ThreadPoolExecutor(min(len(chunks), threads or os.cpu_count() or 1)) as pool:
-        stop = _Stop()
-        waiting: set[Future[list[Trial]]] = set()
-        ahead = iter(chunks)
-        try:
-            while True:
-                # Few in advance: results that nobody has taken yet are memory.
-                for part in itertools.islice(ahead, pool._max_workers + 1 - len(waiting)):  # noqa: SLF001
-                    waiting.add(pool.submit(_run_chunk, part, configs, strategies, feed, stop))
-                if not waiting:
-                    return
-                finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    trials = future.result()
-                    done += len(trials)
-                    if progress is not None:
-                        elapsed = time.perf_counter() - started
-                        progress(SweepProgress(done, len(numbers), elapsed, elapsed * (len(numbers) - done) / done))
-                    yield from trials
-        finally:
-            stop.set()
-            for future in waiting:
-                future.cancel()
+    parts = (pool or Threads(threads)).run(chunks, feed)
+    try:
+        for trials in parts:
+            done += len(trials)
+            if progress is not None:
+                elapsed = time.perf_counter() - started
+                progress(SweepProgress(done, len(numbers), elapsed, elapsed * (len(numbers) - done) / done))
+            yield from trials
+    finally:
+        parts.close()
+
+
+class Threads:
+    """Threads of this process, over one copy of the rows.
+
+    Parameters
+    ----------
+    threads : None: one for each processor
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._threads = threads or os.cpu_count() or 1
+
+    def run(self, chunks: Sequence[Chunk], feed: Feed) -> Generator[list[Trial], None, None]:
+        """Yield the trials of each chunk as it is done."""
+        prepare_feed(chunks, feed)
+        threads = min(len(chunks), self._threads)
+        with ThreadPoolExecutor(threads) as pool:
+            stop = _Stop()
+            waiting: set[Future[list[Trial]]] = set()
+            ahead = iter(chunks)
+            try:
+                while True:
+                    # Few in advance: results that nobody has taken yet are memory.
+                    for part in itertools.islice(ahead, threads + 1 - len(waiting)):
+                        waiting.add(pool.submit(run_chunk, part, feed, stop))
+                    if not waiting:
+                        return
+                    finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    for future in finished:
+                        yield future.result()
+            finally:
+                stop.set()
+                for future in waiting:
+                    future.cancel()
 
 
 class _Stop:
@@ -163,19 +221,26 @@ class _Stop:
 
     def __call__(self, _: RunProgress) -> None:
         if self._event.is_set():
-            raise _CanceledError
+            raise CanceledError
+
+
+def prepare_feed(chunks: Sequence[Chunk], feed: Feed) -> None:
+    """Find what chunks share of a feed, once, before threads wait for one another."""
+    if all(config.market_conditions is None for chunk in chunks for config in chunk.configs):
+        Quotes(feed)
 
 
 def _chunks(
     numbers: Sequence[int], configs: Sequence[RunConfig], strategies: Sequence[PreparedStrategy], size: int
-) -> Iterator[list[int]]:
+) -> Iterator[Chunk]:
     """Yield runs that may share a pass; sets that wake at the same instants stand next to each other."""
     groups: dict[object, list[int]] = {}
     for number in numbers:
         config = configs[number]
         same = (
             config.instrument, config.strategy_kind, config.start_ts, config.end_ts, config.sample_interval_ns,
-            repr(config.market_conditions),
+            repr(config.market_conditions), repr(config.execution.latency), repr(config.execution.fees), config.execution.funding,
+            config.records_orders,
         )  # fmt: skip
         groups.setdefault(same, []).append(number)
     for group in groups.values():
@@ -183,26 +248,29 @@ def _chunks(
         # Equal parts, so that no thread is left with a small rest that costs as much of a pass as a full one.
         parts = -(-len(ordered) // max(1, size))
         for part in range(parts):
-            yield ordered[part * len(ordered) // parts : (part + 1) * len(ordered) // parts]
+            chosen = ordered[part * len(ordered) // parts : (part + 1) * len(ordered) // parts]
+            yield Chunk(chosen, [configs[number] for number in chosen], [strategies[number] for number in chosen])
 
 
-def _run_chunk(
-    numbers: Sequence[int],
-    configs: Sequence[RunConfig],
-    strategies: Sequence[PreparedStrategy],
-    feed: Feed,
-    stop: _Stop,
-) -> list[Trial]:
-    chosen, prepared = [configs[number] for number in numbers], [strategies[number] for number in numbers]
+def run_chunk(chunk: Chunk, feed: Feed, progress: Callable[[RunProgress], None]) -> list[Trial]:
+    """Run a chunk in one pass; an exception that `progress` raises, now and then, ends it.
+
+    Raises
+    ------
+    InvalidRequest, DataError
+        As `engine.run`; of several sets at fault, the first is named.
+    """
     for capacity in (_USUAL, _AMPLE):
         try:
-            results = run_sets(chosen, feed, prepared, stop, capacity, slices=1 + feed.events // SLICE_EVENTS)
+            results = run_sets(
+                chunk.configs, feed, chunk.strategies, progress, capacity, slices=1 + feed.events // SLICE_EVENTS
+            )
         except OutgrownError:
             continue
         except InvalidRequest:
             break  # One set is at fault: alone, it is named with its own time.
-        return [Trial(number, result) for number, result in zip(numbers, results, strict=True)]
+        return [Trial(number, result) for number, result in zip(chunk.numbers, results, strict=True)]
     return [
-        Trial(number, run(config, feed, strategy, stop))
-        for number, config, strategy in zip(numbers, chosen, prepared, strict=True)
+        Trial(number, run(config, feed, strategy, progress))
+        for number, config, strategy in zip(chunk.numbers, chunk.configs, chunk.strategies, strict=True)
     ]

@@ -14,7 +14,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from market_maker.backtest.engine import RunConfig
-from market_maker.backtest.sweep import CHUNK, SweepProgress, Trial, sweep, trial_key
+from market_maker.backtest.sweep import CHUNK, ChunkPool, SweepProgress, Trial, sweep, trial_key
 from market_maker.domain.ids import new_id
 from market_maker.market_data.replay import Feed
 from market_maker.storage.database import Database, page
@@ -52,14 +52,23 @@ class Plan:
 
 
 def run_plan(
-    plan: Plan, known: Collection[str] = (), *, threads: int | None = None, chunk: int = CHUNK
+    plan: Plan,
+    known: Collection[str] = (),
+    *,
+    threads: int | None = None,
+    chunk: int = CHUNK,
+    pool: ChunkPool | None = None,
 ) -> Generator[tuple[list[Trial], SweepProgress], None, None]:
-    """Run what is not `known` and yield the trials of each finished chunk, numbered as in the plan, to be saved at once."""
+    """Run what is not `known` and yield the trials of each finished chunk, numbered as in the plan, to be saved at once.
+
+    `threads`, `chunk`, `pool`: as of `sweep`.
+    """
     numbers = [number for number, key in enumerate(plan.keys) if key not in known]
     steps: list[SweepProgress] = []
     trials = sweep(
         [plan.configs[number] for number in numbers], plan.feed, steps.append,
         strategies=[plan.strategies[number] for number in numbers], threads=threads, chunk=chunk,
+        pool=pool,
     )  # fmt: skip
     yielded, part = 0, list[Trial]()
     try:

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import time
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,8 +19,9 @@ import structlog
 from procrastinate.exceptions import ConnectorException
 
 from market_maker.backtest.compiled import compiled_kernel
+from market_maker.backtest.configuration import run_config
 from market_maker.backtest.engine import RunConfig, RunProgress, backtest
-from market_maker.backtest.result import FillModel, RunResult
+from market_maker.backtest.result import RunResult
 from market_maker.backtest.service import CANCELED, COMPLETED, FAILED, PENDING, RUNNING, run_data
 from market_maker.backtest.storage import save_result
 from market_maker.domain.clock import Clock
@@ -30,7 +30,6 @@ from market_maker.domain.events import Event, EventType
 from market_maker.domain.ids import BACKTEST_ACCOUNT_ID, new_id
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.units import NS_PER_SECOND
-from market_maker.market_data.conditions import MarketConditions
 from market_maker.messaging.topics import outbox_event
 from market_maker.storage.database import Connection, Database, fetch
 from market_maker.storage.jobs import QUEUE, TASK, defer_run
@@ -308,26 +307,6 @@ class Worker:
         stream = await ensure_stream(connection, SERVICE_STREAM)
         event = Event(kind, run["run_id"], run["version"], self._clock.now_ns(), str(run["run_id"]), data)
         await append(connection, stream, [outbox_event(event)])
-
-
-def run_config(run: dict[str, Any], strategy: Strategy, instrument: Instrument) -> RunConfig:
-    """Return what the engine does for a run: a row with its `configuration`."""
-    configuration = run["configuration"]
-    return RunConfig(
-        instrument=instrument,
-        strategy_kind=strategy.kind,
-        parameters=strategy.parameters,
-        start_ts=int(configuration["start_ts"]),
-        end_ts=int(configuration["end_ts"]),
-        entry_latency_ns=configuration["entry_latency_ns"],
-        response_latency_ns=configuration["response_latency_ns"],
-        balance=Decimal(configuration["balance"]),
-        fill_model=FillModel[configuration["fill_model"]],
-        sample_interval_ns=configuration["sample_interval_ns"],
-        seed=configuration["seed"],
-        allow_gaps=configuration["allow_gaps"],
-        market_conditions=MarketConditions.of(configuration.get("market_conditions")),
-    )
 
 
 def warm_up() -> None:

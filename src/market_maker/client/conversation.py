@@ -62,7 +62,7 @@ class Call(Generic[Answer]):
     method: str
     path: str
     answer: type[Answer]
-    path_values: Mapping[str, UUID] = field(default_factory=dict)
+    path_values: Mapping[str, UUID | int] = field(default_factory=dict)
     query: Mapping[str, object] = field(default_factory=dict)
     body: Request | None = None
     idempotency_key: str | None = None

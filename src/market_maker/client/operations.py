@@ -408,10 +408,14 @@ class Operations:
         fill_model: Literal["PARTIAL", "NO_PARTIAL"] = "PARTIAL",
         seed: int = 0,
         allow_gaps: bool = False,
+        execution: Mapping[str, Any] | None = None,
+        band: bool = True,
+        record_orders: bool = False,
     ) -> Call[schemas.RunView]:
         """Queue a backtest; dates are UTC and both included. `wait_for_run` returns it once it has ended.
 
-        `market_conditions` change the recorded market: `{"volatility": 0.02, "trend": "SIDEWAYS"}`.
+        `market_conditions` change the recorded market: `{"volatility": 0.02, "trend": "SIDEWAYS"}`. `execution` says how
+        orders wait, travel and pay: `{"queue_model": "POWER", "queue_n": 3}`.
         """
         body = schemas.RunBacktest(
             strategy_id=_id(strategy_id, "strategy_id"),
@@ -425,8 +429,17 @@ class Operations:
             fill_model=fill_model,
             seed=seed,
             allow_gaps=allow_gaps,
+            execution=None if execution is None else dict(execution),
+            band=band,
+            record_orders=record_orders,
         )
         return Call("POST", "/api/v1/backtest", schemas.RunView, body=body)
+
+    @Operation
+    def explain_order(self, run_id: Id, order_id: int) -> Call[dict[str, Any]]:
+        """Return the whole story of an order of a completed run."""
+        path: dict[str, UUID | int] = {"run_id": _id(run_id, "run_id"), "order_id": order_id}
+        return Call("GET", "/api/v1/backtest/runs/{run_id}/orders/{order_id}", dict[str, Any], path, is_repeatable=True)
 
     @Operation
     def get_runs(

@@ -20,7 +20,7 @@ from market_maker.domain.errors import DataError, InvalidRequest
 from market_maker.domain.instrument import Instrument
 from market_maker.market_data.replay import CLEAR_ROW, LEVEL_ROW, SHIFT_ROW, TRADE_ROW, Feed, ReplayDay
 from market_maker.market_data.sessions import SessionState, session_minutes_per_day, session_shares, session_states
-from market_maker.market_data.stretch import Rows, rows_of
+from market_maker.market_data.stretch import Rows, frozen, no_rows, rows_of
 
 MINUTE_NS = 60_000_000_000
 VOLATILITY_MAX = 10.0
@@ -359,12 +359,19 @@ def _changed_day(
         "qty_lots": np.insert(lots, pairs, 0),
         "code": np.insert(exchange.code, pairs, _pairs(ticks * 0 + SHIFT_ROW, ticks * 0 - SHIFT_ROW)),
     }
+    # What is inserted is about no order; a market on another path keeps its queues.
+    joined = np.insert(exchange.joined_ts, pairs, 0) if len(exchange.joined_ts) else exchange.joined_ts
     venue_rows = rows_of(
-        {"ts": np.insert(exchange.ts, pairs, _pairs(exchange.ts[starts], exchange.ts[ends])), **columns}
+        {
+            "ts": np.insert(exchange.ts, pairs, _pairs(exchange.ts[starts], exchange.ts[ends])),
+            **columns,
+            "joined_ts": joined,
+        }
     )
     if np.may_share_memory(exchange.code, local.code):
         ts = np.insert(local.ts, pairs, _pairs(local.ts[starts], local.ts[ends]))
-        return ReplayDay(venue_rows, venue_rows._replace(ts=rows_of({**columns, "ts": ts}).ts), 0)
+        received = venue_rows._replace(ts=frozen(ts, np.int64), joined_ts=no_rows().joined_ts)
+        return ReplayDay(venue_rows, received, 0)
     same, books = _order_of_receipt(exchange, local)
     places = books[np.searchsorted(np.flatnonzero(kind != TRADE_ROW), starts)]
     received = rows_of(

@@ -1,16 +1,18 @@
 """Recorded days as two streams of rows for the replay kernel: the venue's time order and the receiver's.
 
-Owns the feed of a range: its memory-mapped days (33 bytes per row, 58 where the two orders differ), coverage of the range's
-sessions and the data hash. Knows no orders and no strategy; what a table becomes in a replay is `feed`'s.
+Owns the feed of a range: its memory-mapped days (33 bytes per row, 58 where the two orders differ, 8 more of a book by order),
+coverage of the range's sessions and the data hash. Knows no orders and no strategy; what a table becomes in a replay is `feed`'s.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -22,13 +24,20 @@ from market_maker.domain.errors import DataError, InvalidRequest
 from market_maker.market_data.feed import PAGE_SHIFT, prepare, source_of
 from market_maker.market_data.reading import finest_steps, in_steps_of
 from market_maker.market_data.sessions import session_stretches
-from market_maker.market_data.stretch import Rows, frozen, rows_of
+from market_maker.market_data.stretch import Rows, continuous, frozen, rows_of
 from market_maker.storage.lake import Lake, PublishedDay, PublishedFile, day_of
+from market_maker.storage.prepared import Columns, derived_columns, has_columns, release
 
-LAYOUT = 2
+LAYOUT = 3
 """Version of the prepared form; part of its cache key."""
+OPEN_ROWS_MAX = 1 << 21
+"""Rows of a feed whose files stay open as long as it lives, so that the next run finds their memory: 53 to 86 bytes of each."""
 PAGES_MAX = 1 << 24
 PAGES = ("bid_pages", "ask_pages")
+COLUMNS = (
+    "local_ts", "price_ticks", "qty_lots", "code", "exch_ts", "exch_price_ticks", "exch_qty_lots", "exch_code", "joined_ts",
+)  # fmt: skip
+"""The prepared form of rows; those of the venue's order are there where it is another one, `joined_ts` of a book by order."""
 COVERAGE_MIN = 0.99
 
 LEVEL_ROW, TRADE_ROW, CLEAR_ROW = 1, 2, 3
@@ -48,31 +57,87 @@ class ReplayDay:
 
 
 class StoredDay:
-    """A `ReplayDay` whose rows lie in memory-mapped files; nothing of it is in memory while no one holds its rows.
+    """A `ReplayDay` whose rows lie in memory-mapped files.
 
     Parameters
     ----------
     paths : of its verified columns, by name
     skip : as of a `ReplayDay`
+    carried : leading rows that repeat what the time before has left, skipped or not
+    rows : how many there are
+    pages : of levels, by `PAGES`
+    stays_open : False: nothing of it is in memory while no one holds its rows
+    carried_joined : when the orders that the day before has left took their places, by the row in which they are carried;
+        None: it is not known
     """
 
-    def __init__(self, paths: Mapping[str, str], skip: int) -> None:
-        self.skip = skip
-        self._paths = paths
+    def __init__(
+        self,
+        paths: Mapping[str, str],
+        skip: int,
+        *,
+        carried: int,
+        rows: int,
+        pages: Mapping[str, NDArray[np.int64]],
+        stays_open: bool = False,
+        carried_joined: NDArray[np.int64] | None = None,
+    ) -> None:
+        self.skip, self.carried, self.rows, self.pages, self.stays_open = skip, carried, rows, pages, stays_open
+        self._paths, self._folder, self._carried_joined = paths, Path(paths["code"]).parent, carried_joined
         self._open: WeakValueDictionary[str, NDArray[Any]] = WeakValueDictionary()
+        self._kept: dict[str, dict[str, NDArray[Any]]] = {}
 
     @property
     def exchange(self) -> Rows:
         """The venue's stream."""
-        return self._day().exchange
+        return self._resolved(self._day().exchange)
 
     @property
     def local(self) -> Rows:
         """The receiver's stream."""
         return self._day().local
 
+    @property
+    def has_one_order(self) -> bool:
+        """True when both streams are the same rows but for the times."""
+        return "exch_code" not in self._paths
+
+    def parts(self, stream: str, edges: Iterable[int]) -> Iterator[Rows]:
+        """Yield a stream (`exchange` or `local`) cut at rows, from the first edge to the last; memory is that of a part."""
+        rows = getattr(self._day(), stream)
+        for start, stop in pairwise(edges):
+            yield self._resolved(rows.part(start, stop))
+
+    def derived(self, name: str, build: Callable[[], Iterable[Columns]]) -> dict[str, NDArray[Any]]:
+        """Return columns that `build` makes of the day's, stored beside them; see `derived_columns`."""
+        if name in self._kept:
+            return self._kept[name]
+        # Mapped once, as the day's own: the same memory seen twice would count twice.
+        columns = {
+            key: self._open.setdefault(f"{name}/{key}", column)
+            for key, column in derived_columns(self._folder, name, build).items()
+        }
+        if self.stays_open:
+            self._kept[name] = columns
+        return columns
+
+    def has_derived(self, name: str) -> bool:
+        """Return whether columns of that name are stored."""
+        return has_columns(self._folder / name)
+
+    def release(self, start: int, stop: int) -> None:
+        """Let go of the memory in which rows of both streams, and what is derived of them, were seen; see `release`."""
+        # A list at once: other threads open columns meanwhile.
+        for reference in self._open.valuerefs():
+            column = reference()
+            if column is not None and len(column) == self.rows:
+                release(column, start, stop)
+
     def _day(self) -> ReplayDay:
-        return _replay_day({name: self._column(name) for name in self._paths}, self.skip)
+        columns = {name: self._column(name) for name in COLUMNS if name in self._paths}
+        if self.stays_open:
+            self._kept[""] = columns
+        return _replay_day(columns, self.skip)
 
     def _column(self, name: str) -> NDArray[Any]:
         # Both streams share what is open.
@@ -80,6 +145,12 @@ class StoredDay:
         if column is None:
             column = self._open[name] = np.load(self._paths[name], mmap_mode="r", allow_pickle=False)
         return column
+
+    def _resolved(self, rows: Rows) -> Rows:
+        """Return rows with the places that carried orders took on the days before."""
+        if self._carried_joined is None or not len(rows.joined_ts):
+            return rows
+        return rows._replace(joined_ts=frozen(_places_of(rows.joined_ts, self._carried_joined), np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +176,11 @@ class Feed:
 
     def exchange(self) -> Iterator[Rows]:
         """Yield the venue's stream day by day."""
-        return _continuous(_after(day.exchange, day.skip) for day in self.days)
+        return continuous(day.exchange.part(day.skip) for day in self.days)
 
     def local(self) -> Iterator[Rows]:
         """Yield the receiver's stream day by day."""
-        return _continuous(_after(day.local, day.skip) for day in self.days)
+        return continuous(day.local.part(day.skip) for day in self.days)
 
 
 def feed_of(
@@ -195,10 +266,7 @@ def open_feed(
             "choose a range inside the recording or set allow_gaps"
         )
     return Feed(
-        days=tuple(
-            StoredDay(day.paths, day.carried if i > 0 and _follows(days[i - 1], day) else 0)
-            for i, day in enumerate(days)
-        ),
+        days=tuple(_stored(days)),
         pages=_pages([day.pages for day in days]),
         start_ts=start_ts,
         end_ts=end_ts,
@@ -225,6 +293,7 @@ class _Day:
     used: tuple[PublishedFile, ...]
     paths: Mapping[str, str]
     pages: Mapping[str, NDArray[np.int64]]
+    rows: int
     events: int
     carried: int
     span: tuple[int, int]
@@ -261,6 +330,7 @@ def _describe(lake: Lake, day: PublishedDay, steps: tuple[Decimal, Decimal], sta
         used=(book, *others) if merges_trades else (book,),
         paths={name: str(values.filename) for name, values in columns.items() if isinstance(values, np.memmap)},
         pages={name: np.array(columns[name]) for name in PAGES},
+        rows=len(columns["code"]),
         events=_count(columns, start_ts, end_ts),
         carried=carried,
         span=_span(columns),
@@ -272,12 +342,51 @@ def _follows(before: _Day, day: _Day) -> bool:
     return before.book.kind == day.book.kind and before.published.day + timedelta(1) == day.published.day
 
 
+def _stored(days: Sequence[_Day]) -> Iterator[StoredDay]:
+    """Yield the days of a feed: one that follows another begins after what it repeats, with the places of that one's orders."""
+    stays_open = sum(day.rows for day in days) <= OPEN_ROWS_MAX
+    left = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    for i, day in enumerate(days):
+        follows = i > 0 and _follows(days[i - 1], day)
+        by_order = "left_ids" in day.paths
+        joined = _found(_loaded(day, "carried_ids"), *left) if follows and by_order else None
+        if by_order and i + 1 < len(days):
+            places = _loaded(day, "left_joined")
+            left = _loaded(day, "left_ids"), places if joined is None else _places_of(places, joined)
+        yield StoredDay(
+            day.paths, day.carried if follows else 0, carried=day.carried, rows=day.rows, pages=day.pages,
+            stays_open=stays_open, carried_joined=joined,
+        )  # fmt: skip
+
+
+def _loaded(day: _Day, name: str) -> NDArray[np.int64]:
+    column: NDArray[np.int64] = np.load(day.paths[name], allow_pickle=False)
+    return column
+
+
+def _found(wanted: NDArray[np.int64], ids: NDArray[np.int64], joined: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return `joined` of orders by their ids, which are sorted; 0 of those that are not among them."""
+    if not len(ids):
+        return np.zeros(len(wanted), np.int64)
+    at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+    return np.where(ids[at] == wanted, joined[at], 0)
+
+
+def _places_of(joined: NDArray[np.int64], carried_joined: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return when orders took their places: those of carried ones, -1 less their row, are found in `carried_joined`."""
+    if not len(carried_joined):
+        return joined
+    return np.where(joined < 0, carried_joined[np.maximum(-1 - joined, 0)], joined)
+
+
 def _replay_day(columns: Mapping[str, NDArray[Any]], skip: int) -> ReplayDay:
     local = {"ts": columns["local_ts"], **{name: columns[name] for name in ("price_ticks", "qty_lots", "code")}}
     prefix = "exch_" if "exch_code" in columns else ""
     exchange = {"ts": columns["exch_ts"]} | {
         name: columns[prefix + name] for name in ("price_ticks", "qty_lots", "code")
     }
+    if "joined_ts" in columns:
+        exchange["joined_ts"] = columns["joined_ts"]
     return ReplayDay(rows_of(exchange), rows_of(local), skip)
 
 
@@ -344,21 +453,6 @@ def _hash(days: list[_Day]) -> str:
                 f"/{file.sha256};".encode()
             )
     return digest.hexdigest()
-
-
-def _continuous(parts: Iterable[Rows]) -> Iterator[Rows]:
-    reached = -(2**63)
-    for rows in parts:
-        part = rows
-        if len(part.ts) and part.ts[0] < reached:
-            # Days are cut by receive time; stamps of the venue may reach back over midnight.
-            part = part._replace(ts=frozen(np.maximum(part.ts, reached), np.int64))
-        reached = int(part.ts[-1]) if len(part.ts) else reached
-        yield part
-
-
-def _after(rows: Rows, skip: int) -> Rows:
-    return Rows(rows.ts[skip:], rows.price_ticks[skip:], rows.qty_lots[skip:], rows.code[skip:])
 
 
 def _span(columns: Mapping[str, NDArray[Any]]) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The deepest fall of a value from its peak, when it happened and whether it was made good.
+"""Falls of a value from its peak: the deepest, the few deepest, and the time spent below a peak.
 
 Knows nothing of what the value is: equity of a run, marked value of a position, a price.
 """
@@ -71,6 +71,91 @@ def max_drawdown(equity: ArrayLike) -> Drawdown:
     recovery = trough + int(recovered[0]) if recovered.size else None
     last = len(values) - 1 if recovery is None else recovery
     return Drawdown(depth, start, trough, recovery, duration=last - start)
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWater:
+    """Time spent below an earlier peak.
+
+    Parameters
+    ----------
+    share : samples below the highest value so far / all samples, in [0, 1]
+    episodes : stretches below a peak
+    longest : samples of the longest, from its peak to the recovery, or to the last value without one; 0 without any
+    longest_start : index of that peak, 0 without any
+    """
+
+    share: float
+    episodes: int
+    longest: int
+    longest_start: int
+
+
+def top_drawdowns(equity: ArrayLike, count: int) -> list[Drawdown]:
+    """Return the deepest falls that do not overlap, deepest first (of equally deep ones the earlier).
+
+    Parameters
+    ----------
+    equity : as `max_drawdown`
+    count : at most so many; fewer where the value fell less often
+
+    Notes
+    -----
+    A fall lasts from a peak to the first value at or above it; the first of the list is that of `max_drawdown`. O(n).
+
+    Examples
+    --------
+    >>> [fall.depth for fall in top_drawdowns([10, 9, 10, 7, 11, 10], 2)]
+    [3, 1]
+    """
+    values = _checked(equity)
+    first, end = _episodes(values)
+    if not len(first):
+        return []
+    depths = np.maximum.reduceat(np.maximum.accumulate(values) - values, first)
+    found = []
+    for k in np.argsort(-depths, kind="stable")[:count]:
+        start, stop = int(first[k]) - 1, int(end[k])
+        trough = start + int(np.argmin(values[start:stop]))
+        recovery = stop if stop < len(values) else None
+        last = len(values) - 1 if recovery is None else recovery
+        found.append(Drawdown(depths[k].item(), start, trough, recovery, last - start))
+    return found
+
+
+def time_under_water(equity: ArrayLike) -> UnderWater:
+    """Return how much of the time the value stood below its highest so far; `equity` as in `max_drawdown`. O(n)."""
+    values = _checked(equity)
+    first, end = _episodes(values)
+    if not len(first):
+        return UnderWater(0.0, 0, 0, 0)
+    lengths = np.minimum(end, len(values) - 1) - first + 1
+    longest = int(np.argmax(lengths))
+    return UnderWater(
+        share=int((end - first).sum()) / len(values),
+        episodes=len(first),
+        longest=int(lengths[longest]),
+        longest_start=int(first[longest]) - 1,
+    )
+
+
+def relative_drawdown(equity: ArrayLike) -> float:
+    """Return the deepest fall as a share of its peak, 0 when nothing fell.
+
+    DataError, beyond the causes of `max_drawdown`, when a value is zero or negative: a share has no meaning then.
+    """
+    values = _checked(equity)
+    if values.min() <= 0:
+        raise DataError("drawdown: equity was zero or negative, so that a fall is no share of a peak")
+    return float(np.max(1.0 - values / np.maximum.accumulate(values)))
+
+
+def _episodes(values: NDArray[np.int64] | NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return first index below a peak and first index no longer below it (or n) of every stretch below a peak."""
+    below = np.zeros(len(values) + 2, dtype=np.int8)
+    below[1:-1] = values < np.maximum.accumulate(values)
+    turns = np.diff(below)
+    return np.flatnonzero(turns == 1), np.flatnonzero(turns == -1)
 
 
 def _checked(equity: ArrayLike) -> NDArray[np.int64] | NDArray[np.float64]:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -27,6 +28,7 @@ def kernel_sources(package: Path = _PACKAGE) -> list[Path]:
     names = (
         package.rglob("kernel.py"),
         (package / "backtest" / name for name in ("state.py", "sealed.py", "compiled.py")),
+        (package / "backtest").glob("*_models/__init__.py"),
         (package / "strategies").glob("*.py"),
         (package / "domain" / name for name in ("order.py", "instrument.py")),
     )
@@ -61,11 +63,18 @@ def use_cache(folder: Path | None = None) -> Path:
 
 @cache
 def _compile(function: Callable[..., None]) -> Callable[..., None]:
-    from numba import njit
+    import numba
+    from numba.core.errors import NumbaError
 
     from market_maker.strategies.actions import SIGNATURE
 
-    compiled: Callable[..., None] = njit(SIGNATURE, cache=True, nogil=True)(function)
+    toolkit: Any = numba
+    try:
+        # Whoever wakes it holds the arrays: counting references would cost more than most strategies.
+        compiled: Callable[..., None] = toolkit.njit(SIGNATURE, cache=True, nogil=True, _nrt=False)(function)
+    except NumbaError:
+        # One that makes arrays of its own needs the counting.
+        compiled = toolkit.njit(SIGNATURE, cache=True, nogil=True)(function)
     return compiled
 
 

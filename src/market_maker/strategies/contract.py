@@ -20,8 +20,24 @@ from numpy.typing import NDArray
 
 from market_maker.domain.errors import InvalidRequest
 
+WAKES = {"interval": 1, "book": 2, "trade": 4, "order": 8}
+"""What may wake a strategy, with its bit in `View.wake_reason`; the bits are `actions.WAKE_*`."""
 ENTRY_POINT_GROUP = "market_maker.strategies"
-SHIPPED = {"inventory_skew": "market_maker.strategies.inventory_skew"}
+SHIPPED = {
+    name: f"market_maker.strategies.{name}"
+    for name in (
+        "avellaneda_stoikov",
+        "avellaneda_stoikov_infinite",
+        "do_nothing",
+        "fixed_spread",
+        "glft",
+        "grid",
+        "hedged_quotes",
+        "imbalance",
+        "inventory_skew",
+        "microprice",
+    )
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +90,9 @@ class PreparedStrategy:
 class StrategyKind:
     """A kind of strategy: what the API lists, and where its code is (`source`: "module:function").
 
-    The parameter `interval_ns` is obligatory: it is the time between wake-ups.
+    The parameter `interval_ns` is obligatory: it is the time between wake-ups. `wakes_on`: "interval", "book" (a best price
+    changed), "trade" (a public one), "order" (an answer about an own order arrived). `is_compiled` False: plain Python
+    with any library, called by the engine at each wake-up. `instruments`: how many it needs at least.
     """
 
     kind: str
@@ -84,6 +102,13 @@ class StrategyKind:
     memory_size: int = 0
     depth_levels: int = 0
     wakes_on: tuple[str, ...] = field(default=("interval",))
+    is_compiled: bool = True
+    instruments: int = 1
+
+    @property
+    def wake_bits(self) -> int:
+        """Return what wakes it as a sum of `actions.WAKE_*`."""
+        return sum(WAKES[name] for name in self.wakes_on)
 
     def schema(self) -> dict[str, Any]:
         """Return the parameters as a JSON schema object."""

@@ -211,7 +211,7 @@ def test_the_session_answers_plainly():
     with pytest.raises(NotFound):
         replay.cancel(99)
     with pytest.raises(InvalidRequest):
-        replay.submit(BUY, OrderType.LIMIT, TimeInForce.FOK, 100, 1)
+        replay.submit(BUY, OrderType.LIMIT, TimeInForce.GTD, 100, 1)
     with pytest.raises(InvalidRequest):
         replay.submit(BUY, OrderType.LIMIT, GTC, 100, 0)
     with pytest.raises(InvalidRequest):

@@ -23,7 +23,7 @@ ALIASES = {("get", "/health"): "the same as /health/ready"}
 SAMPLES: dict[str, Any] = {
     "side": "BUY", "type": "LIMIT", "time_in_force": "GTC", "kind": "MAX_VAR", "scope": "PAIR", "mode": "NORMAL",
     "contract_type": "SPOT", "fill_model": "PARTIAL", "risk_model": "VaR", "alert_state": "RAISED", "state": "PAUSED",
-    "run_ids": [DEFAULT_PAIR_ID], "parameters": {}, "market_conditions": schemas.MarketConditions(), "limit": 5, "depth": 5,
+    "run_ids": [DEFAULT_PAIR_ID], "parameters": {}, "execution": {}, "market_conditions": schemas.MarketConditions(), "limit": 5, "depth": 5,
     "seed": 5, "version": 5, "wait": True, "is_open": True, "post_only": True, "recording": True, "allow_gaps": True,
     "options": {"sort": True}, "execution_probability": 0.5, "price_impact": 0.5, "price_deviation": 0.5,
     "path": "x", "name": "x",

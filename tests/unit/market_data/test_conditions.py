@@ -23,7 +23,7 @@ from market_maker.market_data.conditions import (
     u_shape,
 )
 from market_maker.market_data.replay import Feed, ReplayDay, feed_of
-from market_maker.market_data.schema import BOOK_SCHEMA
+from market_maker.market_data.schema import BOOK_SCHEMA, ORDERS_SCHEMA
 from market_maker.market_data.stretch import rows_of
 
 DAY = 1_700_006_400_000_000_000  # 2023-11-15T00:00Z
@@ -264,6 +264,35 @@ def test_trades_received_before_their_book_keep_the_price_of_the_venue() -> None
     assert local.code[4:10].tolist() == [4, 1, -1, 1, -1, 2]
     assert local.price_ticks[local.code == 4].tolist() == ticks
     assert -4 not in local.code
+
+
+@pytest.mark.parametrize("late_ns", [0, 7], ids=["one order", "two orders"])
+def test_rows_of_orders_keep_their_places_in_the_queue(late_ns: int) -> None:
+    """Two orders of two lots at 201, of which a trade takes three lots each minute; what has become of them is told later."""
+    rows: list[tuple[int, ...]] = []
+    mids = [200, 300, 200, 400]
+    for minute, mid in enumerate(mids):
+        ts, ids = DAY + minute * MINUTE, 10 * minute
+        rows += [(ts, ts, 3, side, 0, 0, 0, 0) for side in (1, -1)]
+        rows.append((ts, ts, 6, 1, mid - 1, 5, 0, ids))
+        rows += [(ts + i, ts + i, 6, -1, mid + 1, 2, 0, ids + i) for i in (1, 2)]
+        rows.append((ts + 9, ts + 9, 2, 1, mid + 1, 3, 0, 0))
+        rows += [(ts + 9, ts + 9 + late_ns, 7, -1, mid + 1, lots, 0, ids + i) for i, lots in ((1, 2), (2, 1))]
+    feed = feed_of(pl.DataFrame(rows, schema=ORDERS_SCHEMA, orient="row"))
+    (was,) = feed.exchange()
+    assert np.array_equal(was.code, next(feed.local()).code) == (late_ns == 0)
+    trace = Trace(np.repeat(2 * np.array(mids), 9), np.repeat(np.array(mids) - 1, 9))
+    changed, _ = conditioned_feed(feed, MarketConditions.of({"trend": "SIDEWAYS"}), PAIR, [trace])
+    (now,), (local,) = changed.exchange(), changed.local()
+    kept = np.abs(now.code) != 4
+    assert not kept.all()
+    assert now.joined_ts[kept].tolist() == was.joined_ts.tolist()
+    assert not now.joined_ts[~kept].any()
+    assert len(local.joined_ts) == 0
+    # Each minute: two clears, three orders, then 2 lots of the order of 1 and 1 of that of 2, each before its level.
+    told = [int(joined - DAY) % MINUTE for joined in was.joined_ts[was.joined_ts > 0].tolist()]
+    assert told == [0, 1, 2, 1, 1, 2, 2] * 4
+    assert was.qty_lots[was.code == 2].tolist() == [2, 1] * 4
 
 
 def test_no_trade_happens_at_zero() -> None:

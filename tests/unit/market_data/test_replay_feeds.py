@@ -5,198 +5,44 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections import defaultdict
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
+from feed_builders import (
+    ADD,
+    BUY,
+    CANCEL,
+    CLEAR,
+    CLEAR_ASKS,
+    CLEAR_BIDS,
+    DEPTH,
+    LEVEL_ASK,
+    LEVEL_BID,
+    ONE,
+    PRINT,
+    SELL,
+    SNAPSHOT,
+    T0,
+    TRADE,
+    book,
+    orders,
+    publish,
+    quotes,
+    shown,
+)
 from market_data_builders import import_files
 from market_maker.domain.errors import DataError
 from market_maker.domain.units import parse_instant
-from market_maker.market_data.feed import kernel, prepare
-from market_maker.market_data.replay import Feed, StoredDay, feed_of, open_feed
-from market_maker.market_data.schema import BBO_SCHEMA, BOOK_SCHEMA, DAY_NS, ORDERS_SCHEMA, EventKind, frame_of
+from market_maker.market_data.feed import prepare
+from market_maker.market_data.replay import StoredDay, feed_of, open_feed
+from market_maker.market_data.schema import BBO_SCHEMA, BOOK_SCHEMA, DAY_NS, ORDERS_SCHEMA, frame_of
 from market_maker.storage.lake import Lake, Table, day_of
 
-DEPTH, TRADE, CLEAR, SNAPSHOT, PRINT, ADD, CANCEL, MODIFY, FILL = EventKind
-T0 = 19_700 * DAY_NS
 S = 1_000_000_000
-ONE = Decimal(1)
-ANONYMOUS = 1 << 62
-LEVEL_BID, LEVEL_ASK, BUY, SELL, CLEAR_BIDS, CLEAR_ASKS = 1, -1, 2, -2, 3, -3
-
-
-def orders(*rows: tuple[int, ...]) -> pl.DataFrame:
-    """Rows (time, kind, side, price, quantity, order id), received as they happen."""
-    return frame_of(
-        "orders", [(T0 + t, T0 + t, kind, side, price, lots, 0, i) for t, kind, side, price, lots, i in rows]
-    )
-
-
-def book(*rows: tuple[int, ...]) -> pl.DataFrame:
-    """Rows (time, receive time, kind, side, price, quantity)."""
-    return frame_of("book", [(T0 + e if e else 0, T0 + r, k, s, p, q, 0) for e, r, k, s, p, q in rows])
-
-
-def quotes(*rows: tuple[int, ...]) -> pl.DataFrame:
-    """Rows (time, bid, lots, ask, lots)."""
-    return frame_of("bbo", [(T0 + t, T0 + t, *sides, 0) for t, *sides in rows])
-
-
-def shown(feed: Feed, stream: str = "exchange") -> list[tuple[int, int, int, int]]:
-    """The rows of a stream as (time, code, price, quantity)."""
-    return [
-        (int(ts) - T0, int(code), int(price), int(lots))
-        for rows in getattr(feed, stream)()
-        for ts, price, lots, code in zip(*rows, strict=True)
-    ]
-
-
-def publish(
-    lake: Lake, day: date, carried: dict[str, int] | None = None, gaps: Any = (), **tables: pl.DataFrame
-) -> None:
-    named = {
-        name: Table(frame, (carried or {}).get(name, 0), gaps if name in {"book", "orders"} else ())
-        for name, frame in tables.items()
-    }
-    lake.publish(lake.stage(venue="v", symbol="S", day=day, tick_size=ONE, lot_size=ONE, tables=named))
-
-
-# --- orders -----------------------------------------------------------------------------------------------------------
-
-
-def test_levels_follow_each_message_of_a_book_by_order() -> None:
-    feed = feed_of(orders(
-        (1, ADD, 1, 100, 5, 7), (2, ADD, 1, 100, 3, 8), (3, ADD, -1, 102, 4, 9),
-        (4, MODIFY, 1, 99, 6, 7), (5, MODIFY, 1, 100, 2, 8), (6, CANCEL, -1, 102, 1, 9), (7, CANCEL, -1, 102, 9, 9),
-        (8, CANCEL, 1, 50, 9, 555), (9, MODIFY, -1, 103, 2, 10), (10, ADD, -1, 104, 2, 10),
-    ))  # fmt: skip
-    assert shown(feed) == [
-        (1, LEVEL_BID, 100, 5), (2, LEVEL_BID, 100, 8), (3, LEVEL_ASK, 102, 4),
-        (4, LEVEL_BID, 100, 3), (4, LEVEL_BID, 99, 6), (5, LEVEL_BID, 100, 2), (6, LEVEL_ASK, 102, 3),
-        # A cancel of more than is left takes what is left; one of an unknown order nothing.
-        (7, LEVEL_ASK, 102, 0),
-        # A modification of an unknown order adds it; a second order of the same id takes the place of the first.
-        (9, LEVEL_ASK, 103, 2), (10, LEVEL_ASK, 103, 0), (10, LEVEL_ASK, 104, 2),
-    ]  # fmt: skip
-    assert shown(feed, "local") == shown(feed)
-
-
-@pytest.mark.parametrize("trade_first", [True, False])
-def test_a_trade_comes_before_the_levels_that_its_fills_shrink(trade_first: bool) -> None:
-    fills = [(3, FILL, 1, 100, 5, 7), (3, FILL, 1, 100, 1, 8)]
-    trade = [(3, TRADE, -1, 100, 6, 0)]
-    message = trade + fills if trade_first else fills + trade
-    feed = feed_of(orders((1, ADD, 1, 100, 5, 7), (2, ADD, 1, 100, 3, 8), *message))
-    # One level row for both fills: a queue sees 6 traded and 6 gone, and not a cancel among them.
-    assert shown(feed)[2:] == [(3, SELL, 100, 6), (3, LEVEL_BID, 100, 2)]
-
-
-def test_what_changed_before_a_trade_of_the_same_instant_stays_before_it() -> None:
-    feed = feed_of(orders(
-        (1, ADD, 1, 100, 5, 7), (1, ADD, 1, 99, 5, 8), (2, ADD, 1, 100, 2, 9),
-        (2, TRADE, -1, 100, 7, 0), (2, CANCEL, 1, 100, 5, 7), (2, CANCEL, 1, 100, 2, 9),
-        (2, TRADE, -1, 99, 1, 0), (2, FILL, 1, 99, 1, 8),
-    ))  # fmt: skip
-    assert shown(feed)[2:] == [
-        (2, LEVEL_BID, 100, 7), (2, SELL, 100, 7), (2, LEVEL_BID, 100, 0), (2, SELL, 99, 1), (2, LEVEL_BID, 99, 4),
-    ]  # fmt: skip
-
-
-def test_fills_without_any_trade_in_the_table_are_trades() -> None:
-    feed = feed_of(
-        orders((1, ADD, 1, 100, 5, 7), (1, ADD, -1, 101, 5, 8), (2, FILL, -1, 0, 2, 8), (3, FILL, 1, 0, 9, 7))
-    )
-    assert shown(feed)[2:] == [(2, BUY, 101, 2), (2, LEVEL_ASK, 101, 3), (3, SELL, 100, 5), (3, LEVEL_BID, 100, 0)]
-
-
-def test_prints_never_reach_a_replay_and_anonymous_orders_do() -> None:
-    ids = (ANONYMOUS + 200, -5)
-    feed = feed_of(orders(
-        (1, CLEAR, 1, 0, 0, 0), (1, CLEAR, -1, 0, 0, 0), (1, SNAPSHOT, 1, 100, 5, ids[0]), (1, SNAPSHOT, -1, 105, 5, ids[1]),
-        (2, PRINT, 1, 103, 50, 0), (3, TRADE, 0, 100, 1, 0), (4, MODIFY, 1, 100, 7, ids[0]), (5, CANCEL, -1, 105, 5, ids[1]),
-        (6, CLEAR, 1, 0, 0, 0), (7, CANCEL, 1, 100, 7, ids[0]),
-    ))  # fmt: skip
-    assert shown(feed) == [
-        (1, CLEAR_BIDS, 0, 0), (1, CLEAR_ASKS, 0, 0), (1, LEVEL_BID, 100, 5), (1, LEVEL_ASK, 105, 5),
-        (4, LEVEL_BID, 100, 7), (5, LEVEL_ASK, 105, 0), (6, CLEAR_BIDS, 0, 0),
-    ]  # fmt: skip
-
-
-def wild_orders(chance: np.random.Generator, n: int) -> pl.DataFrame:
-    """Orders that come, change and go, some twice and some never seen; several rows an instant; both sides cleared once."""
-    rows = []
-    t = 0
-    for i in range(n):
-        t += int(chance.integers(0, 3))
-        kind = int(chance.choice([ADD, ADD, ADD, MODIFY, CANCEL, FILL, TRADE, PRINT]))
-        side = int(chance.choice([1, -1]))
-        price = 100 - side * int(chance.integers(1, 12))
-        order_id = int(chance.integers(-40, 40)) + (ANONYMOUS if chance.random() < 0.1 else 0)
-        if i == n // 2:
-            rows += [(t, CLEAR, 1, 0, 0, 0), (t, CLEAR, -1, 0, 0, 0)]
-        rows.append((t, kind, side, price, int(chance.integers(1, 9)), order_id))
-    return orders(*rows)
-
-
-def slow_levels(frame: pl.DataFrame) -> dict[int, dict[tuple[int, int], int]]:
-    """The levels (side, price) after each instant, by a dictionary of orders."""
-    live: dict[int, tuple[int, int, int]] = {}
-    found = {}
-    for _, ts, kind, side, price, lots, _, order_id in frame.iter_rows():
-        if kind in (ADD, MODIFY):
-            live[order_id] = (side, price, lots)
-        elif kind in (CANCEL, FILL) and order_id in live:
-            at, level, left = live.pop(order_id)
-            if left > lots:
-                live[order_id] = (at, level, left - lots)
-        elif kind == CLEAR:
-            live = {i: order for i, order in live.items() if order[0] != side}
-        levels: dict[tuple[int, int], int] = defaultdict(int)
-        for at, level, left in live.values():
-            levels[at, level] += left
-        found[ts - T0] = dict(levels)
-    return found
-
-
-def followed(rows: list[tuple[int, int, int, int]]) -> dict[int, dict[tuple[int, int], int]]:
-    """The levels after each instant of a stream."""
-    levels: dict[tuple[int, int], int] = {}
-    found = {}
-    for ts, code, price, lots in rows:
-        side = 1 if code > 0 else -1
-        if abs(code) == 1:
-            levels[side, price] = lots
-        elif abs(code) == 3:
-            levels = {key: value for key, value in levels.items() if key[0] != side}
-        found[ts] = {key: value for key, value in levels.items() if value}
-    return found
-
-
-@pytest.mark.parametrize("seed_offset", range(4))
-def test_levels_are_those_of_a_slow_book_and_of_the_interpreted_kernel(
-    seed: int, seed_offset: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    frame = wild_orders(np.random.default_rng(seed + seed_offset), 1500)
-    monkeypatch.setattr("market_maker.market_data.feed.CROSSED_MAX", 1.0)
-    monkeypatch.setattr("market_maker.market_data.feed.CHUNK_ROWS", 100)
-    rows = shown(feed_of(frame))
-    wanted, found = slow_levels(frame), followed(rows)
-    now: dict[tuple[int, int], int] = {}
-    for ts in sorted(wanted):
-        now = found.get(ts, now)
-        assert now == wanted[ts], ts
-    trades = frame.filter(pl.col("kind") == TRADE)
-    assert [row[2:] for row in rows if abs(row[1]) == 2] == list(trades.select("price_ticks", "qty_lots").iter_rows())
-
-    for name in [name for name, value in vars(kernel).items() if hasattr(value, "py_func")]:
-        monkeypatch.setattr(kernel, name, getattr(kernel, name).py_func)
-    assert shown(feed_of(frame)) == rows
 
 
 # --- books, quotes, and trades of their own ---------------------------------------------------------------------------
@@ -265,6 +111,32 @@ def test_both_clocks_order_trades_of_their_own_before_the_book_of_their_instant(
         (20, SELL, 99, 3),
         (20, LEVEL_BID, 99, 1),
     ]
+
+
+@pytest.mark.parametrize("table", ["orders", "book", "book and trades", "bbo and trades"])
+def test_a_trade_without_an_aggressor_reaches_nobody_unless_quotes_before_it_tell_one(table: str) -> None:
+    """Beside quotes of 99 and 101: at 101 it was a buyer's, at 99 a seller's, at 100 nobody's."""
+    trades = [
+        (10, TRADE, 1, 100, 1),
+        (11, TRADE, 0, 101, 2),
+        (12, TRADE, 0, 100, 4),
+        (13, TRADE, 0, 99, 8),
+        (14, TRADE, -1, 100, 16),
+    ]
+    apart = book(*((t, t, *row) for t, *row in trades))
+    if table == "orders":
+        feed = feed_of(orders((1, ADD, 1, 99, 50, 1), (1, ADD, -1, 101, 50, 2), *((*row, 0) for row in trades)))
+    elif table == "book":
+        feed = feed_of(book((1, 1, DEPTH, 1, 99, 50), (1, 1, DEPTH, -1, 101, 50), *((row[0], *row) for row in trades)))
+    elif table == "book and trades":
+        feed = feed_of(book((1, 1, DEPTH, 1, 99, 50), (1, 1, DEPTH, -1, 101, 50)), trades=apart)
+    else:
+        feed = feed_of(quotes((1, 99, 50, 101, 50)), trades=apart)
+    told = [(11, BUY, 101, 2), (13, SELL, 99, 8)] if table == "bbo and trades" else []
+    for stream in ("exchange", "local"):
+        found = [row for row in shown(feed, stream) if abs(row[1]) == 2]
+        assert found == sorted([(10, BUY, 100, 1), *told, (14, SELL, 100, 16)])
+        assert 0 not in [row[1] for row in shown(feed, stream)]
 
 
 def test_trades_in_the_table_of_the_book_keep_out_those_of_another() -> None:
@@ -339,9 +211,10 @@ def test_a_day_of_nasdaq_given_as_plain_dates_is_covered(tmp_path: Path, sample_
     feed = open_feed(lake, "nasdaq", "GOOG", start, end)
     assert feed.coverage > 0.999
     assert [dict(table)["table"] for table in feed.tables] == ["orders"]
-    codes = np.concatenate([rows.code for rows in feed.exchange()])
-    # 7,765 visible executions, of which two at most fill one order in one nanosecond; 3,913 hidden ones are prints.
-    assert int((np.abs(codes) == 2).sum()) == 7765
+    (stretch,) = feed.exchange()
+    traded = np.abs(stretch.code) == 2
+    # 7,765 visible executions of 492,509 shares, 81 of them told by two orders; 3,913 hidden ones are prints.
+    assert (int(traded.sum()), int(stretch.qty_lots[traded].sum())) == (7765 + 81, 492_509)
     # The best quotes are those of the book that the import has built, at the end of each instant.
     bbo = lake.read("nasdaq", "GOOG", date(2012, 6, 21), "bbo").group_by("local_ts", maintain_order=True).last()
     told = {row[0] - T0: row[1:] for row in bbo.select("local_ts", "^(bid|ask)_.*$").iter_rows()}
@@ -412,30 +285,6 @@ def test_trades_that_are_published_later_are_replayed(tmp_path: Path, tables: di
     assert 2 in [code for _, code, _, _ in shown(open_feed(lake, "v", "S", T0 + 1, T0 + 3))]
 
 
-def test_a_day_goes_on_with_the_orders_that_the_one_before_has_left(tmp_path: Path) -> None:
-    lake = Lake(tmp_path)
-    first = orders((DAY_NS - 5, ADD, 1, 97, 5, 1), (DAY_NS - 5, ADD, -1, 103, 5, 2), (DAY_NS - 4, ADD, 1, 97, 2, 3))
-    carried = [
-        (DAY_NS + 9, CLEAR, 1, 0, 0, 0), (DAY_NS + 9, CLEAR, -1, 0, 0, 0), (DAY_NS + 9, SNAPSHOT, 1, 97, 5, 1),
-        (DAY_NS + 9, SNAPSHOT, 1, 97, 2, 3), (DAY_NS + 9, SNAPSHOT, -1, 103, 5, 2),
-    ]  # fmt: skip
-    second = orders(*carried, (DAY_NS + 9, CANCEL, 1, 97, 5, 1), (DAY_NS + 12, ADD, -1, 104, 5, 4))
-    trades = book((DAY_NS + 5, DAY_NS + 6, TRADE, -1, 97, 1))
-    publish(lake, day_of(T0), orders=first)
-    publish(lake, day_of(T0 + DAY_NS), {"orders": len(carried)}, orders=second, trades=trades)
-    changes = [(DAY_NS + 9, LEVEL_BID, 97, 2), (DAY_NS + 12, LEVEL_ASK, 104, 5)]
-    # By the clock, 11 of 18 ns are between the two days.
-    both = open_feed(lake, "v", "S", T0 + DAY_NS - 5, T0 + DAY_NS + 13, allow_gaps=True)
-    assert shown(both)[3:] == [(DAY_NS + 5, SELL, 97, 1), *changes]
-    assert shown(both, "local")[3:] == [(DAY_NS + 6, SELL, 97, 1), *changes]
-    # Alone, the day begins with the whole book.
-    alone = open_feed(lake, "v", "S", T0 + DAY_NS + 9, T0 + DAY_NS + 13)
-    assert [row[1:] for row in shown(alone)] == [
-        (CLEAR_BIDS, 0, 0), (CLEAR_ASKS, 0, 0), (LEVEL_BID, 97, 7), (LEVEL_ASK, 103, 5), (SELL, 97, 1),
-        *(row[1:] for row in changes),
-    ]  # fmt: skip
-
-
 # --- what no replay may be made of ------------------------------------------------------------------------------------
 
 SOUND = [(1, 1, SNAPSHOT, 1, 99, 5), (1, 1, SNAPSHOT, -1, 101, 5)]
@@ -447,6 +296,8 @@ SOUND = [(1, 1, SNAPSHOT, 1, 99, 5), (1, 1, SNAPSHOT, -1, 101, 5)]
     ([*SOUND, (2, 2, TRADE, 1, 98, -7)], r"book row 3: qty_lots -7 is not allowed"),
     ([*SOUND, (2, 2, DEPTH, 1, -98, 1)], r"book row 3: price_ticks -98 is not allowed \(at least 1 tick"),
     ([*SOUND, (2, 2, DEPTH, 0, 98, 1)], r"book row 3: side 0 is not allowed"),
+    ([*SOUND, (2, 2, TRADE, 2, 98, 1)], r"book row 3: side 2 is not allowed \(\+1 or -1, 0 for a trade without an aggressor"),
+    ([*SOUND, (2, 2, PRINT, -3, 98, 1)], r"book row 3: side -3 is not allowed"),
     ([*SOUND, (2, 2, 17, 1, 98, 1)], r"book row 3: kind 17 is not allowed"),
     ([*SOUND, (2, 2, ADD, 1, 98, 1)], r"book row 3: kind 6 is not allowed"),
     ([(1, 1, SNAPSHOT, 1, 101, 5), (1, 1, SNAPSHOT, -1, 99, 5)], r"book row 1: bids stand at or above asks.* 1 of 1 instants"),

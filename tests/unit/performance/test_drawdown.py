@@ -2,8 +2,14 @@ import numpy as np
 import pytest
 
 from market_maker.domain.errors import DataError
-from market_maker.performance.drawdown import Drawdown, max_drawdown
-from market_maker.performance.returns import YEAR_NS, sharpe_ratio
+from market_maker.performance.drawdown import (
+    Drawdown,
+    UnderWater,
+    max_drawdown,
+    relative_drawdown,
+    time_under_water,
+    top_drawdowns,
+)
 
 
 @pytest.mark.parametrize(
@@ -37,15 +43,41 @@ def test_nan_is_named_by_index():
         max_drawdown([1.0, 2.0, float("nan")])
 
 
-def test_sharpe_by_hand():
-    # Returns 0.1 and -0.1: mean 0. Returns 0.1, 0.2: mean 0.15, deviation 0.0707..., ratio 2.1213 x sqrt(periods).
-    sharpe = sharpe_ratio([100, 110, 132], interval_ns=YEAR_NS)
-    assert sharpe.ratio == pytest.approx(0.15 / 0.0707106781, rel=1e-6)
-    assert sharpe_ratio([100, 110, 132], interval_ns=YEAR_NS // 4).ratio == pytest.approx(2 * 0.15 / 0.0707106781)
+def test_the_deepest_falls_do_not_overlap():
+    # Peaks 10 (falls to 7, made good by 12), 12 (falls to 11, made good by 12), 12 (falls to 8, never made good).
+    equity = [10, 9, 7, 12, 11, 12, 8, 9]
+    assert top_drawdowns(equity, 5) == [
+        Drawdown(4, 5, 6, None, 2),
+        Drawdown(3, 0, 2, 3, 3),
+        Drawdown(1, 3, 4, 5, 2),
+    ]
+    assert top_drawdowns(equity, 1) == [max_drawdown(equity)]
+    assert top_drawdowns([1, 2, 3], 3) == []
 
 
-@pytest.mark.parametrize("equity", [[], [1], [1, 2], [5, 5, 5, 5], [1, 2, -1, 3]])
-def test_sharpe_undefined_says_why(equity):
-    sharpe = sharpe_ratio(equity, interval_ns=1)
-    assert sharpe.ratio is None
-    assert sharpe.reason
+def test_of_equal_falls_the_earlier_comes_first():
+    assert [fall.start for fall in top_drawdowns([5, 4, 5, 4, 5], 2)] == [0, 2]
+
+
+def test_time_under_water():
+    # Below the peak at indices 1, 2, 4, 6, 7: 5 of 8. The last stretch runs from the peak at 5 to the end: 2 samples;
+    # the first from 0 to its recovery at 3: 3 samples.
+    assert time_under_water([10, 9, 7, 12, 11, 12, 8, 9]) == UnderWater(5 / 8, 3, 3, 0)
+    assert time_under_water([1, 1, 2]) == UnderWater(0.0, 0, 0, 0)
+
+
+def test_relative_drawdown():
+    # From 10 to 7 are 30 %, from 20 to 15 only 25 %, though it is the deeper fall.
+    assert relative_drawdown([10, 7, 20, 15]) == pytest.approx(0.3)
+    assert relative_drawdown([1, 2]) == 0.0
+    with pytest.raises(DataError, match="zero or negative"):
+        relative_drawdown([1, 0])
+
+
+def test_the_deepest_fall_of_a_long_row_is_the_first_of_the_list(rng):
+    equity = np.cumsum(rng.integers(-5, 6, 5000))
+    falls = top_drawdowns(equity, 10**6)
+    assert falls[0] == max_drawdown(equity)
+    assert time_under_water(equity).episodes == len(falls)
+    assert time_under_water(equity).longest == max(fall.duration for fall in falls)
+    assert [fall.depth for fall in falls] == sorted((fall.depth for fall in falls), reverse=True)

@@ -1,8 +1,8 @@
-"""Own orders at the venue of a replay: funds, taking, resting, queue position, fills and an exact ledger.
+"""Own orders at the venue of a replay: taking, resting, fills, amending, ending.
 
-Owns when an order fills; each rule stands beside its function. Refuses to know files, Decimal, latency of data and
-strategies. Queue model: risk-averse (cancels happen behind us: only trades and the displayed quantity shorten the
-queue ahead). The recorded book is never changed by us; what we took of a level is remembered until the feed shows less.
+Owns when an order fills; each rule stands beside its function. Refuses to know files, Decimal, latency and strategies;
+money is `ledger`'s, the queue ahead `queues`'. The recorded book is never changed by us; what we took of a level is
+remembered until the feed shows less.
 
 Many sets may stand in one state (index `k`); they never meet. What all of them have at a tick (queues, and marks of what
 was taken) hangs in one list by tick, so that a row of the feed finds it without asking each set.
@@ -10,12 +10,19 @@ was taken) hangs in one list by tick, so that a row of the feed finds it without
 Longer than 500 lines because the rules of one order's life call each other and are compiled as one.
 """
 
+import math
+
 import numpy as np
 
-from market_maker.backtest.ladder.kernel import MID, inlined, inner, level, next_outward
-from market_maker.backtest.queues.kernel import free_level, front_of, link, take, unlink
-from market_maker.backtest.state import FOREVER, WALK_LEVELS_MAX, Code, Reason
-from market_maker.domain.instrument import RATE_SCALE
+from market_maker.backtest.fee_models.kernel import cash_change, value_of
+from market_maker.backtest.ladder.kernel import IMPACT, MID, inlined, inner, level, next_outward
+from market_maker.backtest.ladder.kernel import push as push_book
+from market_maker.backtest.latency_models.kernel import uniform
+from market_maker.backtest.ledger.kernel import book_fill, can_afford, change_open, fee_of_fill
+from market_maker.backtest.log.kernel import note
+from market_maker.backtest.messages.kernel import AMEND, STATE, at_ring, respond
+from market_maker.backtest.queues.kernel import free_level, join_queue, link, move_marks, reach_of_trade, take, unlink
+from market_maker.backtest.state import CHANCE_SCALE, FOREVER, WALK_LEVELS_MAX, FillCause, Note, Reason
 from market_maker.domain.order import Liquidity, OrderStatus, OrderType, TimeInForce
 
 # Not plain integers: Numba would compile each function again for every constant that is passed to it.
@@ -24,50 +31,23 @@ PARTIALLY_FILLED, FILLED = np.int64(OrderStatus.PARTIALLY_FILLED), np.int64(Orde
 CANCELED, REJECTED = np.int64(OrderStatus.CANCELED), np.int64(OrderStatus.REJECTED)
 EXPIRED = np.int64(OrderStatus.EXPIRED)
 MARKET, IOC = np.int64(OrderType.MARKET), np.int64(TimeInForce.IOC)
+FOK, GTD = np.int64(TimeInForce.FOK), np.int64(TimeInForce.GTD)
 MAKER, TAKER = np.int64(Liquidity.MAKER), np.int64(Liquidity.TAKER)
 NONE, NO_FUNDS = np.int64(Reason.NONE), np.int64(Reason.INSUFFICIENT_BALANCE)
 NO_LIQUIDITY, WOULD_TAKE = np.int64(Reason.NO_LIQUIDITY), np.int64(Reason.POST_ONLY_WOULD_TAKE)
-NOT_NOW = np.int64(Reason.TIME_IN_FORCE)
+NOT_NOW, NOT_THERE = np.int64(Reason.TIME_IN_FORCE), np.int64(Reason.NOT_THERE)
+NOT_WHOLLY = np.int64(Reason.CANNOT_FILL_COMPLETELY)
+TAKEN, THROUGH, AT = np.int64(FillCause.TAKEN), np.int64(FillCause.TRADE_THROUGH), np.int64(FillCause.TRADE_AT)
+CROSSED, DISPLACED_BOOK = np.int64(FillCause.CROSSED), np.int64(FillCause.DISPLACED)
+RESTED, AMENDED, FILLED_NOTE = np.int64(Note.RESTED), np.int64(Note.AMENDED), np.int64(Note.FILLED)
+CANCELED_NOTE, EXPIRED_NOTE = np.int64(Note.CANCELED), np.int64(Note.EXPIRED)
+REJECTED_NOTE, REFUSED, MISSED = np.int64(Note.REJECTED), np.int64(Note.REFUSED), np.int64(Note.MISSED)
+QUEUE_TRADE, QUEUE_MOVED = np.int64(Note.QUEUE_TRADE), np.int64(Note.QUEUE_MOVED)
 ZERO, ONE = np.int64(0), np.int64(1)
-TOO_MANY_IN_FLIGHT = np.int64(Code.TOO_MANY_IN_FLIGHT)
-VALUE_MAX = 2**60
-
-
-@inlined
-def at_ring(i, size):
-    """Return the place of element `i` < 2 * size of a ring."""
-    return i if i < size else i - size
-
-
-@inlined
-def fee_of(value, rate_e8):
-    """Return the fee on a traded value in tick-lots, halves away from zero; the value is split so as not to overflow."""
-    whole, rest = value // RATE_SCALE, value % RATE_SCALE
-    rate = abs(rate_e8)
-    fee = whole * rate + (rest * rate + RATE_SCALE // 2) // RATE_SCALE
-    return fee if rate_e8 >= 0 else -fee
-
-
-@inner
-def share_half_up(amount, part, whole):
-    """Return amount * part / whole, rounded half up, for 0 <= part <= whole, without overflow.
-
-    amount = q * whole + r leaves r * part / whole, built bit by bit so that nothing exceeds 2 * whole.
-    """
-    q, r = amount // whole, amount % whole
-    quotient, remainder = np.int64(0), np.int64(0)
-    for bit in range(62, -1, -1):
-        quotient *= 2
-        remainder *= 2
-        if remainder >= whole:
-            remainder -= whole
-            quotient += 1
-        if (part >> bit) & 1:
-            remainder += r
-            if remainder >= whole:
-                remainder -= whole
-                quotient += 1
-    return q * part + quotient + (1 if 2 * remainder >= whole else 0)
+PUSHES_MAX = 100
+"""How often own orders that fill because they pushed the book may push it again at one instant."""
+CHANCE = 2
+"""Direction of the numbers drawn for `is_there`, after those of latency."""
 
 
 @inlined
@@ -77,100 +57,86 @@ def mark(state):
 
 
 @inlined
-def book_fill(head, side, price, lots, fee):
-    """Book a fill in the venue's ledger by average cost; the same arithmetic as domain.position."""
-    value = price * lots
-    held = head["position_lots"]
-    head["cash_tick_lots"] -= side * value
-    head["fees_tick_lots"] += fee
-    if held * side >= 0:
-        head["cost_tick_lots"] += side * value
-    else:
-        closing = min(abs(held), lots)
-        cost_out = share_half_up(head["cost_tick_lots"], closing, abs(held))
-        head["realised_tick_lots"] += -side * price * closing - cost_out
-        head["cost_tick_lots"] += side * price * (lots - closing) - cost_out
-    head["position_lots"] = held + side * lots
+def inverse_scale(state, k):
+    """Return the scale of an inverse contract, 0 for others; see `fee_models.Contract`."""
+    return state.fees[k]["inverse_scale"]
 
 
 @inlined
-def release(state, k, slot):
-    """Give back the slot of an order that has ended."""
-    head = state.head[k]
-    count = head["open_count"]
-    i = 0
-    while state.open_slots[k, i] != slot:
-        i += 1
-    for j in range(i, count - 1):
-        state.open_slots[k, j] = state.open_slots[k, j + 1]
-    head["open_count"] = count - 1
-    state.free_slots[k, head["free_count"]] = slot
-    head["free_count"] += 1
-
-
-@inlined
-def deliver(state, k, ts):
-    """Let responses that have arrived by `ts` reach the owner; a slot is free once its order is known to have ended."""
-    head = state.head[k]
-    responses = state.responses[k]
-    size = len(responses)
-    while head["response_count"] > 0:
-        response = responses[head["response_first"]]
-        if response["arrival_ts"] > ts:
-            return
-        head["response_first"] = at_ring(head["response_first"] + 1, size)
-        head["response_count"] -= 1
-        head["known_position_lots"] += response["position_lots"]
-        head["known_cash_tick_lots"] += response["cash_tick_lots"]
-        head["known_fees_tick_lots"] += response["fee_tick_lots"]
-        order = state.orders[k, response["slot"]]
-        order["known_status"] = response["status"]
-        order["known_reason"] = response["reason"]
-        order["known_leaves_lots"] = response["leaves_lots"]
-        order["known_front_lots"] = response["front_lots"]
-        order["known_filled_lots"] += abs(response["position_lots"])
-        if response["status"] >= FILLED and head["keeps_ended"] == 0:
-            release(state, k, response["slot"])
-    head["response_first"] = 0  # A ring that begins anew stays in the same few lines of memory.
+def is_there(state, k, ts, slot):
+    """Return whether the quantity that could fill an order is there for it: drawn anew at each opportunity."""
+    chance = state.orders[k, slot]["chance_e9"]
+    if chance == CHANCE_SCALE:
+        return True
+    return draws_counterparty(state, k, ts, slot, chance)
 
 
 @inner
-def respond(state, k, ts, slot, reason, position, cash, fee):
-    """Send the present state of an order to its owner; it arrives after the response latency."""
-    head = state.head[k]
+def draws_counterparty(state, k, ts, slot, chance):
+    """Draw for `is_there`: a function of seed, order and number of the opportunity alone."""
     order = state.orders[k, slot]
-    size = state.responses.shape[1]
-    if head["response_count"] == size:
-        # The owner does not look before the next wake-up, and that is later than now.
-        deliver(state, k, ts)
-        if head["response_count"] == size:
-            state.clock[0]["refusal"] = TOO_MANY_IN_FLIGHT
-            return
-    response = state.responses[k, at_ring(head["response_first"] + head["response_count"], size)]
-    head["response_count"] += 1
-    response["arrival_ts"] = ts + head["response_latency_ns"]
-    response["slot"] = slot
-    response["order_id"] = order["order_id"]
-    response["status"] = order["status"]
-    response["reason"] = reason
-    response["leaves_lots"] = order["leaves_lots"]
-    response["front_lots"] = front_of(state, k, slot)["lots"]
-    response["position_lots"] = position
-    response["cash_tick_lots"] = cash
-    response["fee_tick_lots"] = fee
+    number = order["chances"]
+    order["chances"] += 1
+    drawn = uniform(state.head[k]["seed"], CHANCE + (number >> 16), order["order_id"], number & 0xFFFF)
+    if drawn * CHANCE_SCALE < chance:
+        return True
+    note(state, k, ts, slot, MISSED, order["price_ticks"], order["leaves_lots"], NOT_THERE, state.exchange)
+    return False
 
 
 @inner
-def fill(state, k, ts, slot, price, lots, liquidity):
+def valued_push(state, ts):
+    """Return by how many ticks own orders push the book at an instant: what they did, less what has decayed since."""
+    half_life = state.head[0]["impact_half_life_ns"]
+    if half_life == 0 or state.impact[0] == 0.0:
+        return state.impact[0]
+    return state.impact[0] * 0.5 ** (float(ts - state.clock[0]["impact_ts"]) / float(half_life))
+
+
+@inner
+def push_by(state, ts, side, impact_e9, lots, qty):
+    """Let an executed part of an order push the market: the mid times (1 + side x impact x part)."""
+    clock = state.clock[0]
+    part = float(lots) / float(qty)
+    push = float(side) * float(impact_e9) * 1e-9 * part * 0.5 * float(mark(state))
+    state.impact[0] = valued_push(state, ts) + push
+    clock["impact_ts"] = ts
+    clock["pushed"] = 1
+
+
+@inner
+def move_pushed_book(state, ts):
+    """Displace the book by the whole ticks that own orders push it; own orders that it reaches fill, and push it on."""
+    for _ in range(PUSHES_MAX):
+        state.clock[0]["pushed"] = 0
+        push = valued_push(state, ts)
+        impact = np.int64(math.floor(push + 0.5))
+        if impact == state.exchange.extent[IMPACT]:
+            return
+        change = push_book(state.exchange, impact)
+        push_book(state.local, impact)
+        move_marks(state, change)
+        on_displaced_book(state, ts)
+        if state.clock[0]["pushed"] == 0:
+            return
+
+
+@inner
+def fill(state, k, ts, slot, price, lots, liquidity, cause):
     """Execute `lots` of an order at `price`: order, ledger, record and response."""
     head = state.head[k]
     clock = state.clock[0]
     order = state.orders[k, slot]
     side = order["side"]
-    fee = fee_of(price * lots, head["maker_fee_e8"] if liquidity == MAKER else head["taker_fee_e8"])
+    scale = inverse_scale(state, k)
+    value = value_of(scale, price, lots)
+    is_first = order["leaves_lots"] == order["qty_lots"]
+    if order["impact_e9"] != 0:
+        push_by(state, ts, side, order["impact_e9"], lots, order["qty_lots"])
+    fee = fee_of_fill(state, k, ts, liquidity, value, lots, is_first)
     order["leaves_lots"] -= lots
     order["status"] = FILLED if order["leaves_lots"] == 0 else PARTIALLY_FILLED
-    book_fill(head, side, price, lots, fee)
+    book_fill(head, scale, side, price, lots, value, fee)
     state.fill_sets[clock["fill_count"]] = k
     record = state.fills[clock["fill_count"]]
     clock["fill_count"] += 1
@@ -185,20 +151,14 @@ def fill(state, k, ts, slot, price, lots, liquidity):
     record["cash_tick_lots"] = head["cash_tick_lots"]
     record["fees_tick_lots"] = head["fees_tick_lots"]
     record["mid_half_ticks"] = mark(state)
-    respond(state, k, ts, slot, NONE, side * lots, -side * price * lots, fee)
+    record["cause"] = cause
+    record["joined_front_lots"] = order["joined_front_lots"]
+    note(state, k, ts, slot, FILLED_NOTE, price, lots, cause, state.exchange)
+    respond(state, k, ts, STATE, slot, NONE, side * lots, cash_change(scale, side, value), fee)
 
 
 @inlined
-def change_open_value(head, side, value):
-    """Add to the value of resting orders of a side."""
-    if side > 0:
-        head["open_buys_tick_lots"] += value
-    else:
-        head["open_sells_tick_lots"] += value
-
-
-@inlined
-def rest(state, k, slot):
+def rest(state, k, slot, ts):
     """Put an order among the resting ones: best price first, then time of arrival."""
     order = state.orders[k, slot]
     side, price = order["side"], order["price_ticks"]
@@ -214,8 +174,12 @@ def rest(state, k, slot):
         state.own_best[s, k] = price
         if side * (price - state.bound[s]) > 0:
             state.bound[s] = price
-    link(state, k * state.orders.shape[1] + slot, s, price, level(state.exchange, s, price), k)
-    change_open_value(state.head[k], side, price * order["leaves_lots"])
+    front = join_queue(state, k, slot, s, price, ts)
+    order["joined_front_lots"] = front
+    link(state, k * state.orders.shape[1] + slot, s, price, front, k)
+    change_open(state.head[k], inverse_scale(state, k), side, price, ZERO, order["leaves_lots"])
+    if order["time_in_force"] == GTD and state.clock[0]["ended"] == 0:
+        state.clock[0]["next_expiry_ts"] = min(state.clock[0]["next_expiry_ts"], order["expire_ts"])
 
 
 @inlined
@@ -233,13 +197,13 @@ def leave(state, k, s, i):
 
 
 @inner
-def fill_resting(state, k, ts, s, i, lots):
+def fill_resting(state, k, ts, s, i, lots, cause):
     """Fill a resting order as maker at its own price; return True when it is gone."""
     slot = state.resting[k, s, i]
     order = state.orders[k, slot]
-    price = order["price_ticks"]
-    change_open_value(state.head[k], order["side"], -price * lots)
-    fill(state, k, ts, slot, price, lots, MAKER)
+    price, leaves = order["price_ticks"], order["leaves_lots"]
+    change_open(state.head[k], inverse_scale(state, k), order["side"], price, leaves, leaves - lots)
+    fill(state, k, ts, slot, price, lots, MAKER, cause)
     if order["leaves_lots"] == 0:
         leave(state, k, s, i)
         return True
@@ -257,18 +221,18 @@ def find_bound(state, s):
 
 
 @inner
-def on_trade(state, ts, aggressor, tick, lots):
+def on_trade(state, ts, aggressor, tick, lots, joined_ts):
     """Let a public trade reach the own orders of every set on the passive side."""
     s = 1 if aggressor > 0 else 0
     own = state.own_best[s]
     for k in range(len(own)):
         if own[k] <= tick if s == 1 else own[k] >= tick:
-            trade_with(state, k, ts, s, tick, lots)
+            trade_with(state, k, ts, s, tick, lots, joined_ts)
     find_bound(state, s)
 
 
 @inner
-def trade_with(state, k, ts, s, tick, lots):
+def trade_with(state, k, ts, s, tick, lots, joined_ts):
     """Let a public trade reach own orders of a set.
 
     An own price better than the trade's fills in full: the trade went through it. At the trade's price the trade
@@ -286,15 +250,17 @@ def trade_with(state, k, ts, s, tick, lots):
             return
         gone = False
         if distance > 0:
-            gone = fill_resting(state, k, ts, s, i, order["leaves_lots"])
+            if is_there(state, k, ts, slot):
+                gone = fill_resting(state, k, ts, s, i, order["leaves_lots"], THROUGH)
         else:
-            front = front_of(state, k, slot)
-            reach = lots - front["lots"] - given
-            front["lots"] = max(ZERO, front["lots"] - lots)
-            if reach > 0:
+            reach = reach_of_trade(state, k, slot, lots, joined_ts) - given
+            note(state, k, ts, slot, QUEUE_TRADE, tick, lots, ZERO, state.exchange)
+            if reach > 0 and is_there(state, k, ts, slot):
                 taken = min(reach, order["leaves_lots"])
                 given += taken
-                gone = fill_resting(state, k, ts, s, i, taken if head["partial_fill"] == 1 else order["leaves_lots"])
+                gone = fill_resting(
+                    state, k, ts, s, i, taken if head["partial_fill"] == 1 else order["leaves_lots"], AT
+                )
         if not gone:
             i += 1
 
@@ -321,8 +287,10 @@ def cross(state, k, ts, s, tick, improved):
         return
     sign = 1 - 2 * s
     other = 1 - s
-    while state.resting_count[k, other] > 0:
-        order = state.orders[k, state.resting[k, other, 0]]
+    i = ZERO
+    while i < state.resting_count[k, other]:
+        slot = state.resting[k, other, i]
+        order = state.orders[k, slot]
         if sign * (tick - order["price_ticks"]) < 0:
             return
         quantity = order["leaves_lots"]
@@ -330,8 +298,12 @@ def cross(state, k, ts, s, tick, improved):
             quantity = min(quantity, free_level(state, k, s, tick))
             if quantity == 0:
                 return
+        if not is_there(state, k, ts, slot):
+            i += 1
+            continue
+        if partial:
             take(state, k, s, tick, quantity)
-        if not fill_resting(state, k, ts, other, ZERO, quantity):
+        if not fill_resting(state, k, ts, other, i, quantity, CROSSED):
             return
 
 
@@ -347,21 +319,30 @@ def on_displaced_book(state, ts):
         for s in range(2):
             for i in range(state.resting_count[k, s]):
                 slot = state.resting[k, s, i]
-                front_of(state, k, slot)["lots"] = level(state.exchange, s, state.orders[k, slot]["price_ticks"])
+                price = state.orders[k, slot]["price_ticks"]
+                join_queue(state, k, slot, s, price, ts)
+                note(state, k, ts, slot, QUEUE_MOVED, price, level(state.exchange, s, price), ZERO, state.exchange)
         for s in range(2):
             other = 1 - s
-            while state.resting_count[k, other] > 0:
-                order = state.orders[k, state.resting[k, other, 0]]
-                quantity = reached_lots(state, k, s, order["price_ticks"], order["leaves_lots"])
-                if quantity == 0 or not fill_resting(state, k, ts, other, ZERO, quantity):
+            i = ZERO
+            while i < state.resting_count[k, other]:
+                slot = state.resting[k, other, i]
+                order = state.orders[k, slot]
+                if reached_lots(state, k, s, order["price_ticks"], ONE, ZERO) == 0:
+                    break
+                if not is_there(state, k, ts, slot):
+                    i += 1
+                    continue
+                quantity = reached_lots(state, k, s, order["price_ticks"], order["leaves_lots"], ONE)
+                if not fill_resting(state, k, ts, other, i, quantity, DISPLACED_BOOK):
                     break
     find_bound(state, ZERO)
     find_bound(state, ONE)
 
 
 @inner
-def reached_lots(state, k, s, price, most):
-    """Take and return what a side's levels from its best one to `price` have for an own order of `most` lots."""
+def reached_lots(state, k, s, price, most, takes):
+    """Return what a side's levels from its best one to `price` have for an own order of `most` lots; take it if asked."""
     sign = 1 - 2 * s
     tick = state.exchange.best[s]
     if state.head[k]["partial_fill"] == 0:
@@ -370,20 +351,11 @@ def reached_lots(state, k, s, price, most):
     while tick != 0 and sign * (tick - price) >= 0 and quantity < most:
         lots = min(most - quantity, free_level(state, k, s, tick))
         if lots > 0:
-            take(state, k, s, tick, lots)
+            if takes == 1:
+                take(state, k, s, tick, lots)
             quantity += lots
         tick = next_outward(state.exchange, s, tick)
     return quantity
-
-
-@inner
-def can_afford(head, side, value):
-    """Return whether the worst exposure with one more order of `value` is covered at leverage 1 by settled funds."""
-    held = head["cost_tick_lots"]
-    buys = head["open_buys_tick_lots"] + (value if side > 0 else 0)
-    sells = head["open_sells_tick_lots"] + (value if side < 0 else 0)
-    funds = head["balance_tick_lots"] + head["realised_tick_lots"] - head["fees_tick_lots"]
-    return max(abs(held + buys), abs(held - sells)) <= funds
 
 
 @inner
@@ -395,7 +367,7 @@ def take_liquidity(state, k, ts, slot, most):
     other = 1 if side > 0 else 0
     tick = state.exchange.best[other]
     if head["partial_fill"] == 0:
-        fill(state, k, ts, slot, tick, order["leaves_lots"], TAKER)
+        fill(state, k, ts, slot, tick, order["leaves_lots"], TAKER, TAKEN)
         return
     walked = 0
     while tick != 0 and order["leaves_lots"] > 0 and walked < WALK_LEVELS_MAX:
@@ -404,24 +376,46 @@ def take_liquidity(state, k, ts, slot, most):
         lots = min(order["leaves_lots"], free_level(state, k, other, tick))
         if lots > 0:
             take(state, k, other, tick, lots)
-            fill(state, k, ts, slot, tick, lots, TAKER)
+            fill(state, k, ts, slot, tick, lots, TAKER, TAKEN)
         tick = next_outward(state.exchange, other, tick)
         walked += 1
+
+
+@inner
+def can_take_all(state, k, slot, most):
+    """Return whether the other side's levels up to a limit have all that an order wants."""
+    order = state.orders[k, slot]
+    side, wanted = order["side"], order["leaves_lots"]
+    other = 1 if side > 0 else 0
+    tick = state.exchange.best[other]
+    if state.head[k]["partial_fill"] == 0:
+        return True
+    walked = 0
+    while tick != 0 and wanted > 0 and walked < WALK_LEVELS_MAX and (most == 0 or side * (most - tick) >= 0):
+        wanted -= free_level(state, k, other, tick)
+        tick = next_outward(state.exchange, other, tick)
+        walked += 1
+    return wanted <= 0
 
 
 @inner
 def end(state, k, ts, slot, status, reason):
     """End an order without a fill and tell its owner."""
     head = state.head[k]
-    state.orders[k, slot]["status"] = status
-    state.orders[k, slot]["leaves_lots"] = 0
+    order = state.orders[k, slot]
+    what = REJECTED_NOTE
     if status == CANCELED:
         head["orders_canceled"] += 1
+        what = CANCELED_NOTE
     elif status == EXPIRED:
         head["orders_expired"] += 1
+        what = EXPIRED_NOTE
     else:
         head["orders_rejected"] += 1
-    respond(state, k, ts, slot, reason, ZERO, ZERO, ZERO)
+    note(state, k, ts, slot, what, order["price_ticks"], order["leaves_lots"], reason, state.exchange)
+    order["status"] = status
+    order["leaves_lots"] = 0
+    respond(state, k, ts, STATE, slot, reason, ZERO, ZERO, ZERO)
 
 
 @inner
@@ -430,53 +424,144 @@ def on_new_order(state, k, ts, slot):
     head = state.head[k]
     order = state.orders[k, slot]
     side = order["side"]
+    time_in_force = order["time_in_force"]
     best = state.exchange.best[1 if side > 0 else 0]
     is_market = order["order_type"] == MARKET
     if is_market and best == 0:
         end(state, k, ts, slot, EXPIRED, NO_LIQUIDITY)
         return
+    if time_in_force == GTD and order["expire_ts"] <= ts:
+        end(state, k, ts, slot, EXPIRED, NOT_NOW)
+        return
     price = best if is_market else order["price_ticks"]
-    if price > VALUE_MAX // order["qty_lots"] or not can_afford(head, side, price * order["qty_lots"]):
+    if not can_afford(head, inverse_scale(state, k), side, price, order["qty_lots"]):
         end(state, k, ts, slot, REJECTED, NO_FUNDS)
         return
     marketable = is_market or (best != 0 and side * (price - best) >= 0)
     if marketable and order["post_only"] == 1:
         end(state, k, ts, slot, REJECTED, WOULD_TAKE)
         return
+    reason = NO_LIQUIDITY if is_market else NOT_NOW
     if marketable:
-        take_liquidity(state, k, ts, slot, ZERO if is_market else price)
+        limit = ZERO if is_market else price
+        if time_in_force == FOK and not can_take_all(state, k, slot, limit):
+            reason = NOT_WHOLLY
+        elif is_there(state, k, ts, slot):
+            take_liquidity(state, k, ts, slot, limit)
+        else:
+            reason = NOT_THERE
         if order["leaves_lots"] == 0:
             return
-    if is_market:
-        end(state, k, ts, slot, EXPIRED, NO_LIQUIDITY)
-    elif order["time_in_force"] == IOC:
-        end(state, k, ts, slot, EXPIRED, NOT_NOW)
+    if is_market or time_in_force == IOC or time_in_force == FOK:
+        end(state, k, ts, slot, EXPIRED, reason)
     else:
-        if order["status"] == PENDING_NEW:
-            order["status"] = NEW
-        rest(state, k, slot)
-        respond(state, k, ts, slot, NONE, ZERO, ZERO, ZERO)
+        stand(state, k, ts, slot, RESTED)
 
 
-@inlined
-def on_request(state, k):
-    """Handle the request of a set that is first in line; a cancel of an order that is gone changes nothing."""
-    head = state.head[k]
-    request = state.requests[k, head["request_first"]]
-    head["request_count"] -= 1
-    following = at_ring(head["request_first"] + 1, state.requests.shape[1])
-    head["request_first"] = following if head["request_count"] > 0 else 0
-    slot = request["slot"]
-    if request["cancels"] == 0:
-        on_new_order(state, k, request["arrival_ts"], slot)
-        return
+@inner
+def stand(state, k, ts, slot, what):
+    """Let an order rest at its price and tell its owner."""
     order = state.orders[k, slot]
-    if order["order_id"] != request["order_id"] or (order["status"] != NEW and order["status"] != PARTIALLY_FILLED):
-        return
+    if order["status"] == PENDING_NEW:
+        order["status"] = NEW
+    rest(state, k, slot, ts)
+    note(state, k, ts, slot, what, order["price_ticks"], order["leaves_lots"], NONE, state.exchange)
+    respond(state, k, ts, STATE, slot, NONE, ZERO, ZERO, ZERO)
+
+
+@inner
+def take_out(state, k, slot):
+    """Take a resting order out of the queue, and what it could cost out of the funds."""
+    order = state.orders[k, slot]
     s = 0 if order["side"] > 0 else 1
     for i in range(state.resting_count[k, s]):
         if state.resting[k, s, i] == slot:
             leave(state, k, s, i)
             break
-    change_open_value(head, order["side"], -order["price_ticks"] * order["leaves_lots"])
-    end(state, k, request["arrival_ts"], slot, CANCELED, NONE)
+    change_open(state.head[k], inverse_scale(state, k), order["side"], order["price_ticks"], order["leaves_lots"], ZERO)
+
+
+@inner
+def on_amend(state, k, ts, slot, price, qty):
+    """Change a resting order to a price and a whole quantity, or refuse and leave it as it was.
+
+    At the same price and not larger it keeps its place. Otherwise it arrives anew: funds, post-only and taking as for a
+    new order, then behind all that its level displays. A quantity that is filled already ends it.
+    """
+    head = state.head[k]
+    order = state.orders[k, slot]
+    side, scale = order["side"], inverse_scale(state, k)
+    leaves = qty - (order["qty_lots"] - order["leaves_lots"])
+    if leaves <= 0:
+        take_out(state, k, slot)
+        end(state, k, ts, slot, CANCELED, NONE)
+        return
+    if price == order["price_ticks"] and leaves <= order["leaves_lots"]:
+        change_open(head, scale, side, price, order["leaves_lots"], leaves)
+        order["leaves_lots"], order["qty_lots"] = leaves, qty
+        note(state, k, ts, slot, AMENDED, price, leaves, NONE, state.exchange)
+        respond(state, k, ts, STATE, slot, NONE, ZERO, ZERO, ZERO)
+        return
+    change_open(head, scale, side, order["price_ticks"], order["leaves_lots"], ZERO)
+    affords = can_afford(head, scale, side, price, leaves)
+    change_open(head, scale, side, order["price_ticks"], ZERO, order["leaves_lots"])
+    best = state.exchange.best[1 if side > 0 else 0]
+    marketable = best != 0 and side * (price - best) >= 0
+    if not affords or (marketable and order["post_only"] == 1):
+        reason = WOULD_TAKE if affords else NO_FUNDS
+        note(state, k, ts, slot, REFUSED, price, leaves, reason, state.exchange)
+        respond(state, k, ts, AMEND, slot, reason, ZERO, ZERO, ZERO)
+        return
+    take_out(state, k, slot)
+    order["price_ticks"], order["qty_lots"], order["leaves_lots"] = price, qty, leaves
+    if marketable and is_there(state, k, ts, slot):
+        take_liquidity(state, k, ts, slot, price)
+        if order["leaves_lots"] == 0:
+            return
+    stand(state, k, ts, slot, AMENDED)
+
+
+@inlined
+def on_request(state, k):
+    """Handle the request of a set that is first in line; one about an order that is gone changes nothing."""
+    head = state.head[k]
+    request = state.requests[k, head["request_first"]]
+    head["request_count"] -= 1
+    following = at_ring(head["request_first"] + 1, state.requests.shape[1])
+    head["request_first"] = following if head["request_count"] > 0 else 0
+    slot, kind, ts = request["slot"], request["kind"], request["arrival_ts"]
+    if kind == STATE:
+        on_new_order(state, k, ts, slot)
+        return
+    order = state.orders[k, slot]
+    if order["order_id"] != request["order_id"] or (order["status"] != NEW and order["status"] != PARTIALLY_FILLED):
+        return
+    if kind == AMEND:
+        on_amend(state, k, ts, slot, request["price_ticks"], request["qty_lots"])
+        return
+    take_out(state, k, slot)
+    end(state, k, ts, slot, CANCELED, NONE)
+
+
+@inner
+def on_expiry(state, ts):
+    """End the orders that are good till this instant or an earlier one, and find the next such instant."""
+    soonest = FOREVER
+    for k in range(len(state.head)):
+        for s in range(2):
+            i = ZERO
+            while i < state.resting_count[k, s]:
+                slot = state.resting[k, s, i]
+                order = state.orders[k, slot]
+                i += 1
+                if order["time_in_force"] != GTD:
+                    continue
+                if order["expire_ts"] > ts:
+                    soonest = min(soonest, order["expire_ts"])
+                    continue
+                take_out(state, k, slot)
+                end(state, k, ts, slot, EXPIRED, NONE)
+                i -= 1
+    state.clock[0]["next_expiry_ts"] = soonest
+    find_bound(state, ZERO)
+    find_bound(state, ONE)

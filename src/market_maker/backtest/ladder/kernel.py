@@ -16,7 +16,7 @@ from numba import njit
 PAGE_SHIFT = 9
 PAGE_TICKS = 1 << PAGE_SHIFT
 PAGE_MASK = PAGE_TICKS - 1
-FIRST_PAGE, IN_USE, MID, DISPLACED = 0, 1, 2, 3
+FIRST_PAGE, IN_USE, MID, DISPLACED, IMPACT = 0, 1, 2, 3, 4
 EMPTY_SIDE = 1 << 50
 """In a column of best quotes an empty side holds the last mid less this: negative, so that it is no price."""
 
@@ -34,8 +34,8 @@ class Ladder(NamedTuple):
     table : (2, pages) int32, position of a tick page in the pool, -1 where nothing was ever displayed
     quantity : (pool * PAGE_TICKS + 1,) int64, lots by tick; the last element is where rows of no level are stored
     occupied : (pool,) int32, levels with a quantity in each page of the pool; not counted (1) in the book of a replay
-    extent : (4,) int64, first page number, pages of the pool in use, the mid in half ticks (while a side is empty, the
-        last one before) and the displacement in ticks
+    extent : (5,) int64, first page number, pages of the pool in use, the mid in half ticks (while a side is empty, the
+        last one before), the displacement in ticks and the part of it that own orders have caused
     """
 
     best: Any
@@ -53,7 +53,7 @@ def new_ladder(first_page: int, pages: int, pool: int) -> Ladder:
         table=np.full((2, max(1, pages)), -1, np.int32),
         quantity=np.zeros(pool * PAGE_TICKS + 1, np.int64),
         occupied=np.zeros(pool, np.int32),
-        extent=np.array([first_page, 0, 0, 0], np.int64),
+        extent=np.array([first_page, 0, 0, 0, 0], np.int64),
     )
 
 
@@ -64,7 +64,7 @@ def new_book(followed: Ladder) -> Ladder:
         table=followed.table,
         quantity=np.zeros_like(followed.quantity),
         occupied=np.ones_like(followed.occupied),
-        extent=np.array([followed.extent[FIRST_PAGE], 0, 0, 0], np.int64),
+        extent=np.array([followed.extent[FIRST_PAGE], 0, 0, 0, 0], np.int64),
     )
 
 
@@ -244,10 +244,25 @@ def settle(ladder, quotes, i):
     """Take over best prices and mid after row `i`; -1, before the first row of a stretch, leaves what was."""
     if i < 0:
         return
-    bid, ask = quotes[i, 0], quotes[i, 1]
+    bid, ask, impact = quotes[i, 0], quotes[i, 1], ladder.extent[IMPACT]
     if bid > 0 and ask > 0:
-        ladder.extent[MID] = bid + ask
+        ladder.extent[MID] = bid + ask + 2 * impact
     else:
-        ladder.extent[MID] = (bid if bid <= 0 else ask) + EMPTY_SIDE
-    ladder.best[0] = max(np.int64(0), bid)
-    ladder.best[1] = max(np.int64(0), ask)
+        ladder.extent[MID] = (bid if bid <= 0 else ask) + EMPTY_SIDE + 2 * impact
+    ladder.best[0] = max(np.int64(0), bid + impact) if bid > 0 else np.int64(0)
+    ladder.best[1] = max(np.int64(0), ask + impact) if ask > 0 else np.int64(0)
+
+
+@inner
+def push(ladder, impact):
+    """Move the whole book so that own orders have displaced it by `impact` ticks; return by how many it moved."""
+    change = impact - ladder.extent[IMPACT]
+    ladder.extent[IMPACT] = impact
+    ladder.extent[DISPLACED] += change
+    if ladder.extent[MID] != 0:
+        ladder.extent[MID] += 2 * change
+    for s in range(2):
+        if ladder.best[s] != 0:
+            moved = ladder.best[s] + change
+            ladder.best[s] = moved if moved > 0 else next_outward(ladder, s, np.int64(0))
+    return change

@@ -45,6 +45,17 @@ class QueueModel(IntEnum):
     LOG2 = 5
     """p = ln(1 + back) / ln(1 + back + front)."""
 
+    FIFO = 6
+    """Nothing is guessed: the feed tells when each order took its place, so a cancel moves us just when it stood ahead,
+    and the execution of an order behind us would have been ours. For feeds of orders (L3) alone. No parameter."""
+
+    FRONT = 7
+    """Optimistic: nobody is ahead of us, every trade at our price fills us up to its quantity. No parameter."""
+
+    BACK = 8
+    """Pessimistic: everybody is ahead of us for ever; only a trade through our price, or the other side coming to it,
+    fills us. No parameter."""
+
     @property
     def has_exponent(self) -> bool:
         """True for the models whose formula has an n."""

@@ -7,11 +7,17 @@ lists and what a changed level does to them; knows nothing of fills, ledgers or 
 import numpy as np
 
 from market_maker.backtest.ladder.kernel import inlined, inner, level
-from market_maker.backtest.state import BUCKETS, Code
+from market_maker.backtest.log.kernel import EXPLAINED, note
+from market_maker.backtest.queue_models import QueueModel
+from market_maker.backtest.queue_models.kernel import executable_lots, on_depth, on_trade, whole_lots_ahead
+from market_maker.backtest.state import BUCKETS, FOREVER, Code, Note
 
 BUCKET_MASK = BUCKETS - 1
-# Not a plain integer, as in `exchange.kernel`.
+# Not plain integers, as in `messages.kernel`.
 TOO_MANY_MARKS = np.int64(Code.TOO_MANY_MARKS)
+RISK_AVERSE, FIFO = np.int64(QueueModel.RISK_AVERSE), np.int64(QueueModel.FIFO)
+FRONT, BACK = np.int64(QueueModel.FRONT), np.int64(QueueModel.BACK)
+QUEUE_LEVEL, QUEUE_CLEARED = np.int64(Note.QUEUE_LEVEL), np.int64(Note.QUEUE_CLEARED)
 ZERO = np.int64(0)
 
 
@@ -112,18 +118,105 @@ def forget_mark(state, node):
 
 
 @inlined
-def on_queues(state, s, tick, lots):
-    """A level has changed: the queue ahead of own orders there, and what was taken, are at most what is displayed."""
+def is_modelled(model):
+    """Return whether a queue needs more than the quantity ahead: its model looks at how the level changed."""
+    return RISK_AVERSE < model <= FIFO
+
+
+@inlined
+def on_queues(state, s, tick, lots, ts, joined_ts):
+    """A level has changed: the queue ahead of own orders there, and what was taken, are at most what is displayed.
+
+    joined_ts : when the stranger's order that the row is about took its place; -1 where feeds do not tell
+    """
     first = order_nodes(state)
     node = state.heads[s, tick & BUCKET_MASK]
     while node >= 0:
         at = state.nodes[node]
         following = at["next"]
-        if at["tick"] == tick and at["lots"] > lots:
-            at["lots"] = lots
-            if lots == 0 and node >= first:
-                forget_mark(state, node)
+        if at["tick"] == tick:
+            if node < first and is_modelled(state.head[at["set"]]["queue_model"]):
+                on_modelled_queue(state, node, lots, joined_ts)
+            elif at["lots"] > lots:
+                at["lots"] = lots
+                if lots == 0 and node >= first:
+                    forget_mark(state, node)
+            if node < first and state.clock[0]["logs"] == EXPLAINED:
+                k = at["set"]
+                note(state, k, ts, node - k * state.orders.shape[1], QUEUE_LEVEL, tick, lots, ZERO, state.exchange)
         node = following
+
+
+@inner
+def on_modelled_queue(state, node, lots, joined_ts):
+    """A level has changed from what it last displayed to `lots`: move an own order there by the model of its set."""
+    at = state.nodes[node]
+    k = at["set"]
+    slots = state.orders.shape[1]
+    queue = state.queues[k, node - k * slots]
+    model = state.head[k]["queue_model"]
+    before = queue["shown_lots"]
+    queue["shown_lots"] = lots
+    if model == FIFO:
+        if before > lots and joined_ts <= queue["joined_ts"]:
+            at["lots"] -= before - lots
+        at["lots"] = max(ZERO, min(at["lots"], lots))
+        return
+    front, cum = on_depth(model, state.queue_n[k], queue["front"], queue["cum"], float(before), float(lots))
+    front = max(front, 0.0)
+    queue["front"], queue["cum"] = front, cum
+    at["lots"] = whole_lots_ahead(front)
+
+
+@inlined
+def join_queue(state, k, slot, s, price, ts):
+    """Let an own order stand behind all that its level displays now."""
+    shown = level(state.exchange, s, price)
+    queue = state.queues[k, slot]
+    queue["front"] = float(shown)
+    queue["cum"] = 0.0
+    queue["shown_lots"] = shown
+    queue["joined_ts"] = ts
+    lots = ZERO if state.head[k]["queue_model"] == FRONT else shown
+    front_of(state, k, slot)["lots"] = lots
+    return lots
+
+
+@inner
+def reach_of_trade(state, k, slot, lots, joined_ts):
+    """Let a trade at its price pass the queue ahead of an own order; return by how many lots it reaches the order."""
+    model = state.head[k]["queue_model"]
+    at = front_of(state, k, slot)
+    if model == RISK_AVERSE or model == FRONT:
+        reach = lots - at["lots"]
+        at["lots"] = max(ZERO, at["lots"] - lots)
+        return reach
+    if model == BACK:
+        at["lots"] = max(ZERO, at["lots"] - lots)
+        return ZERO
+    queue = state.queues[k, slot]
+    if model == FIFO:
+        if joined_ts == FOREVER:
+            # Nobody knows whose the trade was: those ahead come first.
+            return lots - at["lots"]
+        # An order ahead of us was executed: the row of its level says so. One behind us: we would have been it.
+        return lots if joined_ts > queue["joined_ts"] else ZERO
+    front, cum = on_trade(model, state.queue_n[k], queue["front"], queue["cum"], float(lots))
+    reach = executable_lots(front)
+    queue["front"] = 0.0 if reach > 0 else front
+    queue["cum"] = cum
+    at["lots"] = whole_lots_ahead(queue["front"])
+    return reach
+
+
+@inner
+def forget_shown(state, s, ts):
+    """A side was cleared: its levels display nothing until the feed shows them again; nobody loses his place by that."""
+    for k in range(len(state.head)):
+        for i in range(state.resting_count[k, s]):
+            slot = state.resting[k, s, i]
+            state.queues[k, slot]["shown_lots"] = ZERO
+            note(state, k, ts, slot, QUEUE_CLEARED, state.orders[k, slot]["price_ticks"], ZERO, ZERO, state.exchange)
 
 
 @inner

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from market_maker.domain.errors import DataError
 from market_maker.market_data.feed import kernel
-from market_maker.market_data.feed.kernel import CLEAR_ROW, FREE, GONE, LEVEL_ROW, TRADE_ROW, rehash
+from market_maker.market_data.feed.kernel import CLEAR_ROW, LEVEL_ROW, NOBODY, TRADE_ROW
+from market_maker.market_data.feed.orders import rows_of_orders, with_room
+from market_maker.market_data.feed.rows import DayRows, Int64s, concatenated, venue_times
 from market_maker.market_data.schema import EventKind
 from market_maker.market_data.sessions import SessionState, session_stretches
 
@@ -29,36 +31,10 @@ SPAN_PAGES_MAX = 1 << 16
 FAR = 16
 CROSSED_MAX = 1 / 3
 """Share of instants in which a side comes to stand through the other one, above which a feed is refused."""
-CHUNK_ROWS = 1 << 20
 OPENING_ROWS_MAX = 100_000
 """Changes that an opening may take; a book that is crossed after these is shown as it is."""
 INT_MAX = 2**62
 _KINDS = {"orders": (2, 3, 4, 5, 6, 7, 8, 9), "book": (1, 2, 3, 4, 5), "trades": (2, 5)}
-
-Int64s = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Rows in the order of receipt; `rank` orders rows of one instant, those of one rank keep their order.
-
-    The first `carried` rows repeat what the time before has left.
-    """
-
-    local_ts: Int64s
-    exch_ts: Int64s
-    price: Int64s
-    quantity: Int64s
-    code: NDArray[np.int8]
-    rank: NDArray[np.int8]
-    carried: int = 0
-
-    def take(self, index: Any) -> _Rows:
-        """Return chosen rows; `carried` stays."""
-        return _Rows(
-            self.local_ts[index], self.exch_ts[index], self.price[index], self.quantity[index], self.code[index],
-            self.rank[index], self.carried,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +79,14 @@ def prepare(tables: Mapping[str, pl.DataFrame], *, carried_rows: int = 0, venue:
     frame = tables[table]
     check(table, frame)
     has_trades = table != "bbo" and bool((frame["kind"] == EventKind.TRADE).any())
-    apart = None if has_trades else tables.get("trades")
+    fills_trade = table == "orders" and not has_trades and bool((frame["kind"] == EventKind.FILL).any())
+    apart = None if has_trades or fills_trade else tables.get("trades")
     if apart is not None:
         check("trades", apart)
     quotes = None
+    others: dict[str, NDArray[Any]] = {}
     if table == "orders":
-        rows = _rows_of_orders(frame, carried_rows, fills_trade=not has_trades and apart is None)
+        rows, others = rows_of_orders(frame, carried_rows, fills_trade=fills_trade)
     elif table == "book":
         rows = _rows_of_book(frame, carried_rows)
     else:
@@ -122,7 +100,7 @@ def prepare(tables: Mapping[str, pl.DataFrame], *, carried_rows: int = 0, venue:
     if not len(rows.code):
         raise DataError(f"{table}: no row that a replay can show, only prints beside the book or rows of a pre-opening")
     # Whether the table of trades is in it, and how many rows repeat what the day before has left.
-    return _columns(rows) | {"marks": np.array([apart is not None, rows.carried], np.int64)}
+    return _columns(rows) | others | {"marks": np.array([apart is not None, rows.carried], np.int64)}
 
 
 def check(table: str, frame: pl.DataFrame) -> None:
@@ -141,6 +119,7 @@ def check(table: str, frame: pl.DataFrame) -> None:
     is_clear = pl.col("kind") == EventKind.CLEAR
     is_trade = pl.col("kind").is_in([EventKind.TRADE, EventKind.PRINT])
     _refuse(table, frame, "side", ~pl.col("side").is_in([-1, 1]) & ~is_trade, "+1 or -1")
+    _refuse(table, frame, "side", ~pl.col("side").is_in([-1, 0, 1]), "+1 or -1, 0 for a trade without an aggressor")
     _refuse(table, frame, "qty_lots", (pl.col("qty_lots") < 0) | (pl.col("qty_lots") > INT_MAX), f"0 to {INT_MAX}")
     names_price = ~is_clear & (pl.col("qty_lots") > 0)
     if table == "orders":
@@ -165,7 +144,7 @@ def _refused(table: str, row: int, what: str) -> DataError:
 # --- one table after the other ----------------------------------------------------------------------------------------
 
 
-def _rows_of_book(frame: pl.DataFrame, carried_rows: int) -> _Rows:
+def _rows_of_book(frame: pl.DataFrame, carried_rows: int) -> DayRows:
     """Depth, snapshots, clears and trades as they stand; prints beside the book and trades of no side are left out."""
     kind, side = frame["kind"].to_numpy(), frame["side"].to_numpy()
     code = np.array([0, LEVEL_ROW, TRADE_ROW, CLEAR_ROW, LEVEL_ROW, 0], np.int8)[kind]
@@ -174,44 +153,17 @@ def _rows_of_book(frame: pl.DataFrame, carried_rows: int) -> _Rows:
     exch_ts = frame["exch_ts"].to_numpy().copy()
     is_trade = (kind == EventKind.TRADE) | (kind == EventKind.PRINT)
     for source in (is_trade, ~is_trade):
-        exch_ts[source] = _venue_times(exch_ts[source], local_ts[source])
+        exch_ts[source] = venue_times(exch_ts[source], local_ts[source])
     price, quantity = frame["price_ticks"].to_numpy(), frame["qty_lots"].to_numpy()
-    rows = _Rows(local_ts, exch_ts, price, quantity, code, np.zeros(len(kind), np.int8), carried_rows)
+    rows = DayRows(local_ts, exch_ts, price, quantity, code, np.zeros(len(kind), np.int8), carried=carried_rows)
     left_out = (kind == EventKind.PRINT) | ((kind == EventKind.TRADE) & (side == 0))
     return rows.take(~left_out) if left_out.any() else rows
 
 
-def _rows_of_orders(frame: pl.DataFrame, carried_rows: int, *, fills_trade: bool) -> _Rows:
-    """Levels from orders, by `kernel.levels_of_orders`."""
-    levels = _Levels(fills_trade=fills_trade)
-    local_ts = frame["local_ts"].to_numpy()
-    exch_ts = _venue_times(frame["exch_ts"].to_numpy(), local_ts)
-    columns = [frame[name].to_numpy() for name in ("kind", "side", "price_ticks", "qty_lots", "order_id")]
-    differs = np.flatnonzero((local_ts[1:] != local_ts[:-1]) | (exch_ts[1:] != exch_ts[:-1])) + 1
-    begin, parts, carried = 0, [], 0
-    while begin < frame.height:
-        end = carried_rows if begin < carried_rows else begin + CHUNK_ROWS
-        if end > carried_rows:
-            # A message is never cut; what was carried is no part of the one after it.
-            at = int(np.searchsorted(differs, end))
-            end = int(differs[at]) if at < len(differs) else frame.height
-        out = levels.apply(local_ts[begin:end], exch_ts[begin:end], *(column[begin:end] for column in columns))
-        out[:, 0] += begin
-        parts.append(out)
-        carried = len(out) if end == carried_rows else carried
-        begin = end
-    out = np.concatenate(parts)
-    rank = np.zeros(len(out), np.int8)
-    row = out[:, 0]
-    return _Rows(
-        local_ts[row], exch_ts[row], out[:, 2].copy(), out[:, 3].copy(), out[:, 1].astype(np.int8), rank, carried
-    )
-
-
-def _rows_of_quotes(frame: pl.DataFrame) -> tuple[_Rows, _Quotes]:
+def _rows_of_quotes(frame: pl.DataFrame) -> tuple[DayRows, _Quotes]:
     """Best quotes as a book of one level: the last ones of an instant, of which what changed; what is gone goes first."""
     local_ts = frame["local_ts"].to_numpy()
-    exch_ts = _venue_times(frame["exch_ts"].to_numpy(), local_ts)
+    exch_ts = venue_times(frame["exch_ts"].to_numpy(), local_ts)
     is_last = np.ones(len(local_ts), np.bool_)
     is_last[:-1] = (local_ts[1:] != local_ts[:-1]) | (exch_ts[1:] != exch_ts[:-1])
     kept = np.flatnonzero(is_last)
@@ -237,7 +189,7 @@ def _rows_of_quotes(frame: pl.DataFrame) -> tuple[_Rows, _Quotes]:
     code = np.array([LEVEL_ROW, -LEVEL_ROW, LEVEL_ROW, -LEVEL_ROW], np.int8)[change]
     # The time before may have left other quotes.
     row, clear = np.concatenate([[0, 0], row]), np.zeros(2, np.int64)
-    rows = _Rows(
+    rows = DayRows(
         local_ts[row], exch_ts[row], np.concatenate([clear, price]), np.concatenate([clear, quantity]),
         np.concatenate([np.array([CLEAR_ROW, -CLEAR_ROW], np.int8), code]), np.zeros(len(row), np.int8),
     )  # fmt: skip
@@ -245,7 +197,7 @@ def _rows_of_quotes(frame: pl.DataFrame) -> tuple[_Rows, _Quotes]:
     return rows, _Quotes(local_ts, *shown)
 
 
-def _rows_of_trades(frame: pl.DataFrame, quotes: _Quotes | None) -> _Rows:
+def _rows_of_trades(frame: pl.DataFrame, quotes: _Quotes | None) -> DayRows:
     """Trades of a table of their own; those without an aggressor have the side that the quotes before them tell, or none.
 
     At or above the ask it was a buyer's, at or below the bid a seller's; between them it met nothing that was displayed.
@@ -258,92 +210,31 @@ def _rows_of_trades(frame: pl.DataFrame, quotes: _Quotes | None) -> _Rows:
         bid, ask = (np.where(at >= 0, column[at], 0) for column in (quotes.bid, quotes.ask))
         told = ((ask > 0) & (price >= ask)).astype(np.int8) - ((bid > 0) & (price <= bid)).astype(np.int8)
         side = np.where(side == 0, told, side)
-    exch_ts = _venue_times(trades["exch_ts"].to_numpy(), local_ts)
-    rows = _Rows(
+    exch_ts = venue_times(trades["exch_ts"].to_numpy(), local_ts)
+    rows = DayRows(
         local_ts, exch_ts, price, trades["qty_lots"].to_numpy(), np.sign(side).astype(np.int8) * np.int8(TRADE_ROW),
         np.zeros(len(side), np.int8),
     )  # fmt: skip
     return rows.take(side != 0)
 
 
-def _venue_times(exch_ts: Int64s, local_ts: Int64s) -> Int64s:
-    """Return times that never decrease, in the order of rows; one that is not known is that of the row before it.
-
-    Without one before it: the receive time, at most the first one known.
-    """
-    known = exch_ts > 0
-    if not known.any():
-        return local_ts.copy()
-    if known.all():
-        return np.maximum.accumulate(exch_ts)
-    first = int(np.argmax(known))
-    times = np.where(known, exch_ts, 0)
-    times[:first] = np.minimum(local_ts[:first], exch_ts[first])
-    return np.maximum.accumulate(times)
-
-
-class _Levels:
-    """The book by order behind levels, with room made where the kernel stops for want of it."""
-
-    def __init__(self, *, fills_trade: bool) -> None:
-        self._ids = np.full(1024, FREE, np.int64)
-        self._orders = np.zeros((1024, 4), np.int64)
-        self._prices, self._lots = np.zeros((2, 256), np.int64), np.zeros((2, 256), np.int64)
-        self._counts = np.zeros(2, np.int64)
-        self._state = np.zeros(kernel.STATE_SIZE, np.int64)
-        self._state[kernel.FILLS_TRADE] = fills_trade
-
-    def apply(self, local_ts: Int64s, exch_ts: Int64s, *columns: NDArray[Any]) -> Int64s:
-        """Return the rows (row of the orders, code, price, quantity) that whole messages come to."""
-        n = len(local_ts)
-        touched, out = np.empty((2 * n, 2), np.int64), np.empty((2 * n, kernel.ROW_FIELDS), np.int64)
-        self._state[kernel.ROWS] = 0
-        at = 0
-        while True:
-            at = kernel.levels_of_orders(  # type: ignore[call-arg]
-                at, exch_ts, local_ts, *columns, self._ids, self._orders, self._prices, self._lots, self._counts,
-                self._state, touched, out,
-            )  # fmt: skip
-            if at == n:
-                found: Int64s = out[: self._state[kernel.ROWS]].copy()
-                return found
-            self._make_room()
-
-    def _make_room(self) -> None:
-        self._prices, self._lots = _with_room(self._prices, self._lots, self._counts)
-        if 2 * (self._state[kernel.USED] + 1) > len(self._ids):
-            live = int((self._ids > GONE).sum())
-            size = len(self._ids) * (2 if 4 * live > len(self._ids) else 1)
-            ids, orders = np.full(size, FREE, np.int64), np.zeros((size, 4), np.int64)
-            self._state[kernel.USED] = rehash(self._ids, self._orders, ids, orders)
-            self._ids, self._orders = ids, orders
-
-
-def _with_room(prices: Int64s, lots: Int64s, counts: Int64s) -> tuple[Int64s, Int64s]:
-    if counts.max() + 2 <= prices.shape[1]:
-        return prices, lots
-    room = np.zeros_like(prices)
-    return np.hstack([prices, room]), np.hstack([lots, room])
-
-
 # --- all rows of the day ----------------------------------------------------------------------------------------------
 
 
-def _merged(book: _Rows, trades: _Rows) -> _Rows:
+def _merged(book: DayRows, trades: DayRows) -> DayRows:
     """Return both by receive time, trades of an instant first: what they took is missing in what the book shows then."""
     carried = book.carried
-    parts = list(zip(*((r.local_ts, r.exch_ts, r.price, r.quantity, r.code) for r in (trades, book)), strict=True))
-    local_ts, exch_ts, price, quantity, code = (np.concatenate(part) for part in parts)
-    rank = np.concatenate([np.zeros(len(trades.code), np.int8), np.ones(len(book.code), np.int8)])
+    # Whom they executed is not known.
+    rows = concatenated([trades, book], joined=NOBODY, carried=carried)
+    rows.rank[:] = np.repeat(np.array([0, 1], np.int8), [len(trades.code), len(book.code)])
     repeated = slice(len(trades.code), len(trades.code) + carried)
-    rank[repeated] = -1
+    rows.rank[repeated] = -1
     if carried:
-        local_ts[repeated] = local_ts.min()
-    rows = _Rows(local_ts, exch_ts, price, quantity, code, rank, carried)
-    return rows.take(np.lexsort((rank, local_ts)))
+        rows.local_ts[repeated] = rows.local_ts.min()
+    return rows.take(np.lexsort((rows.rank, rows.local_ts)))
 
 
-def _without_far_levels(rows: _Rows) -> _Rows:
+def _without_far_levels(rows: DayRows) -> DayRows:
     """Leave out levels at more than 16 times the median price, where a few of them make a book wider than can be laid out."""
     shown = (np.abs(rows.code) == LEVEL_ROW) & (rows.quantity > 0)
     prices = rows.price[shown]
@@ -353,7 +244,7 @@ def _without_far_levels(rows: _Rows) -> _Rows:
     return replace(rows.take(~far), carried=rows.carried - int(far[: rows.carried].sum()))
 
 
-def _shown(rows: _Rows, venue: str) -> _Rows:
+def _shown(rows: DayRows, venue: str) -> DayRows:
     """Return the rows with a book that is empty while orders are collected for an opening.
 
     In a pre-opening nothing matches and bids stand above asks: the book is shown, whole, once the opening has matched them.
@@ -362,7 +253,7 @@ def _shown(rows: _Rows, venue: str) -> _Rows:
     if not closed:
         return rows
     book = _Follower(rows)
-    parts: list[_Rows] = []
+    parts: list[DayRows] = []
     at, carried = 0, rows.carried
     for begin, end in closed:
         changes = np.flatnonzero(np.abs(rows.code[begin:end]) != TRADE_ROW) + begin
@@ -376,12 +267,10 @@ def _shown(rows: _Rows, venue: str) -> _Rows:
             parts.append(book.whole(at))
         carried = 0 if begin < carried else carried
     parts.append(rows.take(slice(at, len(rows.code))))
-    columns = zip(*((p.local_ts, p.exch_ts, p.price, p.quantity, p.code, p.rank) for p in parts), strict=True)
-    local_ts, exch_ts, price, quantity, code, rank = (np.concatenate(column) for column in columns)
-    return _Rows(local_ts, exch_ts, price, quantity, code, rank, carried)
+    return concatenated(parts, carried=carried)
 
 
-def _pre_openings(rows: _Rows, venue: str) -> list[tuple[int, int]]:
+def _pre_openings(rows: DayRows, venue: str) -> list[tuple[int, int]]:
     """Return the rows [from, until) of each pre-opening, by the venue's clock."""
     if not len(rows.code):
         return []
@@ -394,7 +283,7 @@ def _pre_openings(rows: _Rows, venue: str) -> list[tuple[int, int]]:
 class _Follower:
     """The book behind rows of a replay, as they pass."""
 
-    def __init__(self, rows: _Rows) -> None:
+    def __init__(self, rows: DayRows) -> None:
         self._rows = rows
         self._prices, self._lots = np.zeros((2, 256), np.int64), np.zeros((2, 256), np.int64)
         self._counts = np.zeros(2, np.int64)
@@ -404,7 +293,7 @@ class _Follower:
         columns = (self._rows.code, self._rows.price, self._rows.quantity)
         while begin < end:
             begin = kernel.follow(begin, end, *columns, self._prices, self._lots, self._counts)
-            self._prices, self._lots = _with_room(self._prices, self._lots, self._counts)
+            self._prices, self._lots = with_room(self._prices, self._lots, self._counts)
 
     def uncrossed(self, begin: int) -> int:
         """Follow until bids are below asks; return the change of the book from `begin` on that the following stopped before.
@@ -421,11 +310,11 @@ class _Follower:
                 return begin
         return begin if len(changes) > OPENING_ROWS_MAX else len(self._rows.code)
 
-    def clears(self, at: int) -> _Rows:
+    def clears(self, at: int) -> DayRows:
         """Return a clear of both sides with the times of row `at`."""
         return self._inserted(at, [CLEAR_ROW, -CLEAR_ROW], [0, 0], [0, 0])
 
-    def whole(self, at: int) -> _Rows:
+    def whole(self, at: int) -> DayRows:
         """Return every level with the times of row `at`."""
         code, price, quantity = [], [], []
         for s, sign in ((0, 1), (1, -1)):
@@ -435,16 +324,16 @@ class _Follower:
             quantity += self._lots[s, :n][::-1].tolist()
         return self._inserted(at, code, price, quantity)
 
-    def _inserted(self, at: int, code: list[int], price: list[int], quantity: list[int]) -> _Rows:
+    def _inserted(self, at: int, code: list[int], price: list[int], quantity: list[int]) -> DayRows:
         n = len(code)
         rows = self._rows
-        return _Rows(
+        return DayRows(
             np.full(n, rows.local_ts[at]), np.full(n, rows.exch_ts[at]), np.array(price, np.int64),
             np.array(quantity, np.int64), np.array(code, np.int8), np.full(n, rows.rank[at]),
         )  # fmt: skip
 
 
-def _refuse_crossed(rows: _Rows, table: str, local_ts: Int64s) -> None:
+def _refuse_crossed(rows: DayRows, table: str, local_ts: Int64s) -> None:
     """Raise DataError where bids and asks stand through each other again and again: sides are swapped, or the build is wrong.
 
     A level that was left behind crosses once; of two sides that overlap, about every other row does.
@@ -454,7 +343,7 @@ def _refuse_crossed(rows: _Rows, table: str, local_ts: Int64s) -> None:
     at = 0
     while at < len(rows.code):
         at = kernel.judge(at, rows.local_ts, rows.code, rows.price, rows.quantity, prices, lots, counts, figures)
-        prices, lots = _with_room(prices, lots, counts)
+        prices, lots = with_room(prices, lots, counts)
     crossed, instants = int(figures[kernel.CROSSED]), int(figures[kernel.INSTANTS])
     if crossed > CROSSED_MAX * instants:
         row = int(np.searchsorted(local_ts, rows.local_ts[figures[kernel.FIRST_CROSSED]]))
@@ -464,13 +353,17 @@ def _refuse_crossed(rows: _Rows, table: str, local_ts: Int64s) -> None:
         )  # fmt: skip
 
 
-def _columns(rows: _Rows) -> dict[str, NDArray[Any]]:
-    """Return the prepared form: a second set of columns only where the venue's order is another one."""
+def _columns(rows: DayRows) -> dict[str, NDArray[Any]]:
+    """Return the prepared form: a second set of columns only where the venue's order is another one.
+
+    `joined_ts` is in the venue's order, too.
+    """
     columns: dict[str, NDArray[Any]] = {
         "local_ts": rows.local_ts, "price_ticks": rows.price, "qty_lots": rows.quantity, "code": rows.code,
     }  # fmt: skip
     later = rows.exch_ts[1:] > rows.exch_ts[:-1]
     same = (rows.exch_ts[1:] == rows.exch_ts[:-1]) & (rows.rank[1:] >= rows.rank[:-1])
+    order: Any = slice(None)
     if bool(np.all(later | same)):
         columns["exch_ts"] = rows.exch_ts
     else:
@@ -479,6 +372,8 @@ def _columns(rows: _Rows) -> dict[str, NDArray[Any]]:
             "exch_ts": rows.exch_ts[order], "exch_price_ticks": rows.price[order],
             "exch_qty_lots": rows.quantity[order], "exch_code": rows.code[order],
         }  # fmt: skip
+    if rows.joined is not None:
+        columns["joined_ts"] = rows.joined[order]
     for name, wanted in (("bid_pages", LEVEL_ROW), ("ask_pages", -LEVEL_ROW)):
         columns[name] = np.unique(rows.price[(rows.code == wanted) & (rows.quantity > 0)] >> PAGE_SHIFT)
     return columns

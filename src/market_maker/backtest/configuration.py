@@ -1,0 +1,36 @@
+"""From the row of a run to what the engine does."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from market_maker.backtest.engine import RunConfig
+from market_maker.backtest.execution import Execution
+from market_maker.backtest.result import FillModel
+from market_maker.domain.instrument import Instrument
+from market_maker.market_data.conditions import MarketConditions
+from market_maker.storage.reference import Strategy
+
+
+def run_config(run: dict[str, Any], strategy: Strategy, instrument: Instrument) -> RunConfig:
+    """Return what the engine does for a run: a row with its `configuration`."""
+    configuration = run["configuration"]
+    return RunConfig(
+        instrument=instrument,
+        strategy_kind=strategy.kind,
+        parameters=strategy.parameters,
+        start_ts=int(configuration["start_ts"]),
+        end_ts=int(configuration["end_ts"]),
+        entry_latency_ns=configuration["entry_latency_ns"],
+        response_latency_ns=configuration["response_latency_ns"],
+        balance=Decimal(configuration["balance"]),
+        fill_model=FillModel[configuration["fill_model"]],
+        sample_interval_ns=configuration["sample_interval_ns"],
+        seed=configuration["seed"],
+        allow_gaps=configuration["allow_gaps"],
+        market_conditions=MarketConditions.of(configuration.get("market_conditions")),
+        execution=Execution.of(configuration.get("execution")),
+        band=configuration.get("band", False),
+        records_orders=configuration.get("record_orders", False),
+    )

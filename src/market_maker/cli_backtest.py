@@ -1,0 +1,105 @@
+"""The commands `backtest` and `explain`: a run here and now with a progress bar, and the story of one of its orders."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from market_maker.backtest.service import BacktestService, RunRequest
+from market_maker.backtest.worker import Worker
+from market_maker.bootstrap import open_store
+from market_maker.domain.errors import InvalidRequest
+from market_maker.domain.units import format_instant
+from market_maker.settings import Settings
+
+_BAND = {"pessimistic": "back of the queue", "queue": "by the queue model", "optimistic": "front of the queue"}
+
+
+def execution_of(text: str | None, queue_model: str | None, queue_n: float | None) -> dict[str, Any] | None:
+    """Return the options `execution` of the command line: JSON, or a file of it, with the queue model put over it.
+
+    Raises
+    ------
+    InvalidRequest
+        Neither a file nor JSON, or JSON that is no object.
+    """
+    options: Any = {}
+    if text is not None:
+        path = Path(text)
+        source = path.read_text("utf-8") if not text.lstrip().startswith("{") and path.is_file() else text
+        try:
+            options = json.loads(source)
+        except ValueError as error:
+            raise InvalidRequest.of("--execution", text, f"JSON or the name of a file with it ({error})") from None
+        if not isinstance(options, dict):
+            raise InvalidRequest.of("--execution", text, 'an object such as {"queue_model": "POWER", "queue_n": 3}')
+    given = {"queue_model": queue_model, "queue_n": queue_n}
+    options |= {name: value for name, value in given.items() if value is not None}
+    return options or None
+
+
+async def run_backtest(settings: Settings, wish: RunRequest) -> None:
+    """Queue a run, do it here and tell its figures, the band of assumptions first; InvalidRequest when it fails."""
+    console = Console()
+    async with open_store(settings) as store:
+        backtests = BacktestService(store.database, store.reference, store.lake, store.clock, settings.backtest)
+        run = await backtests.run_backtest(wish)
+        run_id = UUID(run["run_id"])
+        one = Worker(store.database, store.reference, store.lake, store.clock, store.data_dir / "results")
+        work = asyncio.create_task(one.run_now(run_id))
+        with Progress(console=console) as bars:
+            task = bars.add_task("replay", total=100)
+            while run["status"] in ("PENDING", "RUNNING"):  # a worker of a running service may have been quicker
+                await asyncio.sleep(0.1)
+                if work.done():
+                    await work
+                run = await backtests.get_run(run_id)
+                bars.update(task, completed=run["progress_percent"])
+            await work
+        if run["status"] != "COMPLETED":
+            raise InvalidRequest(f"run {run_id}: {run['status']}: {run['error']}")
+        results = await backtests.get_backtest_results(UUID(run["strategy_id"]), limit=1)
+        quote = (await store.reference.pair(UUID(run["pair_id"]))).instrument.quote
+    print(f"run {run_id} completed; digest {results[0]['digest']}")
+    _tell(results[0]["summary"], quote, console)
+    print(f"why an order did or did not fill: market-maker explain {run_id} ORDER")
+
+
+def _tell(summary: Mapping[str, Any], quote: str, console: Console) -> None:
+    figures = dict(summary)
+    band = figures.pop("band", None)
+    if band is not None:
+        table = Table("fills", f"net P&L, {quote}", "fills", "volume", "max drawdown", "Sharpe", box=None)
+        for name, words in _BAND.items():
+            one = band[name]
+            ratio = "-" if one["sharpe"] is None else f"{one['sharpe']:.2f}"
+            row = (one["net_pnl"], f"{one['fills']:,}", one["volume"], one["max_drawdown"], ratio)
+            table.add_row(f"{name} ({words})", *row)
+        console.print(table)
+    for part, values in (figures.pop("market_conditions", None) or {}).items():
+        figures |= {f"{part} {name}": value for name, value in values.items()}
+    for name, value in figures.items():
+        print(f"  {name:30} {value}")
+
+
+async def run_explain(settings: Settings, run_id: UUID, order_id: int) -> None:
+    """Print the story of an order of a completed run."""
+    console = Console()
+    async with open_store(settings) as store:
+        backtests = BacktestService(store.database, store.reference, store.lake, store.clock, settings.backtest)
+        with console.status("doing the run again up to the end of the order"):
+            story = await backtests.explain_order(run_id, order_id)
+    table = Table("time", "best bid", "best ask", "what happened", box=None)
+    for step in story.steps:
+        table.add_row(format_instant(step.ts), f"{step.best_bid:f}", f"{step.best_ask:f}", step.text)
+    console.print(f"order {order_id}, {story.side}, queue model {story.queue_model}", markup=False)
+    console.print(table)
+    console.print(story.verdict, markup=False)

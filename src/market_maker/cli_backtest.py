@@ -48,7 +48,7 @@ def execution_of(text: str | None, queue_model: str | None, queue_n: float | Non
 
 async def run_backtest(settings: Settings, wish: RunRequest) -> None:
     """Queue a run, do it here and tell its figures, the band of assumptions first; InvalidRequest when it fails."""
-    console = Console()
+    console = _console()
     async with open_store(settings) as store:
         backtests = BacktestService(store.database, store.reference, store.lake, store.clock, settings.backtest)
         run = await backtests.run_backtest(wish)
@@ -73,6 +73,12 @@ async def run_backtest(settings: Settings, wish: RunRequest) -> None:
     print(f"why an order did or did not fill: market-maker explain {run_id} ORDER")
 
 
+def _console() -> Console:
+    """Return a console whose lines are not cut where nobody looks at them."""
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=250)
+
+
 def _tell(summary: Mapping[str, Any], quote: str, console: Console) -> None:
     figures = dict(summary)
     band = figures.pop("band", None)
@@ -84,6 +90,8 @@ def _tell(summary: Mapping[str, Any], quote: str, console: Console) -> None:
             row = (one["net_pnl"], f"{one['fills']:,}", one["volume"], one["max_drawdown"], ratio)
             table.add_row(f"{name} ({words})", *row)
         console.print(table)
+    sharpe = figures.pop("sharpe")
+    figures["sharpe"] = sharpe["ratio"] if sharpe["reason"] is None else sharpe["reason"]
     for part, values in (figures.pop("market_conditions", None) or {}).items():
         figures |= {f"{part} {name}": value for name, value in values.items()}
     for name, value in figures.items():
@@ -92,7 +100,7 @@ def _tell(summary: Mapping[str, Any], quote: str, console: Console) -> None:
 
 async def run_explain(settings: Settings, run_id: UUID, order_id: int) -> None:
     """Print the story of an order of a completed run."""
-    console = Console()
+    console = _console()
     async with open_store(settings) as store:
         backtests = BacktestService(store.database, store.reference, store.lake, store.clock, settings.backtest)
         with console.status("doing the run again up to the end of the order"):

@@ -325,6 +325,15 @@ def test_recording_backtest_result_analysis(client: StrictClient) -> None:
     assert [result.digest for result in older] == [results.items[0].digest], "the same run again"
     assert client.get_run_result(runs[0].run_id)["summary"] == results.items[0].summary
     assert client.analyze_backtest_results([run.run_id for run in runs])
+    assert set(results.items[0].summary["band"]) == {"pessimistic", "queue", "optimistic"}
+    assert client.get_trials(strategy.strategy_id).items == [], "a run is no trial of a sweep"
+    story = client.explain_order(runs[0].run_id, 1)
+    assert [step["what"] for step in story["steps"]][0] == "NEW_SENT"
+    assert story["verdict"].startswith(("filled", "not filled"))
+    with pytest.raises(NotFound, match="order"):
+        client.explain_order(runs[0].run_id, 10**9)
+    with pytest.raises(InvalidRequest, match="queue_model"):
+        client.run_backtest(strategy.strategy_id, start, end, execution={"queue_model": "LUCKY"})
     held = [
         each for each in client.get_positions(pair_id=DEFAULT_PAIR).items if each.strategy_id == strategy.strategy_id
     ]
@@ -410,7 +419,7 @@ def test_every_endpoint_answers_as_described(client: StrictClient, http: httpx.C
         "change_session", "start_session", "open_position", "update_position", "cancel_run", "get_run_result", "get_catalogue",
         "get_backtest_results", "analyze_backtest_results", "assess_risk", "get_limits", "add_limit", "remove_limit",
         "get_alerts", "get_bars", "import_file", "add_strategy", "get_sessions", "get_session", "get_order_book",
-        "get_import", "get_imports", "get_recorded_book", "get_quality",
+        "get_import", "get_imports", "get_recorded_book", "get_quality", "get_trials", "explain_order",
     }  # fmt: skip
     text = Path(__file__).read_text(encoding="utf-8")
     assert [name for name in apart if text.count(f"client.{name}(") < 1] == []

@@ -81,7 +81,7 @@ def valid_bodies(known: Known) -> dict[tuple[str, str], dict[str, Any]]:
         ("post", "/api/v1/backtest"): {
             "strategy_id": known.strategy_id, "start_date": "2022-01-01", "end_date": "2022-01-02", "pair_id": known.pair_id,
             "market_conditions": None, "entry_latency": "10ms", "response_latency": "10ms", "balance": "1000",
-            "fill_model": "PARTIAL", "seed": 0, "allow_gaps": False,
+            "fill_model": "PARTIAL", "seed": 0, "allow_gaps": False, "execution": None, "band": True, "record_orders": False,
         },
         ("post", "/api/v1/backtest/analysis"): {"run_ids": [known.run_id]},
         ("post", "/api/v1/risk/assessment"): {

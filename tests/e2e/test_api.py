@@ -311,7 +311,10 @@ def test_recording_backtest_result_analysis(client: StrictClient) -> None:
     assert {day.kind for day in days} >= {"book"}
     start, end = (format_instant(int(edge)) for edge in (days[0].first_ts, days[-1].last_ts))
     strategy = client.add_strategy(
-        "test", "inventory_skew", DEFAULT_PAIR, {"order_lots": 100, "half_spread_ticks": 300}
+        "test",
+        "inventory_skew",
+        DEFAULT_PAIR,
+        {"order_lots": 100, "max_inventory_lots": 1000, "interval_ns": 1_000_000},
     )
     runs = [
         client.run_backtest(strategy.strategy_id, start, end, entry_latency="10ms", balance="50000", allow_gaps=True)

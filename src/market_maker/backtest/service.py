@@ -104,6 +104,7 @@ class BacktestService:
             raise InvalidRequest.of("end_date", str(request.end_ts), "an instant after start_date")
         run_id, now = new_id(), self._clock.now_ns()
         configuration = self.configuration(request)
+        Execution.of(request.execution).fee_state(pair.instrument, request.start_ts)  # Wrong fees are told now.
         async with self._database.transaction() as connection:
             await connection.execute(
                 f"INSERT INTO backtest_runs ({_RUN_COLUMNS}, heartbeat_ts)"

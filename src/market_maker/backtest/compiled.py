@@ -7,54 +7,53 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from market_maker.strategies.compilation import use_cache
 
 
-class Kernel(NamedTuple):
-    """What the faces call; arguments as in the functions of `kernel` and `ladder.kernel.follow`."""
+class Kernel:
+    """What the faces call; arguments as in the functions of `kernel` and `ladder.kernel.follow`.
 
-    advance: Callable[..., int]
-    look: Callable[..., None]
-    obey: Callable[..., int]
-    submit: Callable[..., int]
-    request_cancel: Callable[..., int]
-    request_amend: Callable[..., int]
-    release: Callable[..., None]
-    follow: Callable[..., None]
-    idle: Callable[..., None]
-    seal: Callable[..., Any]
-    seal_ladder: Callable[..., Any]
+    Each entry point is compiled, or read from the cache, when it is first asked for: a run needs no order from outside.
+    """
+
+    def __init__(self, make: Callable[[str], Callable[..., Any]]) -> None:
+        self._make = make
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name not in ENTRY_POINTS:
+            raise AttributeError(name)
+        with _lock:
+            made = self.__dict__.get(name) or self._make(name)
+            self.__dict__[name] = made
+        return made
 
 
-def _entry_points(kernel: ModuleType, ladder: ModuleType) -> tuple[Callable[..., Any], ...]:
-    return (
-        kernel.advance,
-        kernel.look,
-        kernel.obey_from_outside,
-        kernel.submit_from_outside,
-        kernel.request_cancel_from_outside,
-        kernel.request_amend_from_outside,
-        kernel.release_from_outside,
-        ladder.follow,
-    )
+ENTRY_POINTS = (
+    "advance", "look", "obey", "submit", "request_cancel", "request_amend", "release", "follow", "idle", "seal", "seal_ladder",
+)  # fmt: skip
 
 
 def _idle(view: Any, params: Any, memory: Any, actions: Any) -> None:
     """Do nothing: the strategy of a session that is driven from outside."""
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 def compiled_kernel() -> Kernel:
-    """Return the compiled entry points; the first call in a fresh cache takes some seconds."""
+    """Return the compiled entry points; the first use of one in a fresh cache takes some seconds."""
     with _lock:
         return _compiled()
+
+
+def compile_all() -> None:
+    """Compile every entry point, or read it from the cache."""
+    for name in ENTRY_POINTS:
+        getattr(compiled_kernel(), name)
 
 
 @contextmanager
@@ -96,31 +95,37 @@ def _compiled() -> Kernel:
 
     toolkit: Any = numba
     typeof = toolkit.typeof
-    if toolkit.config.DISABLE_JIT:
-        # Numba's own switch: everything runs as plain Python on the same memory.
-        return Kernel._make([*_entry_points(kernel, ladder), _idle, *(lambda arrays: arrays,) * 2])
-    state = STATE
-    rows = typeof(no_rows())
-    whole, matrix = types.int64, typeof(np.zeros((1, 1)))
-    stretch = typeof(no_stretch())
+    state, whole, matrix = STATE, types.int64, typeof(np.zeros((1, 1)))
+    rows, stretch = typeof(no_rows()), typeof(no_stretch())
     strategy = types.FunctionType(SIGNATURE)
+    quotes, slots = typeof(np.zeros((0, 2), np.int64)), typeof(np.zeros(0, np.int32))
+    entries: dict[str, tuple[Callable[..., Any], Any]] = {
+        "advance": (
+            kernel.advance,
+            whole(state, stretch, types.boolean, stretch, types.boolean, strategy, matrix, matrix, whole),
+        ),
+        "look": (kernel.look, types.void(state, whole, types.int64[::1])),
+        "obey": (kernel.obey_from_outside, whole(state, whole)),
+        "submit": (kernel.submit_from_outside, whole(state, *(whole,) * 9)),
+        "request_cancel": (kernel.request_cancel_from_outside, whole(state, whole)),
+        "request_amend": (kernel.request_amend_from_outside, whole(state, whole, whole, whole)),
+        "release": (kernel.release_from_outside, types.void(state, whole)),
+        "follow": (ladder.follow, types.void(LADDER, rows, quotes, slots)),
+    }
 
-    def compile_for(signature: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-        compiled: Callable[..., Any] = njit(signature, cache=True, nogil=True)(function)
-        return compiled
+    def make(name: str) -> Callable[..., Any]:
+        made: Callable[..., Any]
+        if toolkit.config.DISABLE_JIT:
+            # Numba's own switch: everything runs as plain Python on the same memory.
+            made = entries[name][0] if name in entries else _idle if name == "idle" else lambda arrays: arrays
+        elif name == "idle":
+            made = toolkit.njit(SIGNATURE, cache=True, nogil=True, _nrt=False)(_idle)
+        elif name in entries:
+            function, signature = entries[name]
+            with _optimised_once({function.__name__}):
+                made = njit(signature, cache=True, nogil=True)(function)
+        else:
+            made = compile_seals()[0 if name == "seal" else 1]
+        return made
 
-    signatures = (
-        whole(state, stretch, types.boolean, stretch, types.boolean, strategy, matrix, matrix, whole),
-        types.void(state, whole, types.int64[::1]),
-        whole(state, whole),
-        whole(state, *(whole,) * 9),
-        whole(state, whole),
-        whole(state, whole, whole, whole),
-        types.void(state, whole),
-        types.void(LADDER, rows, typeof(np.zeros((0, 2), np.int64)), typeof(np.zeros(0, np.int32))),
-    )
-    functions = _entry_points(kernel, ladder)
-    with _optimised_once({function.__name__ for function in functions}):
-        entries = list(map(compile_for, signatures, functions))
-    idle: Callable[..., None] = toolkit.njit(SIGNATURE, cache=True, nogil=True, _nrt=False)(_idle)
-    return Kernel._make([*entries, idle, *compile_seals()])
+    return Kernel(make)

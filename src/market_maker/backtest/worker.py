@@ -18,7 +18,7 @@ import procrastinate
 import structlog
 from procrastinate.exceptions import ConnectorException
 
-from market_maker.backtest.compiled import compiled_kernel
+from market_maker.backtest.compiled import compile_all
 from market_maker.backtest.configuration import run_config
 from market_maker.backtest.engine import RunConfig, RunProgress, backtest
 from market_maker.backtest.result import RunResult
@@ -311,7 +311,7 @@ class Worker:
 
 def warm_up() -> None:
     """Compile the kernel and the shipped strategies, or read them from the cache; takes up to 20 s in an empty one."""
-    compiled_kernel()
+    compile_all()
     for name in strategy_names():
         compiled(find_strategy(name).prepare({}))
 

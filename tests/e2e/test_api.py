@@ -331,7 +331,7 @@ def test_recording_backtest_result_analysis(client: StrictClient) -> None:
     assert set(results.items[0].summary["band"]) == {"pessimistic", "queue", "optimistic"}
     assert client.get_trials(strategy.strategy_id).items == [], "a run is no trial of a sweep"
     story = client.explain_order(runs[0].run_id, 1)
-    assert [step["what"] for step in story["steps"]][0] == "NEW_SENT"
+    assert story["steps"][0]["what"] == "NEW_SENT"
     assert story["verdict"].startswith(("filled", "not filled"))
     with pytest.raises(NotFound, match="order"):
         client.explain_order(runs[0].run_id, 10**9)

@@ -7,6 +7,7 @@
 #   make bench [FULL=1]      every program of benchmarks/      make serve       run the service
 #   make setup               install only                      make lock        resolve the dependencies anew
 #   make clean               remove what was built             make reference   write docs/reference/ anew
+#   make pages               build the pages of dashboard/ (part of setup)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -20,6 +21,11 @@ RUNTIME := $(VENV)/.runtime-$(call key,requirements.lock)
 DEVELOPMENT := $(VENV)/.development-$(call key,requirements.lock requirements-dev.lock)
 # The package is editable: only its metadata and its commands need a new installation.
 PACKAGE := $(VENV)/.package-$(call key,pyproject.toml README.md)
+# The pages are built by the Node.js of the wheel; what they are made of is fetched once, by the hashes of their lock file.
+PAGES_SOURCE := $(filter-out %.test.ts,$(wildcard dashboard/*.* dashboard/src/*/*))
+PAGES := $(VENV)/.pages-$(call key,$(PAGES_SOURCE))
+NODE_MODULES := $(VENV)/.node-modules-$(call key,dashboard/package-lock.json dashboard/package.json)
+NPM = cd dashboard && PATH="$(abspath $(BIN)):$$PATH" npm
 
 # uv is quicker (docs/decisions/0002-installer.md); pip does the same where uv cannot run or cannot reach its index.
 INSTALL_WITH_UV = $(BIN)/uv pip install --quiet --python $(BIN)/python
@@ -30,9 +36,9 @@ LOCKED = --require-hashes --no-deps
 .DEFAULT_GOAL := test
 .DELETE_ON_ERROR:
 
-setup: $(RUNTIME) $(PACKAGE)
+setup: $(RUNTIME) $(PACKAGE) $(PAGES)
 
-develop: $(DEVELOPMENT) $(PACKAGE)
+develop: $(DEVELOPMENT) $(PACKAGE) $(PAGES)
 
 demo: setup
 	$(MARKET_MAKER) demo $(if $(DATA),--data "$(DATA)")
@@ -45,8 +51,10 @@ check: develop
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(NPM) run --silent check
 
 test: check
+	$(NPM) run --silent test
 	$(BIN)/pytest -m "not slow" $(PYTEST_ARGS)
 
 test-slow: develop
@@ -69,7 +77,7 @@ lock: $(BIN)/uv
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url
 
 clean:
-	rm -rf $(VENV) site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) site build dist dashboard/node_modules src/market_maker/dashboard/built .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests benchmarks examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -92,3 +100,16 @@ $(PACKAGE): | $(RUNTIME)
 	$(INSTALL_WITH_UV) --no-deps --no-build-isolation -e . || $(INSTALL_WITH_PIP) --no-deps --no-build-isolation -e .
 	@echo "compiling the replay kernel (once; later runs read it from the cache)" && $(MARKET_MAKER) compile
 	@rm -f $(VENV)/.package-* && touch $@
+
+$(NODE_MODULES): | $(RUNTIME)
+	$(NPM) ci --silent
+	@rm -f $(VENV)/.node-modules-* && touch $@
+
+# Everything but the report works without the pages: a failure is told, and the next `make setup` tries again.
+$(PAGES): | $(RUNTIME)
+	@$(MAKE) --no-print-directory pages || echo "the pages were not built, so that reports cannot be written; try again: make setup" >&2
+
+.PHONY: pages
+pages: $(NODE_MODULES)
+	$(NPM) run --silent build -- --logLevel warn
+	@rm -f $(VENV)/.pages-* && touch $(PAGES)

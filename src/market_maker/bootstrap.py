@@ -34,6 +34,7 @@ from market_maker.storage.lake import Lake
 from market_maker.storage.objects import ObjectStore
 from market_maker.storage.reference import ReferenceData
 from market_maker.storage.retention import prune_for_ever
+from market_maker.strategies.contract import add_strategy_file
 
 _log = structlog.get_logger("bootstrap")
 
@@ -73,6 +74,8 @@ def data_dir_of(settings: Settings) -> Path:
 @asynccontextmanager
 async def open_store(settings: Settings) -> AsyncIterator[Store]:
     """Open the database (embedded unless a server is given), bring its schema up to date, load reference data."""
+    for file in settings.strategy_files:
+        add_strategy_file(file)
     data_dir = data_dir_of(settings)
     embedded: EmbeddedDatabase | None = None
     dsn = settings.database_url

@@ -1,4 +1,4 @@
-"""The command `market-maker`: serve, worker, import, fetch, backtest, sweep, compile, keys, demo.
+"""The command `market-maker`: a service with simulated markets, backtests, risk figures, and the tools around them.
 
 It parses words, shows progress and prints; the work is done by the services.
 """
@@ -15,13 +15,14 @@ from uuid import UUID
 
 import typer
 
-from market_maker import cli_fetch
+from market_maker import cli_fetch, cli_strategy
 from market_maker.domain.errors import InvalidRequest, MarketMakerError
 from market_maker.domain.units import parse_decimal, parse_duration, parse_instant
 from market_maker.settings import load_settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(cli_fetch.app, name="fetch")
+app.add_typer(cli_strategy.app, name="strategy")
 
 Config = Annotated[Path | None, typer.Option("--config", help="YAML file of settings (default: MM_CONFIG)")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="one setting, such as simulator.execution_delay=50ms")]
@@ -135,7 +136,7 @@ def quality(
 
 @app.command()
 def backtest(
-    strategy: Annotated[UUID, typer.Argument(help="id of the strategy; see GET /api/v1/strategies")],
+    strategy: Annotated[UUID, typer.Argument(help="id of the strategy; see `market-maker strategy list`")],
     start: Annotated[str, typer.Argument(help="first UTC date or timestamp")],
     end: Annotated[str, typer.Argument(help="last UTC date (included) or timestamp")],
     pair: Annotated[UUID | None, typer.Option(help="id of the pair; default: the strategy's own")] = None,
@@ -239,10 +240,109 @@ def sweep(
     MarketConditions.of(conditions)
     wish = RunRequest(
         strategy, parse_instant(start, "start"), parse_instant(end, "end", end_of_day=True), pair, conditions,
-        allow_gaps=allow_gaps,
+        allow_gaps=allow_gaps, band=False,
     )  # fmt: skip
     overrides = [*(setting or []), *([] if cluster is None else [f"backtest.cluster_address={cluster}"])]
     run_sweep(load_settings(config, overrides=overrides), wish, parse_grid(grid), threads=threads, report=report)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[UUID], typer.Argument(help="ids of completed runs; several are set side by side")],
+    output: Annotated[Path | None, typer.Option(help="file of the page (default: report-RUN.html here)")] = None,
+    fragility: Annotated[
+        bool, typer.Option("--fragility", help="also run them under other latencies, queue models and fees")
+    ] = False,
+    config: Config = None,
+    setting: Set = None,
+) -> None:
+    """Write a report of runs: one HTML page that opens without a network."""
+    from market_maker.cli_report import run_report  # statistics are loaded by those who need them
+
+    asyncio.run(run_report(load_settings(config, overrides=setting or []), runs, output, fragility=fragility))
+
+
+@app.command()
+def analyze(
+    runs: Annotated[list[UUID], typer.Argument(help="ids of completed runs; several are set side by side")],
+    output: Annotated[Path | None, typer.Option(help="write every figure to this file (.json)")] = None,
+    fragility: Annotated[
+        bool, typer.Option("--fragility", help="also run them under other latencies, queue models and fees")
+    ] = False,
+    config: Config = None,
+    setting: Set = None,
+) -> None:
+    """Print what runs earned, why, and whether to believe it."""
+    from market_maker.cli_report import run_analysis
+
+    asyncio.run(run_analysis(load_settings(config, overrides=setting or []), runs, output, fragility=fragility))
+
+
+@app.command()
+def optimise(
+    strategy: Annotated[UUID, typer.Argument(help="id of the strategy; what is not searched is as in it")],
+    start: Annotated[str, typer.Argument(help="first UTC date or timestamp")],
+    end: Annotated[str, typer.Argument(help="last UTC date (included) or timestamp")],
+    param: Annotated[
+        list[str], typer.Option(help="NAME=LOW:HIGH, NAME=LOW:HIGH:STEP or NAME=LOW:HIGH:log (repeatable)")
+    ],
+    search: Annotated[str, typer.Option(help="grid, random or bayes")] = "random",
+    trials: Annotated[int, typer.Option(min=1, help="sets in each fold, at most")] = 200,
+    objective: Annotated[
+        str, typer.Option(help="net_pnl, sharpe, sortino, pnl_over_drawdown or pnl_per_turnover")
+    ] = "net_pnl",
+    folds: Annotated[int, typer.Option(min=0, help="0: nothing is held back, and nothing proved")] = 4,
+    method: Annotated[str, typer.Option(help="walk-forward or purged")] = "walk-forward",
+    train_parts: Annotated[int, typer.Option(min=1, help="walk-forward: how many tests a training part is long")] = 3,
+    anchored: Annotated[bool, typer.Option(help="walk-forward: every training part begins with the range")] = False,
+    embargo: Annotated[str, typer.Option(help="left out between training and test, such as 30s")] = "0s",
+    seed: Annotated[int, typer.Option(min=0, help="of the search; the same seed tries the same sets")] = 0,
+    pair: Annotated[UUID | None, typer.Option(help="id of the pair; default: the strategy's own")] = None,
+    allow_gaps: Annotated[bool, typer.Option(help="run although the data do not cover the range")] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="default: one for each processor")] = None,
+    report: Annotated[Path | None, typer.Option(help="write folds, equity and figures to this file (.json)")] = None,
+    config: Config = None,
+    setting: Set = None,
+) -> None:
+    """Search parameters on parts of a recording and judge the choice on the others, which is shown first; goes on after a stop."""
+    from market_maker.cli_optimise import Wish, run_optimise, word_of  # the engine is loaded by those who need it
+    from market_maker.service import RunRequest
+
+    request = RunRequest(
+        strategy, parse_instant(start, "start"), parse_instant(end, "end", end_of_day=True), pair, allow_gaps=allow_gaps,
+        band=False,
+    )  # fmt: skip
+    wish = Wish(
+        param, *word_of(search, method), trials=trials, objective=objective, folds=folds,
+        embargo_ns=parse_duration(embargo, "--embargo"), train_parts=train_parts, is_anchored=anchored, seed=seed,
+        threads=threads,
+    )  # fmt: skip
+    run_optimise(load_settings(config, overrides=setting or []), request, wish, report)
+
+
+@app.command()
+def calibrate(
+    pair: Annotated[str, typer.Argument(help="id of a pair, or venue/symbol")],
+    start: Annotated[str, typer.Argument(help="first UTC date or timestamp")],
+    end: Annotated[str, typer.Argument(help="last UTC date (included) or timestamp")],
+    interval: Annotated[str, typer.Option(help="for how long a quote would stand")] = "100ms",
+    depth_step: Annotated[float, typer.Option(help="ticks between the distances of the fit")] = 1.0,
+    max_inventory: Annotated[int, typer.Option(min=1, help="lots, for the suggested risk aversion")] = 10,
+    horizon: Annotated[str, typer.Option(help="session of avellaneda_stoikov, for its risk aversion")] = "10m",
+    allow_gaps: Annotated[bool, typer.Option(help="estimate although the data do not cover the range")] = False,
+    report: Annotated[Path | None, typer.Option(help="write the figures to this file (.json)")] = None,
+    config: Config = None,
+    setting: Set = None,
+) -> None:
+    """Estimate volatility and trading intensity (sigma, A, k) of a recorded market, with standard errors, by hour too."""
+    from market_maker.cli_calibrate import run_calibrate  # data frames are loaded by those who need them
+
+    run_calibrate(
+        load_settings(config, overrides=setting or []), pair, parse_instant(start, "start"),
+        parse_instant(end, "end", end_of_day=True), allow_gaps=allow_gaps,
+        interval_ns=parse_duration(interval, "--interval"), depth_step_ticks=depth_step, max_inventory_lots=max_inventory,
+        horizon_ns=parse_duration(horizon, "--horizon"), report=report,
+    )  # fmt: skip
 
 
 @app.command("compile")

@@ -71,6 +71,7 @@ async def run_backtest(settings: Settings, wish: RunRequest) -> None:
     print(f"run {run_id} completed; digest {results[0]['digest']}")
     _tell(results[0]["summary"], quote, console)
     print(f"why an order did or did not fill: market-maker explain {run_id} ORDER")
+    print(f"a page about the run: market-maker report {run_id}")
 
 
 def _console() -> Console:

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from market_maker.backtest.cluster import ClusterPool, Recording
 from market_maker.backtest.configuration import run_config
-from market_maker.backtest.engine import RunConfig
+from market_maker.backtest.engine import RunConfig, open_market
 from market_maker.backtest.service import BacktestService, RunRequest
 from market_maker.backtest.sweep import ChunkPool, Threads, grid
 from market_maker.backtest.trials import Plan, best_trials, count_trials, known_keys, run_plan, save_trials
@@ -147,13 +147,13 @@ async def _plan(
             kind.validate({name: choice}, "grid")
     service = BacktestService(store.database, store.reference, store.lake, store.clock, settings.backtest)
     base: RunConfig = run_config({"configuration": service.configuration(wish)}, strategy, instrument)
-    configs = grid(base, values)
-    prepared = [kind.prepare(config.parameters) for config in configs]
     recording = Recording(
         str(store.lake.root.absolute()), settings.lake_url, instrument.venue, instrument.symbol, base.start_ts,
         base.end_ts, base.allow_gaps, (instrument.tick_size, instrument.lot_size),
     )  # fmt: skip
-    feed = await asyncio.to_thread(recording.open, store.lake)
+    base, feed = await asyncio.to_thread(open_market, base, store.lake)
+    configs = grid(base, values)
+    prepared = [kind.prepare(config.parameters) for config in configs]
     plan = await asyncio.to_thread(Plan.of, strategy.strategy_id, feed, configs, prepared)
     return _Sweep(plan, recording, strategy, instrument, tuple(values))
 

@@ -156,6 +156,10 @@ async def _keep_worker(runtime: Runtime) -> None:
     }
     if settings.lake is not None:
         environment["MM_LAKE"] = str(settings.lake)
+    if settings.lake_url is not None:
+        environment["MM_LAKE_URL"] = settings.lake_url
+    if settings.strategy_files:
+        environment["MM_STRATEGY_FILES"] = ",".join(str(path.absolute()) for path in settings.strategy_files)
     pause_s = _FIRST_PAUSE_S
     while True:
         started = time.monotonic()

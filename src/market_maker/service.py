@@ -6,7 +6,7 @@ recorded data, opened by `open_replay`; in risk the simulated exchange with Risk
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from market_maker.storage import simulation
 from market_maker.storage.outbox import SERVICE_STREAM, append, ensure_stream
 
 if TYPE_CHECKING:
+    from market_maker.backtest.analyses import Analyses
     from market_maker.backtest.replay import Replay
 
 
@@ -156,6 +157,14 @@ class MarketMakerService:
         pair = await self.parts.reference.pair(pair_id)
         self._replay = await open_replay(self.parts.backtests, pair.instrument, start_ts, end_ts, market_conditions)
         return self._replay
+
+    async def analyze_backtest_results(self, run_ids: Sequence[UUID], *, fragility: bool = False) -> Analyses:
+        """Return the analysis of one completed run, or the comparison of several; see `BacktestService`."""
+        return await self.parts.backtests.analyze_backtest_results(run_ids, fragility=fragility)
+
+    async def get_report(self, run_ids: Sequence[UUID], *, fragility: bool = False) -> dict[str, Any]:
+        """Return what the report page shows of completed runs, as JSON values; `dashboard.report_page` makes the page."""
+        return await self.parts.backtests.get_report(run_ids, fragility=fragility)
 
     # ------------------------------------------------------------------ positions
 

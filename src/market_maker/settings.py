@@ -141,6 +141,10 @@ class Settings(_Section):
     inbox: Path | None = Field(
         None, description="folder whose files may be imported through the API; default: inbox in data_dir"
     )
+    strategy_files: tuple[Path, ...] = Field(
+        (),
+        description="Python files of your own strategies, one strategy in each; every process that runs them needs them",
+    )
     host: str = Field("127.0.0.1", description="address to listen on; other than loopback only with api_keys")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     api_keys: tuple[str, ...] = Field(
@@ -211,7 +215,7 @@ def _put(target: dict[str, Any], keys: list[str], text: str, *, source: str) -> 
         if not isinstance(inner, dict):
             raise InvalidRequest.of(source, text, f"a key of the settings ({key} is not a section)")
         target = inner
-    is_list = keys[-1] in {"test_modes", "risk_models", "api_keys"}
+    is_list = keys[-1] in {"test_modes", "risk_models", "api_keys", "strategy_files"}
     target[keys[-1]] = [part.strip() for part in text.strip("[] ").split(",") if part.strip()] if is_list else text
 
 

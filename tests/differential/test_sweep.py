@@ -21,9 +21,11 @@ from test_replay_kernel import PAIR, random_feed, shifted
 from market_maker.backtest import sweep as sweeping
 from market_maker.backtest.drive import Capacity, OutgrownError
 from market_maker.backtest.engine import RunConfig, run, run_sets
+from market_maker.backtest.fee_models.funding import Funding
 from market_maker.backtest.result import FillModel
 from market_maker.backtest.sweep import grid, sweep, trial_key
 from market_maker.domain.errors import InvalidRequest
+from market_maker.domain.instrument import ContractType
 from market_maker.market_data.conditions import MarketConditions
 from market_maker.market_data.replay import feed_of
 from market_maker.strategies.contract import Parameter, StrategyKind
@@ -147,7 +149,9 @@ def test_a_key_is_of_everything_that_a_run_depends_on():
         {"balance": Decimal(1)}, {"fill_model": FillModel.NO_PARTIAL}, {"sample_interval_ns": 9_999}, {"seed": 3},
         {"start_ts": base.start_ts + 1}, {"end_ts": base.end_ts - 1},
         {"market_conditions": MarketConditions.of({"trend": "UP"})},
-        {"instrument": replace(PAIR, maker_fee=Decimal("0.0003"))},
+        {"instrument": replace(PAIR, maker_fee=Decimal("0.0003"))}, {"band": not base.band},
+        {"instrument": replace(PAIR, contract_type=ContractType.INVERSE)},
+        {"funding": Funding(np.array([5]), np.array([7]))}, {"funding": Funding(np.array([5]), np.array([8]))},
     ]  # fmt: skip
     keys = {trial_key(base, feed), *(trial_key(replace(base, **change), feed) for change in changes)}
     assert len(keys) == len(changes) + 1

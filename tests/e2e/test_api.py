@@ -21,10 +21,11 @@ import msgspec
 import pytest
 
 from e2e.service_process import DEFAULT_PAIR, DEFAULT_STRATEGY, ServiceProcess
+from market_maker import dashboard
 from market_maker.api.schemas import View
 from market_maker.client import AsyncClient, Client, Reconnected, StreamBook, StreamEvent
 from market_maker.client.conversation import Answer, Call, Outcome, Send
-from market_maker.domain.errors import Conflict, DataError, InvalidRequest, NotFound
+from market_maker.domain.errors import Conflict, DataError, InvalidRequest, NotFound, Unavailable
 from market_maker.domain.units import format_instant
 
 NOBODY = "01a20000-0000-7000-8000-000000000000"
@@ -328,6 +329,12 @@ def test_recording_backtest_result_analysis(client: StrictClient) -> None:
     assert [result.digest for result in older] == [results.items[0].digest], "the same run again"
     assert client.get_run_result(runs[0].run_id)["summary"] == results.items[0].summary
     assert client.analyze_backtest_results([run.run_id for run in runs])
+    assert ended[0].report == f"/api/v1/backtest/runs/{runs[0].run_id}/report"
+    if (dashboard.BUILT / "report.html").is_file():
+        assert str(runs[0].run_id) in client.get_run_report(runs[0].run_id)
+    else:
+        with pytest.raises(Unavailable, match="make setup"):
+            client.get_run_report(runs[0].run_id)
     assert set(results.items[0].summary["band"]) == {"pessimistic", "queue", "optimistic"}
     assert client.get_trials(strategy.strategy_id).items == [], "a run is no trial of a sweep"
     story = client.explain_order(runs[0].run_id, 1)
@@ -423,6 +430,7 @@ def test_every_endpoint_answers_as_described(client: StrictClient, http: httpx.C
         "get_backtest_results", "analyze_backtest_results", "assess_risk", "get_limits", "add_limit", "remove_limit",
         "get_alerts", "get_bars", "import_file", "add_strategy", "get_sessions", "get_session", "get_order_book",
         "get_import", "get_imports", "get_recorded_book", "get_quality", "get_trials", "explain_order",
+        "get_run_report",
     }  # fmt: skip
     text = Path(__file__).read_text(encoding="utf-8")
     assert [name for name in apart if text.count(f"client.{name}(") < 1] == []

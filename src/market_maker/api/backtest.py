@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from litestar.params import FromPath, FromQuery
 
 from market_maker.api.answers import After, AnyRequest, Limit, Service, answer, body_of, correlation_of, page
 from market_maker.api.schemas import AnalyzeRuns, ResultPage, RunBacktest, RunPage, RunView, TrialPage
+from market_maker.dashboard import report_page, report_template
 from market_maker.domain.units import parse_duration, parse_instant
 from market_maker.service import RunRequest
 
@@ -75,6 +77,16 @@ class Backtests(Controller):
         """Return summary, equity curve and fills of a completed run."""
         return await service.directory.backtest_columns(run_id)
 
+    @get("/runs/{run_id:uuid}/report", summary="A run's report as a page", media_type="text/html")
+    async def report(
+        self, service: Service, run_id: FromPath[UUID], fragility: FromQuery[bool] = False
+    ) -> Response[bytes]:
+        """Return the report of a completed run: one HTML page that opens without a network."""
+        page_template = report_template()
+        data = await service.get_report([run_id], fragility=fragility)
+        content = await asyncio.to_thread(report_page, data, page_template)
+        return Response(content, media_type="text/html; charset=utf-8")
+
     @get("/runs/{run_id:uuid}/orders/{order_id:int}", summary="The story of one order of a run")
     async def explain(self, service: Service, run_id: FromPath[UUID], order_id: FromPath[int]) -> dict[str, Any]:
         """Return all that happened to an order: the queue ahead over time, what moved it, why it did or did not fill."""
@@ -99,7 +111,7 @@ class Backtests(Controller):
 
     @post("/analysis", status_code=200, opt={"body": AnalyzeRuns}, summary="Analyse completed runs")
     async def analyze(self, request: AnyRequest, service: Service) -> dict[str, Any]:
-        """Return the analysis of one or several completed runs."""
+        """Return the analysis of one completed run with its quality, or the comparison of several, beside their totals."""
         wish = await body_of(request, AnalyzeRuns)
-        report = await service.parts.backtests.analyze_backtest_results(wish.run_ids)
-        return report.to_json()
+        found = await service.analyze_backtest_results(wish.run_ids, fragility=wish.fragility)
+        return await asyncio.to_thread(found.to_json)

@@ -403,6 +403,7 @@ class RunView(View):
     created_ts: str
     started_ts: str | None
     finished_ts: str | None
+    report: str | None
     version: int
 
 
@@ -425,6 +426,7 @@ class ResultView(View):
     reproducibility: dict[str, Any]
     digest: str
     created_ts: str
+    report: str
 
 
 class ResultPage(View):
@@ -460,9 +462,10 @@ class TrialPage(View):
 
 
 class AnalyzeRuns(Request):
-    """Completed runs to analyse together."""
+    """Completed runs to analyse together; with `fragility` they also run under other latencies, queue models and fees."""
 
     run_ids: Annotated[list[UUID], Meta(min_length=1, max_length=1000)]
+    fragility: bool = False
 
 
 # ---------------------------------------------------------------------- risk

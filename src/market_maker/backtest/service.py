@@ -16,11 +16,13 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from market_maker.backtest.analyses import Analyses, Note, StoredRun, analyse_runs
 from market_maker.backtest.configuration import run_config
 from market_maker.backtest.execution import Execution
 from market_maker.backtest.explain import Story, explain_run
 from market_maker.backtest.result import FillModel, RunResult
-from market_maker.backtest.storage import get_results
+from market_maker.backtest.storage import get_results, report_path
+from market_maker.backtest.trial_counts import surface, trial_statistics
 from market_maker.backtest.trials import list_trials
 from market_maker.domain.clock import Clock
 from market_maker.domain.errors import Conflict, InvalidRequest, NotFound
@@ -29,7 +31,6 @@ from market_maker.domain.ids import new_id
 from market_maker.domain.units import NS_PER_SECOND, format_duration
 from market_maker.market_data.conditions import MarketConditions
 from market_maker.messaging.topics import outbox_event
-from market_maker.performance.report import AnalysisReport, analyse
 from market_maker.settings import BacktestSettings
 from market_maker.storage.database import Database, fetch, page
 from market_maker.storage.jobs import defer_run
@@ -189,12 +190,53 @@ class BacktestService:
         config = replace(config, parameters=known["configuration"]["parameters"])
         return await asyncio.to_thread(explain_run, self.lake, config, known["data_hash"], order_id)
 
-    async def analyze_backtest_results(self, run_ids: Sequence[UUID]) -> AnalysisReport:
-        """Return the analysis of one or several completed runs."""
-        if not run_ids:
-            raise InvalidRequest.of("run_ids", [], "at least one id of a completed run")
-        results = [await self.get_result(run_id) for run_id in run_ids]
-        return analyse(results, [str(run_id) for run_id in run_ids])
+    async def analyze_backtest_results(
+        self, run_ids: Sequence[UUID], *, fragility: bool = False, note: Note | None = None
+    ) -> Analyses:
+        """Return the analysis of one completed run, or the comparison of several.
+
+        Parameters
+        ----------
+        run_ids : each once
+        fragility : also run them again under other latencies, queue models and fees
+        note : told of progress, from another thread
+
+        Raises
+        ------
+        InvalidRequest : no id, or one twice
+        NotFound : no such run, or it has not completed
+        DataError : the market of a run is needed for `fragility` and is not there any more
+        """
+        if not run_ids or len(set(run_ids)) < len(run_ids):
+            given = [str(run_id) for run_id in run_ids]
+            raise InvalidRequest.of("run_ids", given, "at least one id of a completed run, each once")
+        stored = [await self._stored(run_id) for run_id in run_ids]
+        return await asyncio.to_thread(analyse_runs, stored, self.lake, with_fragility=fragility, note=note)
+
+    async def get_report(
+        self, run_ids: Sequence[UUID], *, fragility: bool = False, note: Note | None = None
+    ) -> dict[str, Any]:
+        """Return what the report page shows of completed runs, as JSON values; arguments as `analyze_backtest_results`."""
+        analyses = await self.analyze_backtest_results(run_ids, fragility=fragility, note=note)
+        return await asyncio.to_thread(analyses.report_data, self._clock.now_ns())
+
+    async def _stored(self, run_id: UUID) -> StoredRun:
+        """Return a completed run with the trials of its kind of strategy."""
+        result = await self.get_result(run_id)
+        row = await self._database.fetch_one(_SELECT_RUN, (run_id,))
+        assert row is not None
+        strategy = await self._reference.strategy(row["strategy_id"])
+        instrument = (await self._reference.pair(row["pair_id"])).instrument
+        parameters = result.reproducibility["configuration"]["parameters"]
+        return StoredRun(
+            run_id=str(run_id),
+            strategy=strategy.name,
+            # As they were then: the strategy may have changed since.
+            config=replace(run_config(row, strategy, instrument), parameters=parameters),
+            result=result,
+            trials=await trial_statistics(self._database, strategy.kind, parameters),
+            surface=await surface(self._database, strategy.strategy_id, parameters),
+        )
 
     def configuration(self, request: RunRequest) -> dict[str, Any]:
         """Return how a run is done: what the request says and, for the rest, the settings. InvalidRequest names a field."""
@@ -253,5 +295,6 @@ def run_data(row: dict[str, Any]) -> dict[str, Any]:
         "created_ts": text("created_ts"),
         "started_ts": text("started_ts"),
         "finished_ts": text("finished_ts"),
+        "report": report_path(row["run_id"]) if row["status"] == COMPLETED else None,
         "version": row["version"],
     }

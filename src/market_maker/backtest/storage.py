@@ -13,6 +13,11 @@ from market_maker.backtest.result import RunResult
 from market_maker.storage.database import Connection, Database, page
 
 
+def report_path(run_id: UUID) -> str:
+    """Return where the service shows the report of a completed run."""
+    return f"/api/v1/backtest/runs/{run_id}/report"
+
+
 async def save_result(
     connection: Connection, run: dict[str, Any], result: RunResult, folder: Path, ts: int
 ) -> dict[str, Any]:
@@ -56,6 +61,7 @@ async def get_results(
             "reproducibility": row["reproducibility"],
             "digest": row["digest"],
             "created_ts": str(row["created_ts"]),
+            "report": report_path(row["run_id"]),
         }
         for row in rows
     ]

@@ -122,7 +122,8 @@ def trial_key(config: RunConfig, feed: Feed) -> str:
         feed.data_hash, config.strategy_kind, dict(strategy.values), config.start_ts, config.end_ts,
         config.entry_latency_ns, config.response_latency_ns, str(config.balance), config.fill_model.value,
         config.sample_interval_ns, config.seed, conditions, pair.venue, pair.symbol, str(pair.tick_size),
-        str(pair.lot_size), str(pair.maker_fee), str(pair.taker_fee), config.execution.to_json(),
+        str(pair.lot_size), str(pair.maker_fee), str(pair.taker_fee), pair.contract_type.value,
+        config.execution.to_json(), None if config.funding is None else config.funding.digest(), config.band,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 

@@ -466,6 +466,11 @@ class Operations:
         return _get("/api/v1/backtest/runs/{run_id}/result", dict[str, Any], run_id=run_id)
 
     @Operation
+    def get_run_report(self, run_id: Id, *, fragility: bool = False) -> Call[str]:
+        """Return the report of a completed run: one HTML page that opens without a network."""
+        return _get("/api/v1/backtest/runs/{run_id}/report", str, {"fragility": fragility}, run_id=run_id)
+
+    @Operation
     def get_backtest_results(
         self, strategy_id: Id, *, after: Id | None = None, limit: int = 100
     ) -> Call[schemas.ResultPage]:
@@ -480,9 +485,12 @@ class Operations:
         return _get("/api/v1/backtest/trials/{strategy_id}", schemas.TrialPage, query, strategy_id=strategy_id)
 
     @Operation
-    def analyze_backtest_results(self, run_ids: Sequence[Id]) -> Call[dict[str, Any]]:
-        """Return the analysis of one or several completed runs."""
-        body = schemas.AnalyzeRuns(run_ids=[_id(run_id, "run_ids") for run_id in run_ids])
+    def analyze_backtest_results(self, run_ids: Sequence[Id], *, fragility: bool = False) -> Call[dict[str, Any]]:
+        """Return the analysis of one completed run, or the comparison of several.
+
+        With `fragility` they also run under other latencies, queue models and fees; that takes as long as some runs.
+        """
+        body = schemas.AnalyzeRuns([_id(run_id, "run_ids") for run_id in run_ids], fragility)
         return Call("POST", "/api/v1/backtest/analysis", dict[str, Any], body=body, is_repeatable=True)
 
     # ------------------------------------------------------------------ risk

@@ -14,7 +14,7 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
-from market_maker.domain.errors import Conflict, NotFound, Unavailable
+from market_maker.domain.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from market_maker.domain.ids import (
     BACKTEST_ACCOUNT_ID,
     DEFAULT_ACCOUNT_ID,
@@ -147,6 +147,20 @@ class ReferenceData:
         """Return the pair of a venue by its symbol, or None."""
         wanted = (venue, symbol)
         return next((p for p in self._pairs.values() if (p.instrument.venue, p.instrument.symbol) == wanted), None)
+
+    async def pair_named(self, text: str) -> Pair:
+        """Return a pair by its id or as venue/symbol, as commands name it; InvalidRequest, NotFound."""
+        venue, _, symbol = text.partition("/")
+        if not symbol:
+            try:
+                return await self.pair(UUID(text))
+            except ValueError:
+                raise InvalidRequest.of("PAIR", text, "the id of a pair, or venue/symbol") from None
+        found = self.find_pair(venue, symbol)
+        if found is None:
+            known = ", ".join(f"{pair.instrument.venue}/{pair.instrument.symbol}" for pair in self.pairs()[:20])
+            raise NotFound(f"there is no pair {text}; there are {known}")
+        return found
 
     async def add_pair(self, instrument: Instrument, initial_price: Decimal | None, ts: int) -> Pair:
         """Store a new pair; Conflict when the venue has that symbol."""

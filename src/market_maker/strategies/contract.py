@@ -1,24 +1,27 @@
 """What a strategy must offer so that one source serves backtest, live simulation and a unit test.
 
 A strategy is one module with `KIND` (name, parameters, where its function is) and a plain function
-`on_wake(view, params, memory, actions)` in the Numba subset. Found by shipped name or by entry point, never by code
-that a request carries. This module imports no Numba: names and schemas are cheap, code is loaded when prepared.
+`on_wake(view, params, memory, actions)` in the Numba subset. Found by shipped name, by entry point or in a file that its
+owner names in the settings, never by code that a request carries. This module imports no Numba: names and schemas are cheap, code is loaded when prepared.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from market_maker.domain.errors import InvalidRequest
+from market_maker.domain.errors import InvalidRequest, shorten
 
 WAKES = {"interval": 1, "book": 2, "trade": 4, "order": 8}
 """What may wake a strategy, with its bit in `View.wake_reason`; the bits are `actions.WAKE_*`."""
@@ -157,9 +160,55 @@ class StrategyKind:
         return function
 
 
+_FROM_FILES: dict[str, StrategyKind] = {}
+
+
+def add_strategy_file(path: Path) -> StrategyKind:
+    """Make the strategy of a Python file known in this process and return its kind.
+
+    The file is the one module of the strategy: it has `KIND`, whose `source` names the file's own stem, such as
+    "touch_maker:on_wake" in touch_maker.py. It is run here: only its owner names it, by the setting `strategy_files`.
+
+    Raises
+    ------
+    InvalidRequest
+        The file cannot be imported, has no such `KIND`, or its name or that of its kind is taken.
+    """
+
+    def refused(allowed: str) -> InvalidRequest:
+        return InvalidRequest.of("strategy_files", str(path), allowed)
+
+    name, whole = path.stem, path.resolve()
+    if path.suffix != ".py" or not name.isidentifier() or not whole.is_file():
+        raise refused("a Python file whose name is an identifier, such as touch_maker.py")
+    known = sys.modules.get(name)
+    if known is None:
+        if importlib.util.find_spec(name) is not None:
+            raise refused(f"another file name: there is a module {name} already")
+        spec = importlib.util.spec_from_file_location(name, whole)
+        assert spec is not None and spec.loader is not None, "it ends in .py"
+        known = sys.modules[name] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(known)
+        except Exception as error:
+            del sys.modules[name]
+            text = shorten(f"{type(error).__name__}: {error}", 200)
+            raise refused(f"a file that Python can import ({text})") from error
+    elif getattr(known, "__file__", None) != str(whole):
+        raise refused(f"another file name: there is a module {name} already")
+    kind = getattr(known, "KIND", None)
+    if not isinstance(kind, StrategyKind) or kind.source.partition(":")[0] != name:
+        raise refused(f'a file with KIND, a StrategyKind whose source is "{name}:" and the name of its function')
+    if kind.kind not in _FROM_FILES and kind.kind in strategy_names():
+        raise refused(f"another name of the kind: there is a strategy {kind.kind} already")
+    _FROM_FILES[kind.kind] = kind
+    return kind
+
+
 def strategy_names() -> tuple[str, ...]:
-    """Return every kind that can be found: shipped ones and those of installed entry points."""
-    return tuple(sorted({*SHIPPED, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))}))
+    """Return every kind that can be found: shipped ones, those of installed entry points and of files."""
+    installed = (point.name for point in entry_points(group=ENTRY_POINT_GROUP))
+    return tuple(sorted({*SHIPPED, *installed, *_FROM_FILES}))
 
 
 @cache
@@ -169,11 +218,13 @@ def find_strategy(kind: str) -> StrategyKind:
     Raises
     ------
     InvalidRequest
-        No shipped or installed strategy has this name; the message lists those that exist.
+        No strategy that is shipped, installed or of a file has this name; the message lists those that exist.
     """
     if kind in SHIPPED:
         found: StrategyKind = importlib.import_module(SHIPPED[kind]).KIND
         return found
+    if kind in _FROM_FILES:
+        return _FROM_FILES[kind]
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.name == kind:
             loaded: StrategyKind = point.load()

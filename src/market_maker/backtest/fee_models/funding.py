@@ -6,6 +6,7 @@ payment (`kernel.funding_payment`), is the replay's.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -32,6 +33,10 @@ class Funding:
     ts: NDArray[np.int64]
     per_lot_e8: NDArray[np.int64]
     without_mark: int = 0
+
+    def digest(self) -> str:
+        """Return a hash of the instants and what they cost."""
+        return hashlib.sha256(self.ts.tobytes() + self.per_lot_e8.tobytes()).hexdigest()
 
 
 def funding_of(ticker: pl.DataFrame, instrument: Instrument, contract: Contract, start_ts: int, end_ts: int) -> Funding:

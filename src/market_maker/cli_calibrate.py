@@ -1,0 +1,119 @@
+"""The command `calibrate`: what a recorded market says about volatility and trading intensity, as a table and as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from market_maker.backtest.market_calibration import calibrate_market, figures_of, market_of, suggestions
+from market_maker.bootstrap import Store, open_store
+from market_maker.domain.errors import InvalidRequest
+from market_maker.domain.instrument import Instrument
+from market_maker.domain.units import format_instant
+from market_maker.market_data.replay import open_feed
+from market_maker.settings import Settings
+from market_maker.strategies.calibration import Calibration
+
+_NAMES = {"volatility": "volatility (sigma)", "intensity": "intensity (A)", "intensity_decay": "intensity decay (k)"}
+
+
+def run_calibrate(
+    settings: Settings,
+    pair: str,
+    start_ts: int,
+    end_ts: int,
+    *,
+    allow_gaps: bool,
+    interval_ns: int,
+    depth_step_ticks: float,
+    max_inventory_lots: int,
+    horizon_ns: int,
+    report: Path | None,
+) -> None:
+    """Estimate over [start_ts, end_ts) and by hour, print it with suggested parameters, and write the report."""
+    plain = Console()
+    console = plain if plain.is_terminal else Console(width=250)
+    if max_inventory_lots < 1 or horizon_ns < 10**9:
+        raise InvalidRequest.of(
+            "--max-inventory", (max_inventory_lots, horizon_ns), "1 or more, and a horizon of 1s or more"
+        )
+
+    async def estimated() -> dict[str, Any]:
+        async with open_store(settings) as store:
+            instrument = (await store.reference.pair_named(pair)).instrument
+            with console.status("calibrating"):
+                return await asyncio.to_thread(estimate, store, instrument)
+
+    def estimate(store: Store, instrument: Instrument) -> dict[str, Any]:
+        steps = (instrument.tick_size, instrument.lot_size)
+        feed = open_feed(
+            store.lake, instrument.venue, instrument.symbol, start_ts, end_ts, allow_gaps=allow_gaps, steps=steps
+        )
+        market = market_of(feed)
+        found, hours = calibrate_market(market, interval_ns=interval_ns, depth_step_ticks=depth_step_ticks)
+        return {
+            "pair_id": str(instrument.pair_id), "venue": instrument.venue, "symbol": instrument.symbol,
+            "tick_size": str(instrument.tick_size), "quote": instrument.quote, "start_ts": str(market.mid_ts[0]),
+            "end_ts": str(market.mid_ts[-1]), "data_hash": feed.data_hash, "interval_ns": interval_ns,
+            "trades": len(market.trade_ts),
+        } | figures_of(found) | {
+            "suggestions": suggestions(
+                found, max_inventory_lots=max_inventory_lots, horizon_ns=horizon_ns, depth_step_ticks=depth_step_ticks
+            ),
+            "hours": [
+                {"start_ts": str(hour.start_ts), "trades": hour.trades, "reason": hour.reason}
+                | _short(hour.found) for hour in hours
+            ],
+        }  # fmt: skip
+
+    made = asyncio.run(estimated())
+    _tell(made, console)
+    if report is not None:
+        report.write_text(json.dumps(made, indent=1), "utf-8")
+        console.print(f"report: {report}", markup=False)
+
+
+def _short(found: Calibration | None) -> dict[str, Any]:
+    if found is None:
+        return dict.fromkeys(_NAMES)
+    figures = figures_of(found)
+    return {name: {key: figures[name][key] for key in ("value", "error")} for name in _NAMES}
+
+
+def _tell(made: dict[str, Any], console: Console) -> None:
+    table = Table("", "estimate", "standard error", "unit", box=None, title=f"{made['venue']}/{made['symbol']}")
+    for name, shown in _NAMES.items():
+        each = made[name]
+        table.add_row(shown, f"{each['value']:.6g}", f"{each['error']:.2g}", each["unit"])
+    console.print(table)
+    tick, k = Decimal(made["tick_size"]), made["intensity_decay"]["value"]
+    console.print(
+        f"{made['intervals']:,} intervals, {made['arrivals']:,} with a market order, {made['trades']:,} trades; a tick is"
+        f" {tick} {made['quote']}; quotes without risk aversion stand 1/k = {_distance(k)} ticks from the mid",
+        markup=False,
+    )
+    hours = Table("hour", "trades", "sigma", "A", "k", box=None, title="By hour (UTC), with standard errors")
+    for hour in made["hours"]:
+        cells = [_cell(hour[name]) for name in _NAMES]
+        hours.add_row(format_instant(int(hour["start_ts"]))[:16], f"{hour['trades']:,}", *cells)
+    console.print(hours)
+    for kind, values in made["suggestions"].items():
+        console.print(f"{kind}: {', '.join(f'{name} {value:g}' for name, value in values.items())}", markup=False)
+    console.print(
+        "The risk aversions are a rule of thumb (a full inventory shifts quotes by 1/k): begin a search around them.",
+        markup=False,
+    )
+
+
+def _distance(k: float) -> str:
+    return f"{1 / k:,.1f}" if k > 0 else "no number of"
+
+
+def _cell(figure: dict[str, float] | None) -> str:
+    return "-" if figure is None else f"{figure['value']:.4g} ± {figure['error']:.2g}"

@@ -20,13 +20,19 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from market_maker.backtest.trial_counts import surface
+from market_maker.backtest.trial_counts import surface, trial_statistics
 from market_maker.backtest.trials import count_trials
 from market_maker.storage.database import Database
 from market_maker.storage.reference import ReferenceData
+from market_maker.strategies.contract import find_strategy
 
 SPAN = ("2024-08-08T23:54:16Z", "2024-08-09T00:00:00Z")
 KIND = "inventory_skew"
+STRATEGY = {each.name: each.default for each in find_strategy(KIND).parameters} | {
+    "half_spread_ticks": 30,
+    "order_lots": 5,
+    "max_inventory_lots": 50,
+}
 RANGES = ("--param", "half_spread_ticks=1:200:log", "--param", "order_lots=1:20")
 
 
@@ -88,8 +94,7 @@ async def strategy_id(database: Database) -> UUID:
     await reference.load()
     pair = reference.find_pair("binance-usdm", "BTCUSDT")
     assert pair is not None
-    values = {"half_spread_ticks": 30, "order_lots": 5, "max_inventory_lots": 50}
-    return (await reference.add_strategy("searched", KIND, values, pair.instrument.pair_id, 1)).strategy_id
+    return (await reference.add_strategy("searched", KIND, STRATEGY, pair.instrument.pair_id, 1)).strategy_id
 
 
 async def test_what_was_not_searched_on_comes_first(
@@ -126,6 +131,15 @@ async def test_what_was_not_searched_on_comes_first(
     assert shown.names == ("half_spread_ticks", "order_lots")
     sets = {fold["sets"] for fold in made["folds"]}
     assert max(sets) <= shown.trials <= max(sets) + 2, "the trials of one range"
+    best = made["folds"][-1]["parameters"]
+    searched = await trial_statistics(database, KIND, {**STRATEGY, **best})
+    assert searched.was_searched
+    assert searched.overfitting is not None
+    assert 0 <= searched.overfitting.probability <= 1
+    assert searched.overfitting.trials == shown.trials
+    unknown = await trial_statistics(database, KIND, {**STRATEGY, "order_lots": 49})
+    assert not unknown.was_searched
+    assert unknown.overfitting is None
 
     again = await asyncio.to_thread(recorded.command, *words)
     assert f"{len(kept):,} runs were known" in again

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 from psycopg.types.json import Jsonb
 
+from market_maker.performance.backtest_overfitting import BLOCKS, Overfitting, probability_of_overfitting
 from market_maker.performance.trial_statistics import TrialStatistics
 from market_maker.storage.database import Database
 
 SURFACE_MAX = 5_000
 """Trials of a surface at most; of a larger sweep the first so many by number."""
+OVERFITTING_MAX = 2_000
+"""Trials among which overfitting is measured at most."""
+# A search over folds has trials of many ranges, which do not compare: those of its most frequent one are told.
+_OF_ONE_SPAN = """
+    trial AS (
+        SELECT *, configuration ->> 'start_ts' AS first, configuration ->> 'end_ts' AS last
+        FROM backtest_trials WHERE sweep_id = {sweep}
+    ), span AS (SELECT first, last FROM trial GROUP BY first, last ORDER BY count(*) DESC, first, last LIMIT 1)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +66,8 @@ async def trial_statistics(database: Database, kind: str, parameters: Mapping[st
 
     Notes
     -----
-    A trial without a Sharpe ratio counts as one of 0: it was tried, and it earned nothing.
+    A trial without a Sharpe ratio counts as one of 0: it was tried, and it earned nothing. Overfitting is that of the newest
+    search which tried these parameters, over its most frequent range; None where its profits by period are not kept.
     """
     query = """
         SELECT count(*) AS trials, coalesce(bool_or(is_own), false) AS was_searched,
@@ -69,7 +82,23 @@ async def trial_statistics(database: Database, kind: str, parameters: Mapping[st
     assert row is not None
     was_searched = bool(row["was_searched"])
     count = int(row["trials"]) + (0 if was_searched else 1)
-    return TrialStatistics(count, float(row["deviation"]), was_searched=was_searched)
+    overfitting = await _overfitting(database, kind, parameters) if was_searched else None
+    return TrialStatistics(count, float(row["deviation"]), overfitting=overfitting, was_searched=was_searched)
+
+
+async def _overfitting(database: Database, kind: str, parameters: Mapping[str, Any]) -> Overfitting | None:
+    query = f"""
+        WITH own AS (
+            SELECT sweep_id FROM backtest_trials WHERE kind = %s AND parameters = %s ORDER BY trial_id DESC LIMIT 1
+        ), {_OF_ONE_SPAN.format(sweep="(SELECT sweep_id FROM own)")}
+        SELECT profits FROM trial JOIN span USING (first, last) WHERE profits IS NOT NULL ORDER BY number LIMIT %s
+    """
+    rows = await database.fetch(query, (kind, Jsonb(dict(parameters)), OVERFITTING_MAX))
+    periods = {len(row["profits"]) for row in rows}
+    if len(rows) < 2 or len(periods) > 1 or periods.pop() < 2 * BLOCKS:
+        return None
+    profits = np.array([row["profits"] for row in rows], np.float64)
+    return await asyncio.to_thread(probability_of_overfitting, profits, axes=("trial", "period"))
 
 
 async def surface(database: Database, strategy_id: UUID, parameters: Mapping[str, Any]) -> Surface | None:
@@ -82,12 +111,8 @@ async def surface(database: Database, strategy_id: UUID, parameters: Mapping[str
     )
     if newest is None:
         return None
-    # A search over folds has trials of many ranges, which do not compare: those of its most frequent one are told.
-    query = """
-        WITH trial AS (
-            SELECT *, configuration ->> 'start_ts' AS first, configuration ->> 'end_ts' AS last
-            FROM backtest_trials WHERE sweep_id = %s
-        ), span AS (SELECT first, last FROM trial GROUP BY first, last ORDER BY count(*) DESC, first, last LIMIT 1)
+    query = f"""
+        WITH {_OF_ONE_SPAN.format(sweep="%s")}
         SELECT parameters, summary ->> 'net_pnl' AS net_pnl, (summary -> 'sharpe' ->> 'ratio')::double precision AS ratio,
             count(*) OVER () AS trials
         FROM trial JOIN span USING (first, last) ORDER BY number LIMIT %s

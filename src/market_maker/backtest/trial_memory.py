@@ -24,8 +24,10 @@ _RECALL = """
         profits
     FROM backtest_trials WHERE strategy_id = %s AND trial_key = ANY(%s) AND profits IS NOT NULL
 """
-# A trial that is kept already stays as it is: profits of another result must not be put beside it.
-_KEEP = "UPDATE backtest_trials SET profits = %s WHERE strategy_id = %s AND trial_key = %s AND digest = %s"
+# A trial that ran on a cluster has no profits yet; those of another result must not be put beside it.
+_KEEP = """
+    UPDATE backtest_trials SET profits = %s WHERE strategy_id = %s AND trial_key = %s AND digest = %s AND profits IS NULL
+"""
 
 
 class TrialMemory:

@@ -1,6 +1,6 @@
 """Trials of sweeps: kept for good as chunks end, found again by key, counted by family of strategies.
 
-A trial is a summary, not a result: its columns are had by running its parameters alone. Nothing here deletes: how many
+A trial is a summary with its profits by period, not a result: its columns are had by running its parameters alone. Nothing here deletes: how many
 sets were tried is what makes the best one's figure readable.
 """
 
@@ -14,6 +14,8 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from market_maker.backtest.engine import RunConfig
+from market_maker.backtest.evaluation import evaluation_of
+from market_maker.backtest.result import RunResult
 from market_maker.backtest.sweep import CHUNK, ChunkPool, SweepProgress, Trial, sweep, trial_key
 from market_maker.domain.ids import new_id
 from market_maker.market_data.replay import Feed
@@ -25,8 +27,8 @@ _COLUMNS = (
     " seed, created_ts"
 )
 _INSERT = (
-    f"INSERT INTO backtest_trials ({_COLUMNS})"
-    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+    f"INSERT INTO backtest_trials ({_COLUMNS}, profits)"
+    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
 )
 _NET_PNL = "(summary ->> 'net_pnl')::numeric"
 
@@ -134,10 +136,13 @@ def _row(plan: Plan, trial: Trial, ts: int) -> tuple[object, ...]:
     configuration = dict(known["configuration"])
     parameters = configuration.pop("parameters")
     configuration |= {name: known[name] for name in ("data_hash", "coverage", "code_version", "kernel_key")}
+    # The columns of a trial that ran on a cluster stayed there.
+    found = trial.result
+    profits = evaluation_of(config, plan.feed, found).profits.tolist() if isinstance(found, RunResult) else None
     return (
         new_id(), plan.sweep_id, trial.number, plan.keys[trial.number], plan.strategy_id, config.instrument.pair_id,
         config.strategy_kind, Jsonb(parameters), Jsonb(configuration), Jsonb(trial.result.summary.to_json()),
-        trial.result.digest(), config.seed, ts,
+        trial.result.digest(), config.seed, ts, profits,
     )  # fmt: skip
 
 

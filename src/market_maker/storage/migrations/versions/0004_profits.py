@@ -10,7 +10,7 @@ SCHEMA = "ALTER TABLE backtest_trials ADD COLUMN profits bigint[]"
 
 
 def upgrade() -> None:
-    """Add the column; trials of plain sweeps leave it empty."""
+    """Add the column; trials that ran on a cluster leave it empty."""
     connection = op.get_bind().connection.driver_connection
     assert connection is not None
     connection.execute(SCHEMA)

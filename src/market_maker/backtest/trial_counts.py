@@ -21,10 +21,20 @@ OVERFITTING_MAX = 2_000
 """Trials among which overfitting is measured at most."""
 # A search over folds has trials of many ranges, which do not compare: those of its most frequent one are told.
 _OF_ONE_SPAN = """
-    trial AS (
+    WITH trial AS (
         SELECT *, configuration ->> 'start_ts' AS first, configuration ->> 'end_ts' AS last
-        FROM backtest_trials WHERE sweep_id = {sweep}
+        FROM backtest_trials WHERE sweep_id = %s
     ), span AS (SELECT first, last FROM trial GROUP BY first, last ORDER BY count(*) DESC, first, last LIMIT 1)
+"""
+_SELECT_SURFACE = f"""
+    {_OF_ONE_SPAN}
+    SELECT parameters, summary ->> 'net_pnl' AS net_pnl, (summary -> 'sharpe' ->> 'ratio')::double precision AS ratio,
+        count(*) OVER () AS trials
+    FROM trial JOIN span USING (first, last) ORDER BY number LIMIT %s
+"""
+_SELECT_PROFITS = f"""
+    {_OF_ONE_SPAN}
+    SELECT profits FROM trial JOIN span USING (first, last) WHERE profits IS NOT NULL ORDER BY number LIMIT %s
 """
 
 
@@ -87,13 +97,13 @@ async def trial_statistics(database: Database, kind: str, parameters: Mapping[st
 
 
 async def _overfitting(database: Database, kind: str, parameters: Mapping[str, Any]) -> Overfitting | None:
-    query = f"""
-        WITH own AS (
-            SELECT sweep_id FROM backtest_trials WHERE kind = %s AND parameters = %s ORDER BY trial_id DESC LIMIT 1
-        ), {_OF_ONE_SPAN.format(sweep="(SELECT sweep_id FROM own)")}
-        SELECT profits FROM trial JOIN span USING (first, last) WHERE profits IS NOT NULL ORDER BY number LIMIT %s
-    """
-    rows = await database.fetch(query, (kind, Jsonb(dict(parameters)), OVERFITTING_MAX))
+    own = await database.fetch_one(
+        "SELECT sweep_id FROM backtest_trials WHERE kind = %s AND parameters = %s ORDER BY trial_id DESC LIMIT 1",
+        (kind, Jsonb(dict(parameters))),
+    )
+    if own is None:
+        return None
+    rows = await database.fetch(_SELECT_PROFITS, (own["sweep_id"], OVERFITTING_MAX))
     periods = {len(row["profits"]) for row in rows}
     if len(rows) < 2 or len(periods) > 1 or periods.pop() < 2 * BLOCKS:
         return None
@@ -111,13 +121,7 @@ async def surface(database: Database, strategy_id: UUID, parameters: Mapping[str
     )
     if newest is None:
         return None
-    query = f"""
-        WITH {_OF_ONE_SPAN.format(sweep="%s")}
-        SELECT parameters, summary ->> 'net_pnl' AS net_pnl, (summary -> 'sharpe' ->> 'ratio')::double precision AS ratio,
-            count(*) OVER () AS trials
-        FROM trial JOIN span USING (first, last) ORDER BY number LIMIT %s
-    """
-    rows = await database.fetch(query, (newest["sweep_id"], SURFACE_MAX))
+    rows = await database.fetch(_SELECT_SURFACE, (newest["sweep_id"], SURFACE_MAX))
     names = swept_names([row["parameters"] for row in rows])
     if len(names) < 2:
         return None

@@ -1,0 +1,1 @@
+"""Auctions: the one price at which a crossed book trades."""

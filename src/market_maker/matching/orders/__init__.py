@@ -1,0 +1,1 @@
+"""Resting and waiting orders: slots, ids, owners, expiry."""

@@ -345,6 +345,47 @@ def calibrate(
     )  # fmt: skip
 
 
+@app.command("avellaneda-stoikov")
+def avellaneda_stoikov(
+    gamma: Annotated[float, typer.Option(help="risk aversion; the paper has tables for 0.1, 0.01 and 1")] = 0.1,
+    paths: Annotated[int, typer.Option(min=2, help="simulated sessions")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same table")] = 0,
+    plot: Annotated[Path | None, typer.Option(help="draw a path and the profits into this file (.svg)")] = None,
+) -> None:
+    """Reproduce the tables of Avellaneda and Stoikov (2008) with the shipped strategy, beside the paper's figures."""
+    from market_maker.cli_avellaneda import run_avellaneda  # kernels are loaded by those who need them
+
+    run_avellaneda(gamma=gamma, paths=paths, seed=seed, plot=plot)
+
+
+@app.command()
+def realism(
+    pair: Annotated[str, typer.Argument(help="id of a pair, or venue/symbol")],
+    start_date: Annotated[str, typer.Option(help="first UTC date or timestamp")],
+    end_date: Annotated[str, typer.Option(help="last UTC date (included) or timestamp")],
+    reference: Annotated[str | None, typer.Option(help="pair to score against: id, or venue/symbol")] = None,
+    reference_start: Annotated[str | None, typer.Option(help="of the reference (default: start date)")] = None,
+    reference_end: Annotated[str | None, typer.Option(help="of the reference (default: end date)")] = None,
+    allow_gaps: Annotated[bool, typer.Option(help="measure although the data do not cover the range")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="of the intervals of scores")] = 0,
+    json: Annotated[Path | None, typer.Option(help="write figures, curves and scores to this file (.json)")] = None,
+    plot: Annotated[Path | None, typer.Option(help="draw the metrics into this file (.svg)")] = None,
+    config: Config = None,
+    setting: Set = None,
+) -> None:
+    """Measure twenty stylised facts of a recorded market, and how far they are from those of a reference."""
+    from market_maker.cli_realism import Span, run_realism  # statistics are loaded by those who need them
+
+    def span(of: str, start: str, end: str) -> Span:
+        return Span(of, parse_instant(start, "start_date"), parse_instant(end, "end_date", end_of_day=True))
+
+    run_realism(
+        load_settings(config, overrides=setting or []), span(pair, start_date, end_date),
+        reference=None if reference is None else span(reference, reference_start or start_date, reference_end or end_date),
+        allow_gaps=allow_gaps, seed=seed, json_path=json, plot=plot,
+    )  # fmt: skip
+
+
 @app.command("compile")
 def compile_kernels() -> None:
     """Compile the kernels into the cache; done by `make setup`, and by workers when a source has changed."""

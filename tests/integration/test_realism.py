@@ -15,7 +15,7 @@ import pytest
 from market_maker.bootstrap import open_store
 from market_maker.cli_import import run_import
 from market_maker.cli_realism import Span, recorded_window, run_realism, with_fills
-from market_maker.domain.errors import DataError, InvalidRequest
+from market_maker.domain.errors import DataError, InvalidRequest, NotFound
 from market_maker.domain.units import parse_instant
 from market_maker.market_data.import_queue import options_of
 from market_maker.market_data.schema import EventKind
@@ -225,7 +225,7 @@ def test_the_command_tells_draws_and_writes(
 def test_what_cannot_be_measured_is_refused(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match=r"\.svg"):
         run_realism(settings, GOOG, plot=tmp_path / "realism.png")
-    with pytest.raises(DataError, match=r"no pair nasdaq/NONE; there are .*GOOG"):
+    with pytest.raises(NotFound, match=r"no pair nasdaq/NONE; there are .*GOOG"):
         run_realism(settings, GOOG._replace(pair="nasdaq/NONE"))
     with pytest.raises(InvalidRequest, match="PAIR"):
         run_realism(settings, GOOG._replace(pair="GOOG"))

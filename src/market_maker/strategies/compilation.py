@@ -29,10 +29,14 @@ def kernel_sources(package: Path = _PACKAGE) -> list[Path]:
         package.rglob("kernel.py"),
         (package / "backtest" / name for name in ("state.py", "sealed.py", "compiled.py")),
         (package / "backtest").glob("*_models/__init__.py"),
+        (package / "matching" / name for name in ("state.py", "codes.py", "sealed.py", "compiled.py")),
+        (package / "synthetic" / "flow" / name for name in ("state.py", "parameters.py")),
+        (package / "synthetic").glob("*/processes.py"),
+        (package / "venue" / "market").glob("*.py"),
         (package / "strategies").glob("*.py"),
         (package / "domain" / name for name in ("order.py", "instrument.py")),
     )
-    return sorted(path for found in names for path in found)
+    return sorted({path for found in names for path in found})
 
 
 def cache_key(package: Path = _PACKAGE) -> str:

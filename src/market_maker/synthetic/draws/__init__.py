@@ -1,0 +1,1 @@
+"""Chance: draws as functions of a seed and a counter."""

@@ -1,0 +1,1 @@
+"""What invented participants do next."""

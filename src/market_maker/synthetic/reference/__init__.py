@@ -1,0 +1,1 @@
+"""The reference price: what an asset is worth to invented participants."""

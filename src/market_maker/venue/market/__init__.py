@@ -1,0 +1,1 @@
+"""The synthetic market: invented participants and the matching engine in one loop."""

@@ -360,9 +360,11 @@ def avellaneda_stoikov(
 
 @app.command()
 def realism(
-    pair: Annotated[str, typer.Argument(help="id of a pair, or venue/symbol")],
-    start_date: Annotated[str, typer.Option(help="first UTC date or timestamp")],
-    end_date: Annotated[str, typer.Option(help="last UTC date (included) or timestamp")],
+    market: Annotated[str, typer.Argument(help="id of a pair, venue/symbol, or `synthetic`")],
+    start_date: Annotated[str | None, typer.Option(help="first UTC date or timestamp")] = None,
+    end_date: Annotated[str | None, typer.Option(help="last UTC date (included) or timestamp")] = None,
+    duration: Annotated[str, typer.Option(help="of the synthetic market")] = "6h",
+    market_seed: Annotated[int, typer.Option(min=0, help="of the synthetic market")] = 1,
     reference: Annotated[str | None, typer.Option(help="pair to score against: id, or venue/symbol")] = None,
     reference_start: Annotated[str | None, typer.Option(help="of the reference (default: start date)")] = None,
     reference_end: Annotated[str | None, typer.Option(help="of the reference (default: end date)")] = None,
@@ -373,14 +375,18 @@ def realism(
     config: Config = None,
     setting: Set = None,
 ) -> None:
-    """Measure twenty stylised facts of a recorded market, and how far they are from those of a reference."""
-    from market_maker.cli_realism import Span, run_realism  # statistics are loaded by those who need them
+    """Measure twenty stylised facts of a recorded or the synthetic market, and how far they are from a reference's."""
+    from market_maker.cli_realism import Span, Synthetic, run_realism  # statistics are loaded by those who need them
 
-    def span(of: str, start: str, end: str) -> Span:
+    def span(of: str, start: str | None, end: str | None) -> Span:
+        if start is None or end is None:
+            raise InvalidRequest.of("--start-date, --end-date", "none", f"both, for the recorded market {of}")
         return Span(of, parse_instant(start, "start_date"), parse_instant(end, "end_date", end_of_day=True))
 
+    is_synthetic = market == "synthetic"
     run_realism(
-        load_settings(config, overrides=setting or []), span(pair, start_date, end_date),
+        load_settings(config, overrides=setting or []),
+        Synthetic(parse_duration(duration, "--duration"), market_seed) if is_synthetic else span(market, start_date, end_date),
         reference=None if reference is None else span(reference, reference_start or start_date, reference_end or end_date),
         allow_gaps=allow_gaps, seed=seed, json_path=json, plot=plot,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The command `realism`: stylised facts of a recorded market, and how far they are from those of another stretch of one."""
+"""The command `realism`: stylised facts of a recorded or the synthetic market, and how far they are from a recorded one's."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from market_maker.bootstrap import Store, open_store
 from market_maker.domain.errors import DataError, InvalidRequest
 from market_maker.domain.instrument import Instrument
-from market_maker.domain.units import format_instant
+from market_maker.domain.units import NS_PER_SECOND, format_instant
 from market_maker.market_data.feed.kernel import ANONYMOUS, ANONYMOUS_END
 from market_maker.market_data.feed.rows import venue_times
 from market_maker.market_data.reading import read_table
@@ -33,8 +34,12 @@ from market_maker.performance.realism.pictures import realism_chart
 from market_maker.performance.realism.score import Scores, compare
 from market_maker.performance.realism.window import ROWS_MAX, LevelRows, Lives, Window, lives_of, window_of
 from market_maker.settings import Settings
+from market_maker.simulator.realism import simulated_window
 from market_maker.storage.lake import day_of
+from market_maker.synthetic.flow.parameters import ReferenceParameters, suited_design
+from market_maker.venue.market.market import SyntheticMarket
 
+_DEFAULT_PRICE_TICKS, _DEFAULT_LOT_VALUE, _LEAST_MIDS = 6_000_000, 1e-5, 60
 _LIVES_COLUMNS = ("kind", "side", "price_ticks", "qty_lots", "order_id")
 
 
@@ -46,9 +51,16 @@ class Span(NamedTuple):
     end_ts: int
 
 
+class Synthetic(NamedTuple):
+    """The synthetic market with default parameters: for how long, and by which seed."""
+
+    duration_ns: int
+    seed: int
+
+
 def run_realism(
     settings: Settings,
-    span: Span,
+    market: Span | Synthetic,
     *,
     reference: Span | None = None,
     allow_gaps: bool = False,
@@ -56,7 +68,7 @@ def run_realism(
     json_path: Path | None = None,
     plot: Path | None = None,
 ) -> None:
-    """Measure a recorded market, score it against a reference if there is one, print both, and write what is asked for.
+    """Measure a market, score it against a recorded reference if there is one, print both, and write what is asked for.
 
     Raises
     ------
@@ -70,19 +82,27 @@ def run_realism(
     plain = Console()
     console = plain if plain.is_terminal else Console(width=200)
 
-    async def read() -> list[Window]:
+    async def read() -> list[tuple[Instrument, Window]]:
         async with open_store(settings) as store:
             found = []
-            for each in (span, reference):
-                if each is not None:
+            for each in (market, reference):
+                if isinstance(each, Span):
                     instrument = (await store.reference.pair_named(each.pair)).instrument
                     with console.status(f"reading {each.pair}"):
                         found.append(
-                            await asyncio.to_thread(recorded_window, store, instrument, each, allow_gaps=allow_gaps)
+                            (
+                                instrument,
+                                await asyncio.to_thread(
+                                    recorded_window, store, instrument, each, allow_gaps=allow_gaps
+                                ),
+                            )
                         )
             return found
 
-    windows = asyncio.run(read())
+    known = asyncio.run(read()) if isinstance(market, Span) or reference is not None else []
+    windows = [window for _, window in known]
+    if isinstance(market, Synthetic):
+        windows.insert(0, _simulated(settings, market, known[0] if known else None, console))
     with console.status("measuring"):
         measured = [measure(window) for window in windows]
         scores = compare(measured[0], measured[1], seed=seed) if len(measured) > 1 else None
@@ -96,6 +116,34 @@ def run_realism(
         names = [window.name for window in windows]
         shown = [name if names.count(name) == 1 else f"{name} {i}" for i, name in enumerate(names, 1)]
         _write(plot, realism_chart(dict(zip(shown, measured, strict=True))), "--plot", console)
+
+
+def _simulated(
+    settings: Settings, wish: Synthetic, reference: tuple[Instrument, Window] | None, console: Console
+) -> Window:
+    """Return the synthetic market, with price, tick and volatility of the reference; without one, those of the settings."""
+    price_ticks, lot_value_ticks = _DEFAULT_PRICE_TICKS, _DEFAULT_LOT_VALUE
+    process = ReferenceParameters(
+        price_deviation=settings.simulator.price_deviation, step_ns=settings.simulator.market_update_interval
+    )
+    if reference is not None:
+        instrument, window = reference
+        lot_value_ticks = float(instrument.tick_lot)
+        mids = window.mids(NS_PER_SECOND)
+        mids = mids[np.isfinite(mids)]
+        if len(mids) < _LEAST_MIDS:
+            raise DataError(
+                f"{window.name}: {len(mids)} seconds have a price; {_LEAST_MIDS} are needed for its volatility"
+            )
+        price_ticks = max(1, round(float(np.exp(mids[0]))))
+        process = ReferenceParameters(price_deviation=float(np.std(np.diff(mids))) or 1e-6, step_ns=NS_PER_SECOND)
+    design = suited_design(price_ticks=price_ticks, lot_value_ticks=lot_value_ticks, reference=process, seed=wish.seed)
+    with Progress(console=console, transient=True) as bars:
+        task = bars.add_task("simulating", total=wish.duration_ns)
+        return simulated_window(
+            SyntheticMarket.create(design), wish.duration_ns, f"synthetic, seed {wish.seed}",
+            lambda done, _: bars.update(task, completed=done),
+        )  # fmt: skip
 
 
 def recorded_window(store: Store, instrument: Instrument, span: Span, *, allow_gaps: bool = False) -> Window:

@@ -23,6 +23,26 @@ PRICE_TICKS_MAX = 1 << 39
 VOLATILITY_STEPS = 1.33
 """Standard deviation of the mid per square root of a second, in steps, that the default flow has by itself."""
 
+FLOW_BOUNDS: dict[str, tuple[float, float]] = {
+    "step_ticks": (1, 1 << 32), "speed": (1e-6, 1e6), "levels": (2, LEVELS_MAX), "limit_rate": (1e-6, 1e6),
+    "limit_exponent": (0, 10), "cancel_exponent": (0, 10), "market_rate": (0, 1e6), "branching": (0, 0.99),
+    "metaorders": (1, 1_000), "length_exponent": (1.01, 100), "participation_exponent": (0, 10), "length_max": (1, 10**9),
+    "limit_pull": (0, 10), "sign_pull": (0, 10), "skew_max": (0, 20), "stale_steps": (1, 10**6),
+    "pull_rate": (0, 1e6), "pull_rate_max": (0, 1e6), "reach_steps": (0, 10**6), "lots_mean": (1, 1e9),
+    "lots_sigma": (0, 3), "market_size": (1e-3, 1e3), "round_lots": (0, 10**9), "round_share": (0, 1),
+    "activity_sigma": (0, 2), "activity_time_s": (1e-3, 1e9), "session_start_ns": (0, 86_400 * NS),
+    "session_ns": (0, 86_400 * NS), "session_swing": (0, 1),
+}  # fmt: skip
+REFERENCE_BOUNDS: dict[str, tuple[float, float]] = {
+    "price_deviation": (0, 0.5), "step_ns": (1_000_000, 3_600 * NS), "reversion_time_s": (1e-3, 1e9),
+    "jumps_per_hour": (0, 36_000), "jump_mean": (-0.5, 0.5), "jump_deviation": (0, 0.5),
+    "variance_time_s": (1e-3, 1e9), "variance_volatility": (0, 5), "variance_correlation": (-1, 1),
+}  # fmt: skip
+CONDITION_BOUNDS: dict[str, tuple[float, float]] = {
+    "activity": (1e-3, 1e3), "limit": (0, 1e3), "cancel": (0, 1e3), "market": (1e-3, 1e3), "size": (1e-3, 1e3),
+    "distance_steps": (0, 10**6), "levels_max": (1, LEVELS_MAX), "buy_bias": (-1, 1), "volatility": (0, 1e3),
+}  # fmt: skip
+
 
 def _check(values: Any, bounds: dict[str, tuple[float, float]]) -> None:
     for name, (least, most) in bounds.items():
@@ -99,19 +119,7 @@ class FlowParameters:
     session_swing: float = 0.5
 
     def __post_init__(self) -> None:
-        _check(
-            self,
-            {
-                "step_ticks": (1, 1 << 32), "speed": (1e-6, 1e6), "levels": (2, LEVELS_MAX), "limit_rate": (1e-6, 1e6),
-                "limit_exponent": (0, 10), "cancel_exponent": (0, 10), "market_rate": (0, 1e6), "branching": (0, 0.99),
-                "metaorders": (1, 1_000), "length_exponent": (1.01, 100), "participation_exponent": (0, 10), "length_max": (1, 10**9),
-                "limit_pull": (0, 10), "sign_pull": (0, 10), "skew_max": (0, 20), "stale_steps": (1, 10**6),
-                "pull_rate": (0, 1e6), "pull_rate_max": (0, 1e6), "reach_steps": (0, 10**6), "lots_mean": (1, 1e9),
-                "lots_sigma": (0, 3), "market_size": (1e-3, 1e3), "round_lots": (0, 10**9), "round_share": (0, 1),
-                "activity_sigma": (0, 2), "activity_time_s": (1e-3, 1e9), "session_start_ns": (0, 86_400 * NS),
-                "session_ns": (0, 86_400 * NS), "session_swing": (0, 1),
-            },
-        )  # fmt: skip
+        _check(self, FLOW_BOUNDS)
         for name in ("decays", "feedback"):
             if len(getattr(self, name)) != DECAYS:
                 raise InvalidRequest.of(name, getattr(self, name), f"{DECAYS} numbers")
@@ -166,14 +174,7 @@ class ReferenceParameters:
     variance_correlation: float = -0.5
 
     def __post_init__(self) -> None:
-        _check(
-            self,
-            {
-                "price_deviation": (0, 0.5), "step_ns": (1_000_000, 3_600 * NS), "reversion_time_s": (1e-3, 1e9),
-                "jumps_per_hour": (0, 36_000), "jump_mean": (-0.5, 0.5), "jump_deviation": (0, 0.5),
-                "variance_time_s": (1e-3, 1e9), "variance_volatility": (0, 5), "variance_correlation": (-1, 1),
-            },
-        )  # fmt: skip
+        _check(self, REFERENCE_BOUNDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,13 +203,7 @@ class Conditions:
     volatility: float = 1.0
 
     def __post_init__(self) -> None:
-        _check(
-            self,
-            {
-                "activity": (1e-3, 1e3), "limit": (0, 1e3), "cancel": (0, 1e3), "market": (1e-3, 1e3), "size": (1e-3, 1e3),
-                "distance_steps": (0, 10**6), "levels_max": (1, LEVELS_MAX), "buy_bias": (-1, 1), "volatility": (0, 1e3),
-            },
-        )  # fmt: skip
+        _check(self, CONDITION_BOUNDS)
 
 
 def suited_step(price_ticks: int, reference: ReferenceParameters, speed: float = 1.0) -> tuple[int, float]:

@@ -51,6 +51,7 @@ export function Attribution({ run }: { run: Run }) {
         {analysis.fills_by_queue && <Split title="By the queue ahead when it came to rest, lots" rows={analysis.fills_by_queue} run={run} />}
         <Split title={`By volatility, windows of ${duration(analysis.regimes.window_ns)}`} rows={analysis.regimes.volatility} run={run} />
         <Split title="By trend" rows={analysis.regimes.trend} run={run} />
+        {analysis.regimes.volume.length > 0 && <Split title="By public volume" rows={analysis.regimes.volume} run={run} />}
       </div>
     </>
   );

@@ -151,6 +151,20 @@ export interface Fragility {
   };
 }
 
+export interface Capacity {
+  points: {
+    scale: string;
+    net_pnl: Money;
+    sharpe: number | null;
+    pnl_per_size: Money;
+    marginal_pnl: Money | null;
+    volume_share: number | null;
+  }[];
+  best_scale: string;
+  is_bounded: boolean;
+  half_efficiency_scale: number | null;
+}
+
 export interface Surface {
   sweep_id: string;
   names: string[];
@@ -175,6 +189,7 @@ export interface Run {
   analysis: Analysis;
   quality: Record<string, Judgement>;
   fragility: Fragility | null;
+  capacity: Capacity | null;
   surface: Surface | null;
   timeline: { width_ns: number; rows: SplitRow[] };
   curves: {

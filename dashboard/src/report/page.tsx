@@ -8,6 +8,7 @@ import { ThemeContext, useThemeChoice } from "../charts/theme";
 import { TimeChart, zoomGroup } from "../charts/time_chart";
 import { Attribution } from "./attribution";
 import { Band } from "./band";
+import { CapacityTable } from "./capacity";
 import { Compared } from "./compared";
 import { curvesOf, seconds, type Report, type Run } from "./data";
 import { KeyFigures } from "./figures";
@@ -124,6 +125,15 @@ function RunReport({ run }: { run: Run }) {
           note="Net profit of the same run under other latencies, queue models and fees."
         >
           <FragilityMaps fragility={run.fragility} quote={pair.quote} />
+        </Section>
+      )}
+      {run.capacity && (
+        <Section
+          id="capacity"
+          title="How much size it bears"
+          note="The same run with larger orders, a larger limit of inventory and more funds."
+        >
+          <CapacityTable capacity={run.capacity} quote={pair.quote} />
         </Section>
       )}
       {run.surface && (

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from market_maker.backtest.analysis import NOT_INVERSE, AnalysedRun, analysed
+from market_maker.backtest.capacity_runs import size_curve
 from market_maker.backtest.engine import RunConfig, open_market
 from market_maker.backtest.fragility import FragilityGrid, fragility_grid
 from market_maker.backtest.market_columns import MarketColumns, market_columns
@@ -19,6 +20,7 @@ from market_maker.backtest.sweep import SweepProgress
 from market_maker.backtest.trial_counts import Surface
 from market_maker.domain.errors import DataError, InvalidRequest
 from market_maker.market_data.replay import Feed
+from market_maker.performance.capacity import CapacityCurve
 from market_maker.performance.compare import RunComparison, compare_runs
 from market_maker.performance.json_values import json_value
 from market_maker.performance.report import AnalysisReport, analyse
@@ -53,6 +55,7 @@ class Analyses:
     runs : each with its analysis; empty of more than 50
     comparison : of several; None of one, and with `reason` where they cannot be compared
     stored, markets : what they were made from
+    notes : what the reader must know of runs on several instruments
     """
 
     totals: AnalysisReport
@@ -61,17 +64,22 @@ class Analyses:
     reason: str | None
     stored: tuple[StoredRun, ...]
     markets: tuple[MarketColumns | None, ...]
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return totals, then `analysis` of one run or `comparison` of several, `quality` and `fragility` by run id."""
+        """Return totals, then `analysis` of one run or `comparison` of several, `quality`, `fragility`, `capacity` by run id."""
         values = self.totals.to_json()
         one = self.runs[0].analysis if len(self.runs) == 1 else None
         values["analysis"] = None if one is None else one.to_json()
         values["comparison"] = None if self.comparison is None else self.comparison.to_json()
         values["reason"] = self.reason
+        values["notes"] = list(self.notes)
         values["quality"] = {run.run_id: None if run.quality is None else run.quality.to_json() for run in self.runs}
         values["fragility"] = {
             run.run_id: None if run.fragility is None else json_value(run.fragility) for run in self.runs
+        }
+        values["capacity"] = {
+            run.run_id: None if run.capacity is None else json_value(run.capacity) for run in self.runs
         }
         return values
 
@@ -95,7 +103,7 @@ def analyse_runs(
     ----------
     stored : at least one
     lake : where the recorded markets are
-    with_fragility : compute the grid of latencies, queue models and fees of each run
+    with_fragility : compute the grid of latencies, queue models and fees of each run, and its curve of sizes
     note : told of progress
 
     Raises
@@ -116,7 +124,7 @@ def analyse_runs(
     for number, run in enumerate(stored):
         told(f"run {number + 1} of {len(stored)}: the market beside it", number, len(stored))
         opened = _market(run, lake, is_needed=with_fragility)
-        grid, market = None, None
+        grid, sizes, market = None, None, None
         if opened is not None:
             config, feed = opened
             # Displaced prices are not in the rows of a feed.
@@ -124,6 +132,7 @@ def analyse_runs(
                 market = market_columns(feed, run.result.samples["ts"].to_numpy())
             if with_fragility:
                 grid = _grid(config, feed, told)
+                sizes = _sizes(config, feed, market, told)
         told(f"run {number + 1} of {len(stored)}: the figures", number, len(stored))
         runs.append(
             analysed(
@@ -134,6 +143,7 @@ def analyse_runs(
                 market=market,
                 trials=run.trials,
                 fragility=grid,
+                capacity=sizes,
             )
         )
         markets.append(market)
@@ -151,6 +161,13 @@ def _grid(config: RunConfig, feed: Feed, told: Note) -> FragilityGrid:
         told("other latencies, queue models and fees", progress.done, progress.total)
 
     return fragility_grid(config, feed, note)
+
+
+def _sizes(config: RunConfig, feed: Feed, market: MarketColumns | None, told: Note) -> CapacityCurve | None:
+    def note(progress: SweepProgress) -> None:
+        told("larger orders", progress.done, progress.total)
+
+    return size_curve(config, feed, None if market is None else int(market.traded_lots.sum()), note)
 
 
 def _market(run: StoredRun, lake: Lake, *, is_needed: bool) -> tuple[RunConfig, Feed] | None:

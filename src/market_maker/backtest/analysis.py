@@ -21,6 +21,7 @@ from market_maker.backtest.state import FillCause, Note
 from market_maker.domain.errors import DataError
 from market_maker.domain.instrument import EXACT, ContractType, Instrument
 from market_maker.performance.attribution import Marks, marks_of
+from market_maker.performance.capacity import CapacityCurve
 from market_maker.performance.columns import Fills, Samples
 from market_maker.performance.evidence import DataEvidence, ParityEvidence, ReproducibilityEvidence
 from market_maker.performance.figures import Int64
@@ -54,6 +55,7 @@ class AnalysedRun:
     analysis: RunAnalysis | None
     quality: Quality | None
     fragility: FragilityGrid | None
+    capacity: CapacityCurve | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,6 +201,7 @@ def analysed(
     market: MarketColumns | None = None,
     trials: TrialStatistics | None = None,
     fragility: FragilityGrid | None = None,
+    capacity: CapacityCurve | None = None,
 ) -> AnalysedRun:
     """Return a run with its analysis and its six judgements.
 
@@ -209,10 +212,10 @@ def analysed(
     market : the recorded market beside it; without it no share of volume, no time at the best price and no markout below the
         sampling clock is known
     trials : those among which it was chosen
-    fragility : the grid, where it was computed
+    fragility, capacity : the grid and the curve of sizes, where they were computed
     """
     if instrument.contract_type is ContractType.INVERSE or not result.samples.height:
-        return AnalysedRun(run_id, strategy, instrument, result, None, None, None, fragility)
+        return AnalysedRun(run_id, strategy, instrument, result, None, None, None, fragility, capacity)
     columns = run_columns(result, instrument, market)
     summary, known = result.summary, result.reproducibility
     configuration, events = known["configuration"], result.order_events
@@ -236,7 +239,15 @@ def analysed(
         ),
     )
     return AnalysedRun(
-        run_id, strategy, instrument, result, columns, analysis, _quality(result, analysis, fragility), fragility
+        run_id,
+        strategy,
+        instrument,
+        result,
+        columns,
+        analysis,
+        _quality(result, analysis, fragility),
+        fragility,
+        capacity,
     )
 
 

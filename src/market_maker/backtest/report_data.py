@@ -92,6 +92,7 @@ def _run(run: AnalysedRun, market: MarketColumns | None, surface: Surface | None
         "analysis": analysis,
         "quality": run.quality.to_json(),
         "fragility": None if run.fragility is None else json_value(run.fragility),
+        "capacity": None if run.capacity is None else json_value(run.capacity),
         "surface": None if surface is None else json_value(surface),
         "timeline": _timeline(run),
         "curves": _curves(columns, start, CURVE_MAX // runs),

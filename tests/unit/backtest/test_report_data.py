@@ -75,6 +75,7 @@ def test_the_columns_of_the_page_add_up_to_the_run(rng: np.random.Generator, on_
     assert len(nets) <= 61
     assert shown["quality"]["reproducibility"]["status"] == "PASS", "the grid repeats the run"
     assert len(shown["fragility"]["cells"]) == 48
+    assert len(shown["capacity"]["points"]) == 6
 
 
 def test_of_too_many_fills_the_first_the_last_and_an_even_choice_are_told(

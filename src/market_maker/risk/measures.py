@@ -1,7 +1,7 @@
-"""Value at risk, expected shortfall and drawdown: from losses to figures, from a position and its prices to metrics.
+"""From a position and its prices to the figures of its risk.
 
-Pure functions. Owns the conventions and the rule of how much history is enough; knows nothing of where positions and
-prices come from or where figures go. Losses are positive; a gain is a negative loss.
+Pure functions. Owns how a position is valued and what is stored with its figures (conventions and tails: `tails`); knows
+nothing of where positions and prices come from or where figures go. Losses are positive; a gain is a negative loss.
 """
 
 from __future__ import annotations
@@ -9,13 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
-from enum import StrEnum
-from fractions import Fraction
 from typing import Any
 from uuid import UUID
-
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from market_maker.domain.errors import DataError, InvalidRequest
 from market_maker.domain.instrument import EXACT, MAX_TICK_LOTS, ContractType, Instrument
@@ -24,116 +19,33 @@ from market_maker.domain.position import PositionState
 from market_maker.domain.units import format_duration
 from market_maker.performance.drawdown import Drawdown, max_drawdown
 from market_maker.risk.history import PriceHistory, choose_returns
+from market_maker.risk.tails import (
+    Convention,
+    TailFigures,
+    expected_shortfall,
+    minimum_observations,
+    tail_figures,
+    value_at_risk,
+)
 
 AMOUNT_STEP = Decimal("1e-8")
 """Risk figures are rounded once, at the end, to this step of the quote currency, halves to even."""
 
-LEAST_OBSERVATIONS = 20
 WANTED_OBSERVATIONS = 250
 """A year of trading days, as the Basel rules count it."""
 
-_MAX_LOSS = 1e150
-_CONFIDENCE_ALLOWED = "a number between 0 and 1, both excluded, such as 0.95"
-
-
-class Convention(StrEnum):
-    """Which quantile is called value at risk.
-
-    With n losses, confidence c and k = n (1 - c), ranks counted from the largest loss:
-
-    LOWER_QUANTILE: inf {l: F_L(l) >= c}, the loss of rank floor(k) + 1;
-    UPPER_ORDER_STATISTIC: inf {l: F_L(l) > c}, the loss of rank ceil(k): another one only where k is whole;
-    INTERPOLATED: linear between the losses around rank 1 + (n - 1)(1 - c).
-
-    Source: Hyndman and Fan (1996), types 1 and 7; Acerbi and Tasche (2002), definitions 2.1 and 2.2.
-    """
-
-    LOWER_QUANTILE = "LOWER_QUANTILE"
-    UPPER_ORDER_STATISTIC = "UPPER_ORDER_STATISTIC"
-    INTERPOLATED = "INTERPOLATED"
-
-
-@dataclass(frozen=True, slots=True)
-class TailFigures:
-    """Value at risk and expected shortfall of one sample, in the unit of its losses."""
-
-    value_at_risk: float
-    expected_shortfall: float
-
-
-def tail_figures(
-    losses: ArrayLike, confidence_level: float | Decimal, convention: Convention = Convention.LOWER_QUANTILE
-) -> TailFigures:
-    """Return historical value at risk and expected shortfall.
-
-    Parameters
-    ----------
-    losses : (n,) numbers, any unit and order, a loss positive; n (1 - c) >= 1, so that the tail holds a whole loss
-    confidence_level : c, between 0 and 1, both excluded; the decimal number meant is used: 0.95 is 95/100
-    convention : which quantile is value at risk
-
-    Returns
-    -------
-    TailFigures
-        Expected shortfall is the mean of the worst n (1 - c) losses, the one on the boundary counted with the
-        fraction that is missing. It is never below value at risk, whatever the convention.
-
-    Raises
-    ------
-    InvalidRequest
-        A confidence outside (0, 1).
-    DataError
-        No or too few losses (says how many are needed); NaN, infinite or absurd ones (names the index).
-
-    Notes
-    -----
-    n (1 - c) is an exact fraction: in binary 1 - 0.95 is 0.050000000000000044, and rounding 1000 times that up counts
-    51 losses instead of 50. The tail is summed exactly, so that the order of losses cannot change a digit. O(n).
-
-    Source: Acerbi and Tasche (2002), "On the coherence of expected shortfall", J. Banking & Finance 26(7), eq. 4.
-
-    Examples
-    --------
-    >>> tail_figures(range(1, 41), 0.95)  # the tail holds 40 x 0.05 = 2 losses: 40 and 39
-    TailFigures(value_at_risk=38.0, expected_shortfall=39.5)
-    """
-    values = _checked_losses(losses)
-    tail_share = _tail_share(confidence_level)
-    count = values.size
-    if count * tail_share < 1:
-        raise DataError(
-            f"{count} losses are too few for a confidence of {confidence_level}:"
-            f" at least {_count_for_tail(tail_share)} are needed"
-        )
-    tail = count * tail_share
-    whole = int(tail)
-    kept = min(whole + 2, count)
-    worst = np.sort(np.partition(values, count - kept)[count - kept :])[::-1]
-    boundary = float(worst[min(whole, count - 1)])
-    shortfall = math.fsum([*worst[:whole].tolist(), float(tail - whole) * boundary]) / float(tail)
-    quantile = _quantile(worst, tail_share, count, convention)
-    # Both bounds hold for real numbers; they take away what rounding of the division may have added.
-    return TailFigures(quantile, min(max(shortfall, boundary, quantile), float(worst[0])))
-
-
-def value_at_risk(
-    losses: ArrayLike, confidence_level: float | Decimal, convention: Convention = Convention.LOWER_QUANTILE
-) -> float:
-    """Return the historical value at risk; all as in `tail_figures`."""
-    return tail_figures(losses, confidence_level, convention).value_at_risk
-
-
-def expected_shortfall(losses: ArrayLike, confidence_level: float | Decimal) -> float:
-    """Return the historical expected shortfall of Acerbi and Tasche; all as in `tail_figures`."""
-    return tail_figures(losses, confidence_level).expected_shortfall
-
-
-def minimum_observations(confidence_level: float | Decimal) -> int:
-    """Return how many returns a figure needs: 1 / (1 - c), so that the tail holds a whole loss, and never under 20.
-
-    20 at 95 %, 100 at 99 %. InvalidRequest outside (0, 1).
-    """
-    return max(LEAST_OBSERVATIONS, _count_for_tail(_tail_share(confidence_level)))
+__all__ = [
+    "AMOUNT_STEP",
+    "WANTED_OBSERVATIONS",
+    "Convention",
+    "RiskMetrics",
+    "TailFigures",
+    "assess_position",
+    "expected_shortfall",
+    "minimum_observations",
+    "tail_figures",
+    "value_at_risk",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,50 +194,6 @@ def assess_position(
         data_hash=history.data_hash,
         as_of_ts=as_of_ts,
     )
-
-
-def _quantile(worst: NDArray[np.float64], tail_share: Fraction, count: int, convention: Convention) -> float:
-    """Return the quantile from the losses in falling order, of which the first floor(k) + 2 are given."""
-    tail = count * tail_share
-    whole = int(tail)
-    if convention is Convention.INTERPOLATED:
-        place = (count - 1) * tail_share
-        upper = int(place)
-        larger, smaller = float(worst[upper]), float(worst[min(upper + 1, count - 1)])
-        return larger + (smaller - larger) * float(place - upper)
-    rank = whole if convention is Convention.UPPER_ORDER_STATISTIC and tail == whole else whole + 1
-    return float(worst[min(rank, count) - 1])
-
-
-def _tail_share(confidence_level: float | Decimal) -> Fraction:
-    """Return 1 - c as the fraction that was meant: that of the smallest denominator up to 1e9."""
-    if isinstance(confidence_level, bool) or not isinstance(confidence_level, int | float | Decimal):
-        raise InvalidRequest.of("confidence_level", confidence_level, _CONFIDENCE_ALLOWED)
-    if not (confidence_level == confidence_level and 0 < confidence_level < 1):  # noqa: PLR0124 (NaN is not itself)
-        raise InvalidRequest.of("confidence_level", str(confidence_level), _CONFIDENCE_ALLOWED)
-    return 1 - Fraction(confidence_level).limit_denominator(10**9)
-
-
-def _count_for_tail(tail_share: Fraction) -> int:
-    return math.ceil(1 / tail_share) if tail_share else 10**9
-
-
-def _checked_losses(losses: ArrayLike) -> NDArray[np.float64]:
-    try:
-        given = np.asarray(losses)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"the losses are not one row of numbers: {error}") from error
-    if given.ndim != 1 or given.size == 0:
-        raise DataError(f"losses of shape {given.shape} are not allowed; give one row of at least one number")
-    if given.dtype.kind not in "iuf":
-        raise DataError(f"losses of type {given.dtype} are not allowed; give integers or floats")
-    values = given.astype(np.float64)
-    bad = np.flatnonzero(~(np.abs(values) <= _MAX_LOSS))
-    if bad.size:
-        raise DataError(
-            f"loss {values[bad[0]]} at index {bad[0]} is not allowed; allowed: finite, at most {_MAX_LOSS:g} in size"
-        )
-    return values
 
 
 def _marked_drawdown(qty_lots: int, history: PriceHistory) -> Drawdown:

@@ -1,0 +1,1 @@
+"""Are the risk figures right? Forecasts held against what happened."""

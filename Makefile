@@ -55,6 +55,7 @@ check: develop
 
 test: check
 	$(NPM) run --silent test
+	$(MARKET_MAKER) compile --all
 	$(BIN)/pytest -m "not slow" $(PYTEST_ARGS)
 
 test-slow: develop
@@ -98,7 +99,7 @@ $(DEVELOPMENT): | $(RUNTIME)
 
 $(PACKAGE): | $(RUNTIME)
 	$(INSTALL_WITH_UV) --no-deps --no-build-isolation -e . || $(INSTALL_WITH_PIP) --no-deps --no-build-isolation -e .
-	@echo "compiling the replay kernel (once; later runs read it from the cache)" && $(MARKET_MAKER) compile
+	@echo "compiling the kernels (once; later runs read them from the cache)" && $(MARKET_MAKER) compile
 	@rm -f $(VENV)/.package-* && touch $@
 
 $(NODE_MODULES): | $(RUNTIME)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.modes import TestMode
-from market_maker.domain.order import Order, OrderType, Side, TimeInForce
-from market_maker.simulator.exchange import Session, SimulatedExchange
+from market_maker.domain.order import Order, OrderType, SelfTradePrevention, Side, TimeInForce
+from market_maker.matching.book import QTY_LOTS_MAX, OrderBook, TradingRules
+from market_maker.simulator.exchange import SimulatedExchange
+from market_maker.simulator.session import Session
 from market_maker.venue.funds import AccountFunds
-from market_maker.venue.venue import Venue
+from market_maker.venue.venue import OWNERS_MAX, Venue
 
 PAIR = UUID("00000000-0000-7000-8000-0000000000aa")
 ACCOUNT = UUID("00000000-0000-7000-8000-0000000000bb")
@@ -30,19 +31,17 @@ def an_instrument(**changes: Any) -> Instrument:
     return Instrument(**{**values, **changes})
 
 
-@dataclass
-class FixedMarket:
-    """A market whose reference and draws a test writes down."""
+class StillMarket(OrderBook):
+    """A book in which nothing happens by itself, with a reference price that a test writes down."""
 
-    reference_ticks: int = 10_000
-    draws: list[float] = field(default_factory=list)
-    moves: list[float] = field(default_factory=list)
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__(TradingRules(qty_lots_max=QTY_LOTS_MAX, seed=seed), owners=OWNERS_MAX)
+        self.reference_ticks = 10_000
 
-    def uniform(self) -> float:
-        return self.draws.pop(0)
-
-    def move(self, relative: float) -> None:
-        self.moves.append(relative)
+    @property
+    def impact_e12(self) -> int:
+        """How far own executions have moved the reference price."""
+        return int(self.state.head["impact_e12"][0])
 
 
 def some_funds(balance: str = "1000000") -> dict[UUID, AccountFunds]:
@@ -52,8 +51,8 @@ def some_funds(balance: str = "1000000") -> dict[UUID, AccountFunds]:
 class Desk:
     """A venue and one account's orders in it: numbers are given, identities made up."""
 
-    def __init__(self, balance: str = "1000000", **instrument: Any) -> None:
-        self.market = FixedMarket()
+    def __init__(self, balance: str = "1000000", *, seed: int = 0, **instrument: Any) -> None:
+        self.market = StillMarket(seed)
         self.funds = some_funds(balance)
         self.venue = Venue(an_instrument(**instrument), SESSION, self.market, self.funds)
         self.ts = START
@@ -74,7 +73,7 @@ class Desk:
             "client_order_id": None, "side": side, "order_type": OrderType.MARKET if is_market else OrderType.LIMIT,
             "time_in_force": TimeInForce.IOC if is_market else TimeInForce.GTC, "post_only": False,
             "price_ticks": price_ticks, "qty_lots": qty_lots, "execution_probability": 1.0, "price_impact": 0.0,
-            "created_ts": self.ts, "arrival_ts": self.ts + DELAY,
+            "created_ts": self.ts, "arrival_ts": self.ts + DELAY, "self_trade": SelfTradePrevention.NONE,
         }  # fmt: skip
         order = Order(**{**values, **changes})
         self.venue.accept(order, "")
@@ -93,10 +92,14 @@ class Desk:
 
     def quote(self, side: Side, price_ticks: int, qty_lots: int) -> None:
         """Let the market show a quantity."""
-        self.venue.quote_as_market(side, price_ticks, qty_lots, self.ts)
+        self.venue.place_as_market(side, price_ticks, qty_lots, self.ts, rests=True)
+
+    def take(self, side: Side, qty_lots: int) -> int:
+        """Let a taker of the market trade at any price; return the lots traded."""
+        return self.venue.place_as_market(side, 1 << 40 if side is Side.BUY else 1, qty_lots, self.ts)
 
     def levels(self, side: Side) -> list[tuple[int, int]]:
-        return self.venue.book.levels(side, 100)
+        return [(price, lots) for price, lots, _ in self.market.depth(side, 100).tolist()]
 
 
 def a_session(**changes: Any) -> Session:

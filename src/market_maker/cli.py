@@ -162,6 +162,10 @@ def backtest(
     ] = None,
     band: Annotated[bool, typer.Option(help="tell pessimistic and optimistic fills as well")] = True,
     record_orders: Annotated[bool, typer.Option(help="keep every decision and order event")] = False,
+    with_pairs: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="a pair that the strategy trades at once: id, or venue/symbol (repeatable)"),
+    ] = None,
     config: Config = None,
     setting: Set = None,
 ) -> None:
@@ -190,7 +194,7 @@ def backtest(
         band=band,
         record_orders=record_orders,
     )
-    asyncio.run(run_backtest(load_settings(config, overrides=setting or []), wish))
+    asyncio.run(run_backtest(load_settings(config, overrides=setting or []), wish, with_pairs or []))
 
 
 @app.command()
@@ -392,14 +396,62 @@ def realism(
     )  # fmt: skip
 
 
-@app.command("compile")
-def compile_kernels() -> None:
-    """Compile the kernels into the cache; done by `make setup`, and by workers when a source has changed."""
-    from market_maker.backtest.worker import warm_up
-    from market_maker.market_data import book
+@app.command()
+def simulate(
+    kind: Annotated[str, typer.Argument(help="kind of strategy, see `market-maker strategy kinds`")],
+    param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE (repeatable); the others have defaults")] = None,
+    duration: Annotated[str, typer.Option(help="of each seed")] = "1h",
+    seeds: Annotated[int, typer.Option(min=1, help="how many markets")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="the first one")] = 1,
+    latency: Annotated[str, typer.Option(help="one way, there and back")] = "10ms",
+    balance: Annotated[str, typer.Option(help="funds at the start, in quote currency")] = "100000",
+    process: Annotated[str, typer.Option(help="of the reference price, such as GBM or HESTON")] = "GBM",
+    volatility: Annotated[float, typer.Option(help="multiplier of the reference price's deviation")] = 1.0,
+    activity: Annotated[float, typer.Option(help="multiplier of all rates")] = 1.0,
+    liquidity: Annotated[float, typer.Option(help="multiplier of the rate of limit orders")] = 1.0,
+    spread_steps: Annotated[int, typer.Option(min=0, help="how many levels farther away all quotes are")] = 0,
+    buy_bias: Annotated[float, typer.Option(help="share of market orders forced to buy; negative: to sell")] = 0.0,
+    against: Annotated[str | None, typer.Option(help="a second kind of strategy, on the same seeds")] = None,
+    against_param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the second (repeatable)")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="default: one for each processor")] = None,
+    report: Annotated[Path | None, typer.Option(help="write all figures to this file (.json)")] = None,
+    plot: Annotated[Path | None, typer.Option(help="draw paths and results into this file (.svg)")] = None,
+) -> None:
+    """Test a strategy on many simulated markets, as fast as possible: results with confidence intervals."""
+    from market_maker.cli_simulate import (
+        MarketWish,
+        SimulateWish,
+        run_simulate,
+    )  # kernels are loaded by those who need them
 
-    book.warm_up()
-    warm_up()
+    wait_ns = parse_duration(latency, "--latency")
+    market = MarketWish(
+        process=process, volatility=volatility, activity=activity, liquidity=liquidity, spread_steps=spread_steps,
+        buy_bias=buy_bias,
+    )  # fmt: skip
+    wish = SimulateWish(
+        parse_duration(duration, "--duration"), seeds, seed, wait_ns, wait_ns, parse_decimal(balance, "--balance"),
+        threads=threads, market=market,
+    )  # fmt: skip
+    run_simulate(
+        kind, param or [], wish, against=against, against_parameters=against_param or [], report=report, plot=plot
+    )
+
+
+@app.command("compile")
+def compile_kernels(
+    every: Annotated[
+        bool, typer.Option("--all", help="also what only `simulate` and batches of risk figures use")
+    ] = False,
+    part: Annotated[str | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Compile the kernels into the cache; done by `make setup`, and by workers when a source has changed."""
+    from market_maker.warm_up import PARTS, USUAL, compile_part, compile_side_by_side
+
+    if part is not None:
+        compile_part(part)
+    else:
+        compile_side_by_side(tuple(PARTS) if every else USUAL)
 
 
 @app.command()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -46,10 +47,15 @@ def execution_of(text: str | None, queue_model: str | None, queue_n: float | Non
     return options or None
 
 
-async def run_backtest(settings: Settings, wish: RunRequest) -> None:
-    """Queue a run, do it here and tell its figures, the band of assumptions first; InvalidRequest when it fails."""
+async def run_backtest(settings: Settings, wish: RunRequest, others: Sequence[str] = ()) -> None:
+    """Queue a run, do it here and tell its figures, the band of assumptions first; InvalidRequest when it fails.
+
+    `others` : pairs that the strategy trades at once, by id or as venue/symbol
+    """
     console = _console()
     async with open_store(settings) as store:
+        named = [(await store.reference.pair_named(other)).instrument.pair_id for other in others]
+        wish = replace(wish, with_pairs=tuple(named))
         backtests = BacktestService(store.database, store.reference, store.lake, store.clock, settings.backtest)
         run = await backtests.run_backtest(wish)
         run_id = UUID(run["run_id"])
@@ -70,7 +76,8 @@ async def run_backtest(settings: Settings, wish: RunRequest) -> None:
         quote = (await store.reference.pair(UUID(run["pair_id"]))).instrument.quote
     print(f"run {run_id} completed; digest {results[0]['digest']}")
     _tell(results[0]["summary"], quote, console)
-    print(f"why an order did or did not fill: market-maker explain {run_id} ORDER")
+    if not named:
+        print(f"why an order did or did not fill: market-maker explain {run_id} ORDER")
     print(f"a page about the run: market-maker report {run_id}")
 
 
@@ -91,12 +98,24 @@ def _tell(summary: Mapping[str, Any], quote: str, console: Console) -> None:
             row = (one["net_pnl"], f"{one['fills']:,}", one["volume"], one["max_drawdown"], ratio)
             table.add_row(f"{name} ({words})", *row)
         console.print(table)
+    if "legs" in figures:
+        _tell_legs(figures.pop("legs"), quote, console)
     sharpe = figures.pop("sharpe")
     figures["sharpe"] = sharpe["ratio"] if sharpe["reason"] is None else sharpe["reason"]
     for part, values in (figures.pop("market_conditions", None) or {}).items():
         figures |= {f"{part} {name}": value for name, value in values.items()}
     for name, value in figures.items():
         print(f"  {name:30} {value}")
+
+
+def _tell_legs(legs: Sequence[Mapping[str, Any]], quote: str, console: Console) -> None:
+    table = Table("leg", f"net P&L, {quote}", "fees", "fills", "position", "max drawdown", box=None)
+    for leg in legs:
+        one = leg["summary"]
+        figures = (one["net_pnl"], one["fees"], f"{one['fills']:,}", one["position"], one["max_drawdown"])
+        table.add_row(f"{leg['venue']}/{leg['symbol']}", *figures)
+    console.print(table)
+    print("all together:")
 
 
 async def run_explain(settings: Settings, run_id: UUID, order_id: int) -> None:

@@ -41,6 +41,8 @@ async def run_report(settings: Settings, runs: Sequence[UUID], output: Path | No
     page = await asyncio.to_thread(lambda: report_page(found.report_data(created_ts), template))
     console = Console()
     _tell_quality(found, console)
+    for note in found.notes:
+        console.print(note, markup=False)
     _write(path, page, "report", console)
 
 
@@ -59,6 +61,8 @@ async def run_analysis(settings: Settings, runs: Sequence[UUID], output: Path | 
         f"net P&L of {found.totals.runs} run{'s' * (found.totals.runs > 1)}: {found.totals.net_pnl:f}; residual {found.totals.residual:f}"
     )
     _tell_quality(found, console)
+    for note in found.notes:
+        console.print(note, markup=False)
     if output is not None:
         _write(output, json.dumps(values, indent=1).encode(), "analysis", console)
 

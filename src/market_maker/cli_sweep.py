@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -20,9 +19,10 @@ from rich.table import Table
 
 from market_maker.backtest.cluster import ClusterPool, Recording
 from market_maker.backtest.configuration import run_config
-from market_maker.backtest.engine import RunConfig, open_market
-from market_maker.backtest.service import BacktestService, RunRequest
-from market_maker.backtest.sweep import ChunkPool, Threads, grid
+from market_maker.backtest.engine import RunConfig
+from market_maker.backtest.request import RunRequest, configuration_of
+from market_maker.backtest.sweep import ChunkPool, Threads
+from market_maker.backtest.sweep_plan import check_values, choices_of, count_of, number_of, plan_sweep, values_between
 from market_maker.backtest.trials import Plan, best_trials, count_trials, known_keys, run_plan, save_trials
 from market_maker.bootstrap import Store, open_store
 from market_maker.domain.errors import InvalidRequest
@@ -31,7 +31,6 @@ from market_maker.settings import Settings
 from market_maker.storage.reference import Strategy
 from market_maker.strategies.contract import find_strategy
 
-SETS_MAX = 100_000
 BEST = 10
 _PAGE = 1000
 _GRID_FORM = "NAME=FIRST:LAST:STEP (both ends included) or NAME=VALUE,VALUE,..."
@@ -65,39 +64,29 @@ def parse_grid(words: Sequence[str]) -> dict[str, list[int | float]]:
         name, found, text = word.partition("=")
         if not (name and found and text):
             raise InvalidRequest.of("--grid", word, _GRID_FORM)
+        field = f"--grid {name}"
         if name in values:
-            raise InvalidRequest.of(f"--grid {name}", text, "each parameter once")
-        choices = _range(name, text) if ":" in text else [_number(name, part) for part in text.split(",")]
-        plain = [int(choice) if choice == choice.to_integral_value() else float(choice) for choice in choices]
-        if len(set(plain)) < len(plain):
-            raise InvalidRequest.of(f"--grid {name}", text, "each value once")
-        values[name] = plain
-    sets = math.prod(map(len, values.values()))
-    if not values or sets > SETS_MAX:
-        raise InvalidRequest.of("--grid", f"{sets:,} sets", f"one parameter or more, {SETS_MAX:,} sets at most")
+            raise InvalidRequest.of(field, text, "each parameter once")
+        choices = _range(field, text) if ":" in text else [_number(field, part) for part in text.split(",")]
+        values[name] = choices_of(choices, field, text)
+    count_of(values, "--grid")
     return values
 
 
-def _range(name: str, text: str) -> list[Decimal]:
-    parts = [_number(name, part) for part in text.split(":")]
+def _range(field: str, text: str) -> list[Decimal]:
+    parts = [_number(field, part) for part in text.split(":")]
     if len(parts) not in (2, 3):
-        raise InvalidRequest.of(f"--grid {name}", text, _GRID_FORM)
+        raise InvalidRequest.of(field, text, _GRID_FORM)
     first, last, step = (*parts, Decimal(1))[:3]
-    if step <= 0 or last < first:
-        raise InvalidRequest.of(f"--grid {name}", text, "FIRST not above LAST, and a STEP above 0")
-    if (last - first) / step >= SETS_MAX:
-        raise InvalidRequest.of(f"--grid {name}", text, f"{SETS_MAX:,} values at most")
-    return [first + step * i for i in range(int((last - first) / step) + 1)]
+    return values_between(first, last, step, field=field, given=text)
 
 
-def _number(name: str, text: str) -> Decimal:
+def _number(field: str, text: str) -> Decimal:
     try:
         value = Decimal(text.strip())
     except InvalidOperation:
-        raise InvalidRequest.of(f"--grid {name}", text, _GRID_FORM) from None
-    if not value.is_finite() or abs(value) >= Decimal(10) ** 18 or (value and abs(value) < Decimal(10) ** -12):
-        raise InvalidRequest.of(f"--grid {name}", text, "0, or a finite number from 1e-12 to below 1e18")
-    return value
+        raise InvalidRequest.of(field, text, _GRID_FORM) from None
+    return number_of(value, field, text)
 
 
 def run_sweep(
@@ -141,20 +130,13 @@ async def _plan(
     """Return the sweep, with every set checked by the strategy's own schema before anything runs."""
     strategy = await store.reference.strategy(wish.strategy_id)
     instrument = (await store.reference.pair(wish.pair_id or strategy.pair_id)).instrument
-    kind = find_strategy(strategy.kind)
-    for name, choices in values.items():
-        for choice in choices:
-            kind.validate({name: choice}, "grid")
-    service = BacktestService(store.database, store.reference, store.lake, store.clock, settings.backtest)
-    base: RunConfig = run_config({"configuration": service.configuration(wish)}, strategy, instrument)
+    check_values(find_strategy(strategy.kind), values)
+    base: RunConfig = run_config({"configuration": configuration_of(wish, settings.backtest)}, strategy, instrument)
     recording = Recording(
         str(store.lake.root.absolute()), settings.lake_url, instrument.venue, instrument.symbol, base.start_ts,
         base.end_ts, base.allow_gaps, (instrument.tick_size, instrument.lot_size),
     )  # fmt: skip
-    base, feed = await asyncio.to_thread(open_market, base, store.lake)
-    configs = grid(base, values)
-    prepared = [kind.prepare(config.parameters) for config in configs]
-    plan = await asyncio.to_thread(Plan.of, strategy.strategy_id, feed, configs, prepared)
+    plan = await asyncio.to_thread(plan_sweep, base, strategy.strategy_id, store.lake, values)
     return _Sweep(plan, recording, strategy, instrument, tuple(values))
 
 

@@ -81,6 +81,10 @@ class MarketMakerService:
     async def submit(self, order: NewOrder, options: PlaceOptions) -> Placed:
         """Place an order with options; what `place_order` and the API do."""
         if self.mode is Mode.BACKTEST:
+            if order.order_type.is_stop or order.display_amount is not None:
+                raise InvalidRequest.of(
+                    "order_type", str(order.order_type), "LIMIT or MARKET without display_amount in backtest"
+                )
             return self.replay.place_order(order)
         if self.mode is Mode.RISK:
             account_id = order.account_id or DEFAULT_ACCOUNT_ID
@@ -96,6 +100,26 @@ class MarketMakerService:
             self.replay.cancel_order(order_id)
         else:
             await self.parts.simulator.cancel_simulated_order(order_id)
+
+    async def amend_order(
+        self,
+        order_id: UUID,
+        *,
+        price: Decimal | None = None,
+        amount: Decimal | None = None,
+        stop_price: Decimal | None = None,
+    ) -> None:
+        """Ask for an order to get another price, total amount or stop price; durable on return.
+
+        It keeps its place in the queue only if it shrinks. Not in backtest mode.
+
+        Raises
+        ------
+        InvalidRequest, NotFound, Conflict : the order cannot be amended so
+        """
+        if self.mode is Mode.BACKTEST:
+            raise Conflict("orders of a replay are not amended from outside; cancel the order and place another")
+        await self.parts.simulator.amend_simulated_order(order_id, price=price, amount=amount, stop_price=stop_price)
 
     async def get_order_book(self, pair_id: UUID, depth: int = 20) -> BookSnapshot:
         """Return the book of a pair: of the simulated market or, in backtest, of the replay's present instant."""

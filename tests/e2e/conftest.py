@@ -10,8 +10,15 @@ from pathlib import Path
 import pytest
 
 from e2e.service_process import ServiceProcess
+from market_maker.venue.market.compiled import compiled_market
 
 MakeService = Callable[..., ServiceProcess]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_kernels() -> None:
+    """Compile the market once: a service that did it at its start would be late for every test."""
+    compiled_market()
 
 
 @pytest.fixture

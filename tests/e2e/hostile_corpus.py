@@ -82,8 +82,15 @@ def valid_bodies(known: Known) -> dict[tuple[str, str], dict[str, Any]]:
             "strategy_id": known.strategy_id, "start_date": "2022-01-01", "end_date": "2022-01-02", "pair_id": known.pair_id,
             "market_conditions": None, "entry_latency": "10ms", "response_latency": "10ms", "balance": "1000",
             "fill_model": "PARTIAL", "seed": 0, "allow_gaps": False, "execution": None, "band": True, "record_orders": False,
+            "with_pairs": [],
         },
-        ("post", "/api/v1/backtest/analysis"): {"run_ids": [known.run_id]},
+        ("post", "/api/v1/backtest/sweeps"): {
+            "strategy_id": known.strategy_id, "start_date": "2022-01-01", "end_date": "2022-01-02", "pair_id": known.pair_id,
+            "grid": {"order_lots": [1, 2], "half_spread_ticks": {"from": 1, "to": 2}},
+            "market_conditions": None, "entry_latency": "10ms", "response_latency": "10ms", "balance": "1000",
+            "fill_model": "PARTIAL", "seed": 0, "allow_gaps": False, "execution": None,
+        },
+        ("post", "/api/v1/backtest/analysis"): {"run_ids": [known.run_id], "fragility": False},
         ("post", "/api/v1/risk/assessment"): {
             "position_id": known.position_id, "risk_model": "VaR", "confidence_level": "0.95", "time_horizon": "1d",
         },
@@ -189,7 +196,7 @@ def cases(document: dict[str, Any], known: Known) -> Iterator[Case]:
     bodies = valid_bodies(known)
     ids = {"order_id": known.order_id, "session_id": known.session_id, "position_id": known.position_id,
            "limit_id": known.limit_id, "run_id": known.run_id, "strategy_id": known.strategy_id,
-           "pair_id": known.pair_id, "import_id": NOBODY}  # fmt: skip
+           "pair_id": known.pair_id, "import_id": NOBODY, "sweep_id": NOBODY}  # fmt: skip
     for template, methods in document["paths"].items():
         target = template.format(**ids)
         for method, operation in methods.items():

@@ -43,6 +43,8 @@ NEEDS_TRADE = {
     ("post", "/api/v1/backtest"),
     ("post", "/api/v1/backtest/analysis"),
     ("delete", "/api/v1/backtest/runs/{run_id}"),
+    ("post", "/api/v1/backtest/sweeps"),
+    ("delete", "/api/v1/backtest/sweeps/{sweep_id}"),
     ("post", "/api/v1/risk/assessment"),
 }
 NEEDS_ADMIN = {
@@ -106,7 +108,16 @@ async def test_scopes(database_dsn: str, make_service: MakeService) -> None:
     connection = HttpConnection(service.port)
     for method, template in sorted(endpoints):
         path = template.replace("{", "").replace("}", "")
-        for name in ("order_id", "session_id", "pair_id", "strategy_id", "position_id", "run_id", "limit_id"):
+        for name in (
+            "order_id",
+            "session_id",
+            "pair_id",
+            "strategy_id",
+            "position_id",
+            "run_id",
+            "limit_id",
+            "sweep_id",
+        ):
             path = path.replace(name, "01a20000-0000-7000-8000-000000000000")
         needed = 1 if (method, template) in NEEDS_TRADE else 2 if (method, template) in NEEDS_ADMIN else 0
         for given, (headers, level) in _credentials().items():

@@ -209,6 +209,46 @@ def test_given_trade_fills_what_rests(client: StrictClient) -> None:
     assert (fill.price, fill.liquidity) == (45000, "MAKER")
 
 
+def test_stop_waits_and_iceberg_shows_a_part(client: StrictClient) -> None:
+    stop = client.place_order(DEFAULT_PAIR, "BUY", "0.001", stop_price="90000", wait=True)
+    assert (stop.type, stop.status, stop.stop_price, stop.triggered) == ("STOP", "NEW", 90000, False)
+    limited = client.place_order(DEFAULT_PAIR, "SELL", "0.001", "9000", stop_price="10000", wait=True)
+    assert (limited.type, limited.status, limited.price) == ("STOP_LIMIT", "NEW", 9000)
+    assert client.execute_trade(DEFAULT_PAIR, "BUY", "200000", "0.001").trade_ids
+    now = client.place_order(DEFAULT_PAIR, "BUY", "0.001", stop_price="0.01", wait=True)
+    assert (now.status, now.triggered) == ("FILLED", True), "its price had been reached"
+    iceberg = client.place_order(DEFAULT_PAIR, "BUY", "0.5", "30001", display_amount="0.1", wait=True)
+    assert (iceberg.display_amount, iceberg.leaves_qty) == (Decimal("0.1"), Decimal("0.5"))
+    (level,) = [each for each in client.get_order_book(DEFAULT_PAIR, 1000).bids if Decimal(each.price) == 30001]
+    assert Decimal(level.quantity) == Decimal("0.1")
+    for order in (stop, limited, iceberg):
+        client.cancel_order(order.order_id, wait=True)
+    for wrong, field in (
+        ({"stop_price": "1", "type": "LIMIT", "price": "1"}, "stop_price"), ({"type": "STOP"}, "stop_price"),
+        ({"price": "1", "display_amount": "5"}, "display_amount"), ({"display_amount": "0.001"}, "display_amount"),
+        ({"stop_price": "0.001"}, "stop_price"),
+    ):  # fmt: skip
+        with pytest.raises(InvalidRequest) as caught:
+            client.place_order(DEFAULT_PAIR, "BUY", "0.001", **wrong)
+        assert caught.value.errors[0].field == field
+
+
+def test_amended_order(client: StrictClient) -> None:
+    order = client.place_order(DEFAULT_PAIR, "BUY", "0.003", "30000", wait=True)
+    shrunk = client.amend_order(order.order_id, amount="0.002", wait=True)
+    assert (shrunk.amount, shrunk.leaves_qty, shrunk.amend_requested) == (Decimal("0.002"), Decimal("0.002"), False)
+    assert client.amend_order(order.order_id, price="30002").amend_requested
+    until(lambda: client.get_order(order.order_id).price == 30002)
+    filled = client.amend_order(order.order_id, price="90000", wait=True)
+    assert filled.status == "FILLED"
+    with pytest.raises(Conflict, match="ended"):
+        client.amend_order(order.order_id, price="30000")
+    with pytest.raises(InvalidRequest):
+        client.amend_order(order.order_id)
+    with pytest.raises(NotFound):
+        client.amend_order(NOBODY, price="1")
+
+
 # ---------------------------------------------------------------------- sessions, positions, risk
 
 
@@ -219,6 +259,9 @@ def test_life_of_a_session(client: StrictClient) -> None:
     assert paused.state == "PAUSED"
     order = client.place_order(pair.pair_id, "BUY", 1, 90)
     time.sleep(0.2)
+    assert client.change_session(session.session_id, speed=50).speed == 50
+    with pytest.raises(InvalidRequest):
+        client.change_session(session.session_id, speed=1000)
     assert client.get_session(session.session_id).step == paused.step
     assert client.get_order(order.order_id).status == "PENDING_NEW", "a market that pauses matches nothing"
     assert client.change_session(session.session_id, state="RUNNING").state == "RUNNING"
@@ -344,6 +387,7 @@ def test_recording_backtest_result_analysis(client: StrictClient) -> None:
         client.explain_order(runs[0].run_id, 10**9)
     with pytest.raises(InvalidRequest, match="queue_model"):
         client.run_backtest(strategy.strategy_id, start, end, execution={"queue_model": "LUCKY"})
+    _sweep_of(client, strategy.strategy_id, (start, end), entry_latency="10ms", balance="50000", allow_gaps=True)
     held = [
         each for each in client.get_positions(pair_id=DEFAULT_PAIR).items if each.strategy_id == strategy.strategy_id
     ]
@@ -353,6 +397,36 @@ def test_recording_backtest_result_analysis(client: StrictClient) -> None:
     with pytest.raises(NotFound) as caught:
         client.analyze_backtest_results([NOBODY])
     assert caught.value.errors[0].field == "run_id"
+
+
+def _sweep_of(client: StrictClient, strategy_id: UUID, span: tuple[str, str], **options: Any) -> None:
+    """Sweep two parameters, read it every way there is, and see that its first set is the run of that set alone."""
+    grid = {"half_spread_ticks": {"from": 100, "to": 300, "step": 100}, "order_lots": [100, 50]}
+    queued = client.run_sweep(strategy_id, *span, grid, **options)
+    assert (queued.status, queued.total, queued.done) == ("PENDING", 6, 0)
+    ended = client.wait_for_sweep(queued.sweep_id, 60)
+    assert (ended.status, ended.error, ended.done, ended.progress_percent) == ("COMPLETED", None, 6, 100)
+    assert ended.grid == {"half_spread_ticks": [100, 200, 300], "order_lots": [100, 50]}
+    first = client.get_sweep_trials(queued.sweep_id, sort="number", limit=4)
+    rest = client.get_sweep_trials(queued.sweep_id, sort="number", limit=4, after=first.next)
+    trials = first.items + rest.items
+    assert [(trial.number, trial.parameters["order_lots"]) for trial in trials] == [
+        (0, 100), (1, 50), (2, 100), (3, 50), (4, 100), (5, 50),
+    ]  # fmt: skip
+    best = client.get_sweep_trials(queued.sweep_id).items
+    assert best == ended.best
+    assert best == sorted(trials, key=lambda trial: (-Decimal(trial.summary["net_pnl"]), trial.number))
+    alone = client.add_strategy("alone", "inventory_skew", DEFAULT_PAIR, trials[0].parameters)
+    run = client.wait_for_run(client.run_backtest(alone.strategy_id, *span, band=False, **options).run_id, 60)
+    assert client.get_backtest_results(alone.strategy_id).items[0].digest == trials[0].digest, run
+    assert client.get_sweeps(strategy_id=strategy_id).items == [client.get_sweeps(limit=1).items[0]]
+    assert {trial.sweep_id for trial in client.get_trials(strategy_id).items} == {queued.sweep_id}
+    assert client.get_sweep(queued.sweep_id) == ended
+    with pytest.raises(Conflict, match="COMPLETED"):
+        client.cancel_sweep(queued.sweep_id)
+    for wrong in ({"order_lots": [0.5]}, {"order_lots": {"from": 2, "to": 1}}, {"lots": [1]}, {}):
+        with pytest.raises(InvalidRequest, match="grid"):
+            client.run_sweep(strategy_id, *span, wrong)
 
 
 def test_import_of_a_file_in_the_inbox(client: StrictClient, service: ServiceProcess, sample_data: Path) -> None:
@@ -430,7 +504,7 @@ def test_every_endpoint_answers_as_described(client: StrictClient, http: httpx.C
         "get_backtest_results", "analyze_backtest_results", "assess_risk", "get_limits", "add_limit", "remove_limit",
         "get_alerts", "get_bars", "import_file", "add_strategy", "get_sessions", "get_session", "get_order_book",
         "get_import", "get_imports", "get_recorded_book", "get_quality", "get_trials", "explain_order",
-        "get_run_report",
+        "get_run_report", "run_sweep", "get_sweeps", "get_sweep", "cancel_sweep", "get_sweep_trials",
     }  # fmt: skip
     text = Path(__file__).read_text(encoding="utf-8")
     assert [name for name in apart if text.count(f"client.{name}(") < 1] == []

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 
@@ -12,6 +14,9 @@ from e2e.conftest import MakeService
 from e2e.ledger import count, faults_of_ledger
 from e2e.order_load import ORDERS
 from e2e.service_process import DEFAULT_PAIR, ServiceProcess
+from market_maker.matching.book import new_commands
+from market_maker.matching.codes import Command, EventKind
+from market_maker.venue.market.market import SyntheticMarket
 
 FIRST_ORDER_S = 10.0
 _COPIES = """
@@ -22,7 +27,9 @@ _COPIES = """
             s.strategy_id, s.position_id, 'copy-' || n, s.side, s.order_type, s.time_in_force, s.post_only,
             s.price_ticks - n %% 5000, s.qty_lots, s.execution_probability, s.price_impact, s.created_ts, s.arrival_ts,
             s.expire_ts, s.status, s.reject_reason, s.cum_qty_lots, s.value_tick_lots,
-            s.priority + 1000000 + n, s.cancel_arrival_ts, s.updated_ts, s.version
+            s.priority + 1000000 + n, s.cancel_arrival_ts, s.updated_ts, s.version, s.stop_ticks, s.display_lots,
+            s.self_trade, s.triggered, s.amend_arrival_ts, s.amend_price_ticks, s.amend_qty_lots, s.amend_stop_ticks,
+            s.amend_refusal
         FROM sample s, generate_series(1, %(copies)s) AS n RETURNING order_id, client_order_id
     ),
     told AS (
@@ -40,6 +47,30 @@ async def place(service: ServiceProcess, key: str) -> int:
     return (await service.request("POST", ORDERS, {**body, "client_order_id": key})).status
 
 
+def fill_market(connection: psycopg.Connection[Any], copies: int) -> None:
+    """Put the copies into the market's memory too, as if it had been written after they had arrived."""
+    sample = connection.execute(
+        "SELECT pair_id, priority, price_ticks, qty_lots FROM simulated_orders WHERE client_order_id = 'sample'"
+    ).fetchone()
+    assert sample is not None
+    pair_id, priority, price_ticks, qty_lots = sample
+    row = connection.execute(
+        "SELECT session_id, c.market FROM market_checkpoints c JOIN sessions USING (session_id) WHERE pair_id = %s",
+        (pair_id,),
+    ).fetchone()
+    assert row is not None
+    (session_id, checkpoint) = row
+    market = SyntheticMarket.load(checkpoint)
+    number = np.arange(1, copies + 1)
+    commands = new_commands(copies)
+    commands["kind"], commands["side"], commands["owner"], commands["qty_lots"] = Command.NEW, 1, 1, qty_lots
+    commands["order_id"] = priority + 1_000_000 + number
+    commands["price_ticks"] = price_ticks - number % 5000
+    events = market.execute(commands)
+    assert (events["kind"] == EventKind.ACCEPTED).all()
+    connection.execute("UPDATE market_checkpoints SET market = %s WHERE session_id = %s", (market.dump(), session_id))
+
+
 async def recovery(make_service: MakeService, dsn: str, copies: int) -> float:
     """Return the seconds from the start after a kill to the first acknowledged order, with `copies` open orders."""
     service = make_service(dsn)
@@ -52,6 +83,7 @@ async def recovery(make_service: MakeService, dsn: str, copies: int) -> float:
     service.kill()
     with psycopg.connect(dsn) as connection:
         connection.execute(_COPIES, {"copies": copies})
+        fill_market(connection, copies)
         # the relay is not what is measured here
         connection.execute(
             "INSERT INTO relay_cursors SELECT stream_id, max(position) FROM events GROUP BY stream_id"
@@ -72,6 +104,8 @@ async def recovery(make_service: MakeService, dsn: str, copies: int) -> float:
     seconds = time.monotonic() - service.started_at
     assert (await service.session())["open_orders"] == copies + 2
     assert faults_of_ledger(dsn) == []
+    assert service.faults() == []
+    assert "not as it had been committed" not in service.log.read_text(encoding="utf-8")
     print(f"\nfirst order {seconds:.2f} s after the start with {copies} open orders")
     return seconds
 

@@ -23,7 +23,10 @@ import pytest
 
 from e2e.service_process import ServiceProcess
 from market_maker.backtest.engine import RunConfig
+from market_maker.backtest.request import RunRequest
 from market_maker.backtest.sweep import grid
+from market_maker.backtest.sweep_runs import Sweeps
+from market_maker.backtest.sweep_work import SweepWork
 from market_maker.backtest.trials import (
     Plan,
     best_trials,
@@ -33,8 +36,11 @@ from market_maker.backtest.trials import (
     run_plan,
     save_trials,
 )
+from market_maker.domain.clock import SystemClock
+from market_maker.domain.errors import Conflict, InvalidRequest, NotFound
 from market_maker.domain.ids import new_id
 from market_maker.market_data.replay import open_feed
+from market_maker.settings import load_settings
 from market_maker.storage import schema
 from market_maker.storage.database import Database
 from market_maker.storage.lake import Lake
@@ -328,6 +334,319 @@ async def test_a_sweep_that_is_ended_goes_on_where_it_was(
     assert sorted(row[3] for row in rows) == list(range(1000)), "each has its place in the grid"
     assert len({row[2] for row in rows}) == 2
     assert set(kept) <= set(rows)
+
+
+# --- sweeps by request, in the worker ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Office:
+    """What takes sweeps and what does them, on one database and lake."""
+
+    database: Database
+    reference: ReferenceData
+    sweeps: Sweeps
+    work: SweepWork
+
+    async def begin(self, strategy_id: UUID, grid: dict[str, Any], **changes: Any) -> UUID:
+        wish = RunRequest(strategy_id, START_TS, END_TS, **changes)
+        return UUID((await self.sweeps.start(wish, grid))["sweep_id"])
+
+    async def do(self, strategy_id: UUID, grid: dict[str, Any], **changes: Any) -> dict[str, Any]:
+        sweep_id = await self.begin(strategy_id, grid, **changes)
+        await self.work.run(sweep_id)
+        return await self.sweeps.get(sweep_id)
+
+    async def has_begun(self, sweep_id: UUID) -> None:
+        """Wait until a chunk is done."""
+        for _ in range(6000):
+            if (await self.sweeps.get(sweep_id))["done"]:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("no chunk is done")
+
+    async def all_trials(self, sweep_id: str, *, best_first: bool, limit: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        after = None
+        while page := await self.sweeps.trials(UUID(sweep_id), best_first=best_first, after=after, limit=limit):
+            found += page
+            after = UUID(page[-1]["trial_id"])
+        return found
+
+    async def events(self, sweep_id: str) -> list[dict[str, Any]]:
+        rows = await self.database.fetch(
+            "SELECT body FROM events WHERE aggregate_id = %s ORDER BY position", (sweep_id,)
+        )
+        return [json.loads(row["body"]) for row in rows]
+
+
+@pytest.fixture
+async def office(recorded: Recorded, database: Database) -> Office:
+    reference = ReferenceData(database)
+    await reference.load()
+    settings, clock = load_settings(environment={}).backtest, SystemClock()
+    lake = Lake(recorded.folder / "lake")
+    return Office(
+        database,
+        reference,
+        Sweeps(database, reference, clock, settings),
+        SweepWork(database, reference, lake, clock, 2),
+    )
+
+
+GRID = {"half_spread_ticks": {"from": Decimal("0.5"), "to": Decimal(5), "step": Decimal("0.5")}, "order_lots": [10, 5]}
+WORDS = ["--grid", "half_spread_ticks=0.5:5:0.5", "--grid", "order_lots=10,5"]
+
+
+async def test_a_sweep_by_request_is_the_one_by_command(
+    recorded: Recorded, database: Database, office: Office, tmp_path: Path
+) -> None:
+    by_command, report = await strategy_of(database), tmp_path / "report.json"
+    words = [*WORDS, "--report", str(report)]
+    await asyncio.to_thread(recorded.sweep, by_command, *words)
+    expected = json.loads(report.read_text())["trials"]
+
+    sweep = await office.do(await strategy_of(database), GRID)
+    assert (sweep["status"], sweep["done"], sweep["total"], sweep["known"]) == ("COMPLETED", 20, 20, 0)
+    assert (sweep["progress_percent"], sweep["attempts"], sweep["error"], sweep["eta_seconds"]) == (100, 1, None, None)
+    assert sweep["sets_per_second"] > 0
+    assert sweep["grid"] == {"half_spread_ticks": [n / 2 for n in range(1, 11)], "order_lots": [10, 5]}
+    assert list(sweep["grid"]) == list(GRID), "the last name varies fastest"
+    found = await office.all_trials(sweep["sweep_id"], best_first=False, limit=7)
+    assert [trial["number"] for trial in found] == list(range(20))
+    same = ("number", "trial_key", "digest", "parameters", "configuration", "summary", "seed", "kind", "pair_id")
+    assert [[trial[name] for name in same] for trial in found] == [[one[name] for name in same] for one in expected]
+
+    best = await office.all_trials(sweep["sweep_id"], best_first=True, limit=3)
+    order = sorted(found, key=lambda trial: (-Decimal(trial["summary"]["net_pnl"]), trial["number"]))
+    assert best == order
+    assert sweep["best"] == order[:10]
+    # What a request has tried, the command does not try again.
+    told = await asyncio.to_thread(recorded.sweep, UUID(sweep["strategy_id"]), *WORDS)
+    assert "20 of 20 sets were tried before" in told
+
+
+async def test_options_of_a_request_reach_every_set(database: Database, office: Office) -> None:
+    strategy_id = await strategy_of(database)
+    grid = {"half_spread_ticks": [1, 2]}
+    plain = await office.do(strategy_id, grid)
+    options = {"entry_latency_ns": 10**6, "response_latency_ns": 2 * 10**6, "balance": Decimal(5000), "fill_model": "NO_PARTIAL",
+               "seed": 9, "execution": {"queue_model": "POWER", "queue_n": 3}, "market_conditions": {"volume_profile": "HIGH"}}  # fmt: skip
+    sweep = await office.do(strategy_id, grid, **options)
+    assert (sweep["status"], sweep["known"]) == ("COMPLETED", 0)
+    assert sweep["configuration"]["entry_latency"] == "1ms"
+    for trial, other in zip(sweep["best"], plain["best"], strict=True):
+        told = trial["configuration"]
+        assert (told["entry_latency_ns"], told["response_latency_ns"], trial["seed"]) == (10**6, 2 * 10**6, 9)
+        assert Decimal(told["balance"]) == 5000
+        assert trial["summary"]["market_conditions"]["requested"]["volume_profile"] == "HIGH"
+        assert trial["digest"] != other["digest"]
+        assert "band" not in trial["summary"], "one set is one run"
+
+
+async def test_sets_of_an_earlier_sweep_are_left_out_and_told(database: Database, office: Office) -> None:
+    strategy_id = await strategy_of(database)
+    first = await office.do(strategy_id, {"order_lots": [1, 2, 3]})
+    second = await office.do(strategy_id, {"order_lots": [5, 3, 4, 1]})
+    assert (second["done"], second["total"], second["known"]) == (4, 4, 2)
+    trials = await office.all_trials(second["sweep_id"], best_first=False, limit=10)
+    assert [(trial["number"], trial["parameters"]["order_lots"]) for trial in trials] == [
+        (0, 5),
+        (1, 3),
+        (2, 4),
+        (3, 1),
+    ]
+    ran_by = [first if trial["sweep_id"] == first["sweep_id"] else second for trial in trials]
+    assert ran_by == [second, first, second, first]
+    again = await office.do(strategy_id, {"order_lots": [1, 2, 3]})
+    assert (again["status"], again["known"], again["sets_per_second"]) == ("COMPLETED", 3, None)
+    listed = await office.sweeps.find(strategy_id=strategy_id, limit=2)
+    rest = await office.sweeps.find(strategy_id=strategy_id, after=UUID(listed[-1]["sweep_id"]), limit=2)
+    assert [sweep["sweep_id"] for sweep in listed + rest] == [each["sweep_id"] for each in (again, second, first)]
+    for sweep in (first, second, again):
+        events = await office.events(sweep["sweep_id"])
+        assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
+        kinds = [event["type"].removeprefix("backtest.sweep.") for event in events]
+        assert kinds == ["queued", "started", *["progress"] * (len(events) - 3), "completed"]
+        last = events[-1]["data"]
+        assert (last["done"], last["best"][0]["digest"]) == (sweep["total"], sweep["best"][0]["digest"])
+        assert "grid" not in last
+
+
+@pytest.mark.parametrize("victim", ["a worker", "a worker that has just begun"])
+async def test_a_sweep_whose_worker_is_killed_goes_on(
+    recorded: Recorded, database: Database, office: Office, victim: str
+) -> None:
+    strategy_id = await strategy_of(database)
+    grid = {"half_spread_ticks": list(range(1, 41)), "order_lots": list(range(1, 26))}
+    sweep_id = await office.begin(strategy_id, grid)
+    worker = recorded.begin("worker")
+    for _ in range(6000):
+        sweep = await office.sweeps.get(sweep_id)
+        if sweep["done"] if victim == "a worker" else sweep["status"] == "RUNNING":
+            break
+        await asyncio.sleep(0.01)
+    worker.kill()
+    worker.communicate()
+    kept = recorded.rows(strategy_id)
+    assert len(kept) < 1000
+    other = recorded.begin("worker")
+    try:
+        for _ in range(900):
+            sweep = await office.sweeps.get(sweep_id)
+            if sweep["status"] not in ("PENDING", "RUNNING"):
+                break
+            await asyncio.sleep(0.1)
+    finally:
+        other.terminate()
+        other.communicate(timeout=30)
+    assert (sweep["status"], sweep["done"], sweep["attempts"], sweep["known"]) == ("COMPLETED", 1000, 2, len(kept))
+    rows = recorded.rows(strategy_id)
+    assert len({row[0] for row in rows}) == len(rows) == 1000
+    assert set(kept) <= set(rows)
+    assert sorted(row[3] for row in rows) == list(range(1000))
+    assert len({row[1] for row in rows}) > 500
+    kinds = [event["type"].rpartition(".")[2] for event in await office.events(str(sweep_id))]
+    assert (kinds.count("queued"), kinds.count("started"), kinds.count("completed")) == (1, 2, 1)
+
+
+async def test_a_canceled_sweep_stops_and_keeps_what_is_done(database: Database, office: Office) -> None:
+    strategy_id = await strategy_of(database)
+    grid = {"half_spread_ticks": list(range(1, 101)), "order_lots": list(range(1, 101))}
+    waiting = await office.begin(strategy_id, grid)
+    assert (await office.sweeps.cancel(waiting))["cancel_requested"]
+    await office.work.run(waiting)
+    ended = await office.sweeps.get(waiting)
+    assert (ended["status"], ended["done"], ended["attempts"]) == ("CANCELED", 0, 0)
+
+    sweep_id = await office.begin(strategy_id, grid)
+    working = asyncio.create_task(office.work.run(sweep_id))
+    await office.has_begun(sweep_id)
+    running = await office.sweeps.get(sweep_id)
+    assert running["status"] == "RUNNING"
+    assert running["eta_seconds"] > 0
+    assert len(running["best"]) == 10
+    await office.work.run(sweep_id)
+    assert not working.done(), "who finds another worker at it leaves it alone"
+    await office.sweeps.cancel(sweep_id)
+    await asyncio.wait_for(working, 20)
+    ended = await office.sweeps.get(sweep_id)
+    assert (ended["status"], ended["error"]) == ("CANCELED", "canceled by the user")
+    assert 0 < ended["done"] < 10_000
+    assert await count_trials(database, KIND, strategy_id) == ended["done"]
+    assert (await office.events(str(sweep_id)))[-1]["type"] == "backtest.sweep.canceled"
+    with pytest.raises(Conflict, match="ended already: CANCELED"):
+        await office.sweeps.cancel(sweep_id)
+
+
+async def test_a_sweep_that_cannot_be_done_ends_failed(database: Database, office: Office) -> None:
+    strategy_id = await strategy_of(database)
+    wish = RunRequest(strategy_id, START_TS - 86_400 * 10**9, END_TS)
+    sweep_id = UUID((await office.sweeps.start(wish, {"order_lots": [1, 2]}))["sweep_id"])
+    await office.work.run(sweep_id)
+    failed = await office.sweeps.get(sweep_id)
+    assert (failed["status"], failed["best"]) == ("FAILED", [])
+    assert "of the range is recorded, 0.99 is needed" in failed["error"]
+
+    # A worker that dies three times without a finished chunk.
+    sweep_id = await office.begin(strategy_id, {"order_lots": [1, 2]})
+    for _ in range(3):
+        begun = await office.work._begin(sweep_id)
+        assert begun is not None
+        assert await office.work._begin(sweep_id) is None, "a living worker is left alone"
+        await _change(database, "UPDATE backtest_sweeps SET heartbeat_ts = 0 WHERE sweep_id = %s", sweep_id)
+    await office.work.run(sweep_id)
+    failed = await office.sweeps.get(sweep_id)
+    assert (failed["status"], failed["attempts"], failed["done"]) == ("FAILED", 3, 0)
+    assert "interrupted" in failed["error"]
+
+    # The market is another one than when the sweep began.
+    sweep_id = await office.begin(strategy_id, {"order_lots": [1, 2]})
+    await _change(database, "INSERT INTO backtest_sweep_sets VALUES (%s, 0, 'another')", sweep_id)
+    await office.work.run(sweep_id)
+    failed = await office.sweeps.get(sweep_id)
+    assert failed["status"] == "FAILED"
+    assert "the recorded market has changed" in failed["error"]
+    assert await count_trials(database, KIND, strategy_id) == 0
+
+
+async def test_a_worker_that_was_taken_for_dead_changes_nothing_any_more(database: Database, office: Office) -> None:
+    strategy_id = await strategy_of(database)
+    grid = {"half_spread_ticks": list(range(1, 51)), "order_lots": list(range(1, 51))}
+    sweep_id = await office.begin(strategy_id, grid)
+    working = asyncio.create_task(office.work.run(sweep_id))
+    await office.has_begun(sweep_id)
+    await _change(database, "UPDATE backtest_sweeps SET attempts = 7 WHERE sweep_id = %s", sweep_id)
+    await asyncio.wait_for(working, 20)
+    sweep = await office.sweeps.get(sweep_id)
+    assert (sweep["status"], sweep["attempts"]) == ("RUNNING", 7)
+    assert sweep["done"] < sweep["total"]
+
+
+async def test_an_open_sweep_without_a_job_gets_one(database: Database, office: Office) -> None:
+    sweep_id = await office.begin(await strategy_of(database), {"order_lots": [1]})
+    jobs = "SELECT count(*) AS jobs FROM procrastinate_jobs WHERE args ->> 'sweep_id' = %s"
+
+    async def count() -> int:
+        row = await database.fetch_one(jobs, (str(sweep_id),))
+        assert row is not None
+        return int(row["jobs"])
+
+    assert await count() == 1
+    await _change(database, "DELETE FROM procrastinate_jobs WHERE args ->> 'sweep_id' = %s::text", sweep_id)
+    for before_ts, expected in ((0, 0), (2**62, 1), (2**62, 1)):
+        async with database.transaction() as connection:
+            await office.work.queue_orphans(connection, before_ts)
+        assert await count() == expected
+    await office.work.run(sweep_id)
+
+
+async def _change(database: Database, query: str, sweep_id: UUID) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(query, (sweep_id,))
+
+
+@pytest.mark.parametrize(
+    ("grid", "changes", "text"),
+    [
+        ({}, {}, "grid: 1 sets"),
+        ({"order_lots": []}, {}, "grid.order_lots:  is not allowed; allowed: one value or more"),
+        ({"order_lots": [1, 1.0]}, {}, "grid.order_lots: 1, 1.0 is not allowed; allowed: each value once"),
+        ({"order_lots": [1.5]}, {}, "grid.order_lots: 1.5 is not allowed; allowed: a whole number"),
+        ({"order_lots": [Decimal("NaN")]}, {}, "grid.order_lots: NaN .*a finite number"),
+        ({"order_lots": [Decimal("1e999999999")]}, {}, "grid.order_lots: 1E.999999999 .*a finite number"),
+        (
+            {"half_spread_ticks": {"from": 3, "to": 1}},
+            {},
+            "grid.half_spread_ticks: from 3, to 1 .*FIRST not above LAST",
+        ),
+        ({"half_spread_ticks": {"from": 0, "to": 10**7}}, {}, "100,000 values at most"),
+        ({"spread": [1]}, {}, "grid.spread: 1 is not allowed; allowed: only the parameters half_spread_ticks"),
+        ({"order_lots": [*range(1, 500)], "half_spread_ticks": [*range(500)]}, {}, "grid: 249,500 sets .*100,000 sets"),
+        ({"order_lots": [1]}, {"balance": Decimal(0)}, "balance"),
+        ({"order_lots": [1]}, {"fill_model": "LUCKY"}, "fill_model"),
+        ({"order_lots": [1]}, {"execution": {"queue_model": "BEST"}}, "queue_model"),
+    ],
+)
+async def test_a_wrong_request_is_refused_before_it_is_stored(
+    database: Database, office: Office, grid: dict[str, Any], changes: dict[str, Any], text: str
+) -> None:
+    strategy_id = await strategy_of(database)
+    with pytest.raises(InvalidRequest, match=text):
+        await office.begin(strategy_id, grid, **changes)
+    assert await office.sweeps.find(strategy_id=strategy_id) == []
+
+
+async def test_what_is_not_there_is_named(database: Database, office: Office) -> None:
+    with pytest.raises(NotFound, match="strategy_id"):
+        await office.begin(new_id(), {"order_lots": [1]})
+    for ask in (office.sweeps.get, office.sweeps.cancel, office.sweeps.trials):
+        with pytest.raises(NotFound, match="no sweep with sweep_id"):
+            await ask(new_id())
+    sweep_id = await office.begin(await strategy_of(database), {"order_lots": [1]})
+    with pytest.raises(InvalidRequest, match=r"after: .* the cursor `next`"):
+        await office.sweeps.trials(sweep_id, after=new_id())
+    await office.sweeps.cancel(sweep_id)
 
 
 def test_the_newest_migration_is_the_head(database_dsn: str) -> None:

@@ -10,10 +10,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from market_maker.domain.ids import MARKET_ACCOUNT_ID
-from market_maker.domain.order import OrderStatus, Side, TimeInForce
+from market_maker.domain.order import Order, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
+from market_maker.venue.venue import open_orders_of
 from venue_builders import ACCOUNT, DELAY, PAIR, Desk
 
 FEES = ["-0.0005", "0", "0.00033333", "0.001"]
+
+
+def wishes(chance: random.Random, price: int, lots: int) -> dict[str, object]:
+    """Return the rest of a random order of any type."""
+    changes: dict[str, object] = {
+        "time_in_force": chance.choice([TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK]),
+        "execution_probability": chance.choice([1.0, 1.0, 0.6]),
+        "self_trade": chance.choice(list(SelfTradePrevention)),
+    }
+    if chance.random() < 0.2:
+        kind = chance.choice([OrderType.STOP, OrderType.STOP_LIMIT])
+        changes |= {"order_type": kind, "stop_ticks": price + chance.randint(-50, 50)}
+    elif changes["time_in_force"] is TimeInForce.GTC and chance.random() < 0.3:
+        changes["display_lots"] = chance.randint(1, lots)
+    return changes
+
+
+def amend(desk: Desk, order: Order, chance: random.Random) -> None:
+    """Ask for another price, quantity or both, if the order can still change."""
+    if order.status.is_open and not order.amend_arrival_ts:
+        price = chance.choice([0, chance.randint(9_900, 10_100)]) if order.order_type.has_price else 0
+        desk.venue.request_amend(
+            order, desk.ts, desk.ts + DELAY, "", price=price, lots=chance.choice([0, chance.randint(1, 60)]), stop=0
+        )
 
 
 def storm(seed: int, orders: int, maker_fee: str, taker_fee: str) -> Desk:
@@ -21,27 +46,26 @@ def storm(seed: int, orders: int, maker_fee: str, taker_fee: str) -> Desk:
     from decimal import Decimal
 
     chance = random.Random(seed)
-    desk = Desk("1e12", maker_fee=Decimal(maker_fee), taker_fee=Decimal(taker_fee))
-    desk.market.uniform = chance.random  # type: ignore[method-assign]
+    desk = Desk("1e12", seed=seed, maker_fee=Decimal(maker_fee), taker_fee=Decimal(taker_fee))
     made = []
     for _ in range(orders):
         what, side, price = chance.random(), chance.choice(list(Side)), chance.randint(9_900, 10_100)
         if what < 0.2:
             desk.quote(side, price, chance.randint(1, 50))
         elif what < 0.3:
-            desk.venue.take_as_market(side, None, chance.randint(1, 80), desk.ts)
+            desk.take(side, chance.randint(1, 80))
         elif what < 0.4 and desk.venue.orders:
             order = chance.choice(made)
             if order.status.is_open:
                 desk.venue.request_cancel(order, desk.ts, desk.ts + DELAY, "")
         elif what < 0.42:
             desk.venue.transfer(desk.position, side, price, chance.randint(1, 30), desk.ts)
+        elif what < 0.5 and desk.venue.orders:
+            amend(desk, chance.choice(made), chance)
         else:
-            changes = {
-                "time_in_force": chance.choice([TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK]),
-                "execution_probability": chance.choice([1.0, 1.0, 0.6]),
-            }
-            made.append(desk.place(side, price, chance.randint(1, 60), **changes))
+            lots = chance.randint(1, 60)
+            rest = wishes(chance, price, lots)
+            made.append(desk.place(side, 0 if rest.get("order_type") is OrderType.STOP else price, lots, **rest))
         if chance.random() < 0.5:
             desk.arrive()
     desk.arrive()
@@ -69,9 +93,14 @@ def check_ledger(desk: Desk) -> None:
     assert (exposure.buy_notional, exposure.sell_notional) == (reserved[Side.BUY], reserved[Side.SELL])
     assert exposure.qty_lots == ours.qty_lots
     assert exposure.result_tick_lots == ours.realised_tick_lots - ours.fees_tick_lots
-    resting = [order.owner for side in Side for order in desk.venue.book.orders(side) if order.owner is not None]
-    assert {order.order_id for order in resting} == set(desk.venue.orders)
-    assert all(order.leaves_lots == desk.venue.book.get(order.priority).leaves_lots for order in resting)  # type: ignore[union-attr]
+    desk.market.check_invariants()
+    told = [event for event in desk.venue.changes.events if event.type.startswith("simulator.order")]
+    held = open_orders_of(desk.market.state.orders)
+    leaves = dict(zip(held["order_id"].tolist(), held["leaves_lots"].tolist(), strict=True))
+    assert leaves == {order.priority: order.leaves_lots for order in desk.venue.orders.values()}
+    for order in desk.made:  # type: ignore[attr-defined]
+        events = [event for event in told if event.aggregate_id == order.order_id]
+        assert [event.sequence for event in events] == list(range(1, order.version + 1))
 
 
 @given(st.integers(0, 2**32), st.integers(1, 80), st.sampled_from(FEES), st.sampled_from(FEES))

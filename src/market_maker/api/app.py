@@ -119,7 +119,7 @@ async def _send_books(service: MarketMakerService, hub: StreamHub) -> None:
         await asyncio.sleep(_BOOK_INTERVAL_S)
         for pair_id, loop in list(service.parts.simulator.loops.items()):
             exchange = loop.exchange
-            if exchange is None or not hub.wants_book(pair_id) or sent.get(pair_id) == exchange.venue.book_sequence:
+            if exchange is None or not hub.wants_book(pair_id) or sent.get(pair_id) == exchange.book_sequence:
                 continue
-            sent[pair_id] = exchange.venue.book_sequence
+            sent[pair_id] = exchange.book_sequence
             hub.on_book(pair_id, await book_message(service, pair_id))

@@ -1,9 +1,10 @@
-"""/api/v1/backtest: runs, results and their analysis."""
+"""/api/v1/backtest: runs, sweeps, results and their analysis."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from decimal import Decimal
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -11,7 +12,20 @@ from litestar import Controller, Response, delete, get, post
 from litestar.params import FromPath, FromQuery
 
 from market_maker.api.answers import After, AnyRequest, Limit, Service, answer, body_of, correlation_of, page
-from market_maker.api.schemas import AnalyzeRuns, ResultPage, RunBacktest, RunPage, RunView, TrialPage
+from market_maker.api.schemas import (
+    AnalyzeRuns,
+    GridRange,
+    ResultPage,
+    RunBacktest,
+    RunPage,
+    RunSweep,
+    RunView,
+    SweepDetailView,
+    SweepPage,
+    SweepTrialPage,
+    SweepView,
+    TrialPage,
+)
 from market_maker.dashboard import report_page, report_template
 from market_maker.domain.units import parse_duration, parse_instant
 from market_maker.service import RunRequest
@@ -27,28 +41,54 @@ class Backtests(Controller):
     async def run(self, request: AnyRequest, service: Service) -> Response[RunView]:
         """Queue a backtest; durable when answered. Its progress is at `Location`."""
         wish = await body_of(request, RunBacktest)
-        entry, response = wish.entry_latency, wish.response_latency
-        conditions = None if wish.market_conditions is None else msgspec.to_builtins(wish.market_conditions)
-        run = await service.parts.backtests.run_backtest(
-            RunRequest(
-                strategy_id=wish.strategy_id,
-                start_ts=parse_instant(wish.start_date, "start_date"),
-                end_ts=parse_instant(wish.end_date, "end_date", end_of_day=True),
-                pair_id=wish.pair_id,
-                market_conditions=conditions,
-                entry_latency_ns=None if entry is None else parse_duration(entry, "entry_latency"),
-                response_latency_ns=None if response is None else parse_duration(response, "response_latency"),
-                balance=wish.balance,
-                fill_model=wish.fill_model,
-                seed=wish.seed,
-                allow_gaps=wish.allow_gaps,
-                execution=wish.execution,
-                band=wish.band,
-                record_orders=wish.record_orders,
-            ),
-            correlation_of(request),
-        )
+        made = _request(wish, band=wish.band, record_orders=wish.record_orders, with_pairs=tuple(wish.with_pairs))
+        run = await service.parts.backtests.run_backtest(made, correlation_of(request))
         return answer(RunView, run, 202, {"Location": f"/api/v1/backtest/runs/{run['run_id']}"})
+
+    @post("/sweeps", status_code=202, opt={"body": RunSweep}, summary="Sweep parameters")
+    async def sweep(self, request: AnyRequest, service: Service) -> Response[SweepView]:
+        """Queue a sweep over a grid; durable when answered. Its progress is at `Location`."""
+        wish = await body_of(request, RunSweep)
+        grid = {name: _choices(given) for name, given in wish.grid.items()}
+        sweep = await service.parts.backtests.sweeps.start(_request(wish), grid, correlation_of(request))
+        return answer(SweepView, sweep, 202, {"Location": f"/api/v1/backtest/sweeps/{sweep['sweep_id']}"})
+
+    @get("/sweeps", summary="List sweeps")
+    async def find_sweeps(
+        self,
+        service: Service,
+        strategy_id: FromQuery[UUID | None] = None,
+        after: After = None,
+        limit: Limit = 100,
+    ) -> Response[SweepPage]:
+        """Return sweeps, newest first."""
+        items = await service.parts.backtests.sweeps.find(strategy_id=strategy_id, after=after, limit=limit)
+        return page(SweepPage, items, "sweep_id", limit)
+
+    @get("/sweeps/{sweep_id:uuid}", summary="One sweep with its progress")
+    async def one_sweep(self, service: Service, sweep_id: FromPath[UUID]) -> Response[SweepDetailView]:
+        """Return a sweep: sets done, sets per second and time left while it runs, and its best trials so far."""
+        return answer(SweepDetailView, await service.parts.backtests.sweeps.get(sweep_id))
+
+    @delete("/sweeps/{sweep_id:uuid}", status_code=202, summary="Cancel a sweep")
+    async def cancel_sweep(self, service: Service, sweep_id: FromPath[UUID]) -> Response[SweepView]:
+        """Ask for a sweep to be stopped; the trials of its finished chunks stay."""
+        return answer(SweepView, await service.parts.backtests.sweeps.cancel(sweep_id), 202)
+
+    @get("/sweeps/{sweep_id:uuid}/trials", summary="Trials of a sweep")
+    async def sweep_trials(
+        self,
+        service: Service,
+        sweep_id: FromPath[UUID],
+        sort: FromQuery[Literal["best", "number"]] = "best",
+        after: After = None,
+        limit: Limit = 100,
+    ) -> Response[SweepTrialPage]:
+        """Return the trials of a sweep's sets: by net P&L, best first, or by their place in the grid."""
+        items = await service.parts.backtests.sweeps.trials(
+            sweep_id, best_first=sort == "best", after=after, limit=limit
+        )
+        return page(SweepTrialPage, items, "trial_id", limit)
 
     @get("/runs", summary="List runs")
     async def find(
@@ -74,7 +114,7 @@ class Backtests(Controller):
 
     @get("/runs/{run_id:uuid}/result", summary="A run's whole result")
     async def result(self, service: Service, run_id: FromPath[UUID]) -> dict[str, Any]:
-        """Return summary, equity curve and fills of a completed run."""
+        """Return summary, equity curve and fills of a completed run; of several instruments by leg."""
         return await service.directory.backtest_columns(run_id)
 
     @get("/runs/{run_id:uuid}/report", summary="A run's report as a page", media_type="text/html")
@@ -115,3 +155,27 @@ class Backtests(Controller):
         wish = await body_of(request, AnalyzeRuns)
         found = await service.analyze_backtest_results(wish.run_ids, fragility=wish.fragility)
         return await asyncio.to_thread(found.to_json)
+
+
+def _request(wish: RunBacktest | RunSweep, **more: Any) -> RunRequest:
+    """Return what both kinds of requests have in common; `more` is what a run has beside it."""
+    entry, response = wish.entry_latency, wish.response_latency
+    return RunRequest(
+        strategy_id=wish.strategy_id,
+        start_ts=parse_instant(wish.start_date, "start_date"),
+        end_ts=parse_instant(wish.end_date, "end_date", end_of_day=True),
+        pair_id=wish.pair_id,
+        market_conditions=None if wish.market_conditions is None else msgspec.to_builtins(wish.market_conditions),
+        entry_latency_ns=None if entry is None else parse_duration(entry, "entry_latency"),
+        response_latency_ns=None if response is None else parse_duration(response, "response_latency"),
+        balance=wish.balance,
+        fill_model=wish.fill_model,
+        seed=wish.seed,
+        allow_gaps=wish.allow_gaps,
+        execution=wish.execution,
+        **more,
+    )
+
+
+def _choices(given: list[Decimal] | GridRange) -> list[Decimal] | dict[str, Decimal]:
+    return {"from": given.first, "to": given.last, "step": given.step} if isinstance(given, GridRange) else given

@@ -18,6 +18,8 @@ from msgspec import Meta, Struct
 Key = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:\-]+$")]
 Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Code = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9._\-]+$")]
+OrderKind = Literal["LIMIT", "MARKET", "STOP", "STOP_LIMIT"]
+Prevention = Literal["NONE", "CANCEL_NEWEST", "CANCEL_OLDEST", "CANCEL_BOTH", "DECREMENT"]
 Status = Literal["PENDING_NEW", "NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "REJECTED", "EXPIRED"]
 
 
@@ -58,13 +60,16 @@ class SimulationParams(Request):
 
 
 class PlaceOrder(Request):
-    """A new order. `price` is required for LIMIT; `expire_time` for GTD."""
+    """A new order. `price` is for LIMIT and STOP_LIMIT, `stop_price` for STOP and STOP_LIMIT, `expire_time` for GTD."""
 
     pair_id: UUID
     side: Literal["BUY", "SELL"]
-    type: Literal["LIMIT", "MARKET"]
+    type: OrderKind
     amount: Decimal
     price: Decimal | None = None
+    stop_price: Decimal | None = None
+    display_amount: Decimal | None = None
+    self_trade_prevention: Prevention = "CANCEL_NEWEST"
     strategy_id: UUID | None = None
     account_id: UUID | None = None
     client_order_id: Key | None = None
@@ -83,7 +88,7 @@ class OrderView(View):
     strategy_id: UUID | None
     client_order_id: str | None
     side: Literal["BUY", "SELL"]
-    type: Literal["LIMIT", "MARKET"]
+    type: OrderKind
     time_in_force: Literal["GTC", "IOC", "FOK", "GTD"]
     post_only: bool
     price: Decimal | None
@@ -98,6 +103,20 @@ class OrderView(View):
     created_ts: str
     updated_ts: str
     version: int
+    stop_price: Decimal | None
+    display_amount: Decimal | None
+    self_trade_prevention: Prevention
+    triggered: bool
+    amend_requested: bool
+    amend_refusal: str | None
+
+
+class AmendOrder(Request):
+    """What an order is to become; what is not named stays. `amount` is the total, what is executed included."""
+
+    price: Decimal | None = None
+    amount: Decimal | None = None
+    stop_price: Decimal | None = None
 
 
 class OrderPage(View):
@@ -179,13 +198,19 @@ class StartSession(Request):
     price_deviation: Annotated[float, Meta(ge=0, le=0.5)] | None = None
     execution_delay: str | None = None
     market_update_interval: str | None = None
+    speed: Annotated[float, Meta(ge=0.1, le=100)] | None = None
 
 
 class ChangeSession(Request):
-    """Pause, go on, or stop for good (open orders are cancelled); begin or end a recording."""
+    """Pause, go on, or stop for good (open orders are cancelled); begin or end a recording; set the market's speed.
+
+    `step`, such as `10s`, lets a paused market go on by so much of its time at once.
+    """
 
     state: Literal["RUNNING", "PAUSED", "STOPPED"] | None = None
     recording: bool | None = None
+    speed: Annotated[float, Meta(ge=0.1, le=100)] | None = None
+    step: str | None = None
 
 
 class SessionView(View):
@@ -200,6 +225,7 @@ class SessionView(View):
     execution_delay: str
     market_update_interval: str
     created_ts: str
+    speed: float
     step: int
     reference_price: Decimal
     open_orders: int
@@ -384,6 +410,8 @@ class RunBacktest(Request):
     """Queue model, latency, fees, funds: see the page about backtests."""
     band: bool = True
     record_orders: bool = False
+    with_pairs: Annotated[list[UUID], Meta(max_length=15)] = []
+    """Further instruments that the strategy trades at once, number 1 and on; there is no band then."""
 
 
 class RunView(View):
@@ -456,6 +484,76 @@ class TrialView(View):
 
 class TrialPage(View):
     """Trials, newest first."""
+
+    items: list[TrialView]
+    next: str | None
+
+
+class GridRange(Request, rename={"first": "from", "last": "to"}):
+    """Values from the first to the last, both included; 0.1 steps meet 0.3."""
+
+    first: Decimal
+    last: Decimal
+    step: Decimal = Decimal(1)
+
+
+class RunSweep(Request):
+    """A sweep: every combination of the grid's values, the last name varying fastest; the rest is as of a backtest."""
+
+    strategy_id: UUID
+    start_date: str
+    end_date: str
+    grid: dict[str, list[Decimal] | GridRange]
+    market_conditions: MarketConditions | None = None
+    pair_id: UUID | None = None
+    entry_latency: str | None = None
+    response_latency: str | None = None
+    balance: Decimal | None = None
+    fill_model: Literal["PARTIAL", "NO_PARTIAL"] = "PARTIAL"
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    allow_gaps: bool = False
+    execution: dict[str, Any] | None = None
+
+
+class SweepView(View):
+    """A sweep: `done` of `total` sets are tried, `known` of them before it began; the last name of `grid` varies fastest."""
+
+    sweep_id: UUID
+    strategy_id: UUID
+    pair_id: UUID
+    status: Literal["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELED"]
+    total: int
+    done: int
+    known: int
+    progress_percent: float
+    sets_per_second: float | None
+    eta_seconds: float | None
+    error: str | None
+    attempts: int
+    cancel_requested: bool
+    configuration: dict[str, Any]
+    created_ts: str
+    started_ts: str | None
+    finished_ts: str | None
+    version: int
+    grid: dict[str, list[int | float]]
+
+
+class SweepDetailView(SweepView):
+    """A sweep with its best trials by net P&L so far; the best of many is not evidence."""
+
+    best: list[TrialView]
+
+
+class SweepPage(View):
+    """Sweeps, newest first."""
+
+    items: list[SweepView]
+    next: str | None
+
+
+class SweepTrialPage(View):
+    """Trials of a sweep: `number` is the place in its grid, `sweep_id` the sweep that ran the set, maybe an earlier one."""
 
     items: list[TrialView]
     next: str | None

@@ -30,6 +30,7 @@ from market_maker.api.answers import (
 )
 from market_maker.api.problems import handle
 from market_maker.api.schemas import (
+    AmendOrder,
     BookView,
     CanceledOrders,
     ChangeSession,
@@ -48,7 +49,7 @@ from market_maker.domain.book import BookSnapshot, Level
 from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.events import fill_content, order_content
 from market_maker.domain.modes import TestMode
-from market_maker.domain.order import NewOrder, Order, OrderStatus, OrderType, Side, TimeInForce
+from market_maker.domain.order import NewOrder, Order, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
 from market_maker.domain.units import format_duration, parse_duration, parse_instant
 from market_maker.service import MarketMakerService, PlaceOptions
 
@@ -96,6 +97,23 @@ class Orders(Controller):
         """Return an order as committed."""
         order = await service.directory.order(order_id)
         return answer(OrderView, order_content(order, service.directory.instrument(order.pair_id)))
+
+    @patch("/{order_id:uuid}", status_code=202, opt={"body": AmendOrder}, summary="Amend a simulated order")
+    async def amend(
+        self, request: AnyRequest, service: Service, order_id: FromPath[UUID], wait: Wait = False
+    ) -> Response[OrderView]:
+        """Ask for another price, total amount or stop price: durable when answered (202); with `wait` the outcome (200)."""
+        wish = await body_of(request, AmendOrder)
+        order = await service.parts.simulator.amend_simulated_order(
+            order_id,
+            price=wish.price,
+            amount=wish.amount,
+            stop_price=wish.stop_price,
+            wait=wait,
+            correlation_id=correlation_of(request),
+        )
+        data = order_content(order, service.directory.instrument(order.pair_id))
+        return answer(OrderView, data, 200 if wait else 202)
 
     @delete("/{order_id:uuid}", status_code=202, summary="Cancel a simulated order")
     async def cancel(
@@ -190,6 +208,7 @@ class Sessions(Controller):
             price_deviation=wish.price_deviation,
             execution_delay_ns=delay_ns,
             market_update_interval_ns=interval_ns,
+            speed=wish.speed,
         )
         return answer(SessionView, session_view(data), 201)
 
@@ -200,11 +219,18 @@ class Sessions(Controller):
 
     @patch("/{session_id:uuid}", opt={"body": ChangeSession}, summary="Change a session")
     async def change(self, request: AnyRequest, service: Service, session_id: FromPath[UUID]) -> Response[SessionView]:
-        """Pause a session, let it go on or stop it; begin a recording, or end it and publish it to the lake."""
+        """Pause a session, let it go on or stop it, set its speed, step it while it pauses; begin or end a recording.
+
+        What is named is done in this order: recording, speed, step, state.
+        """
         wish = await body_of(request, ChangeSession)
         simulator = service.parts.simulator
         if wish.recording is not None:
             await simulator.record(session_id, wish.recording)
+        if wish.speed is not None:
+            await simulator.set_speed(session_id, wish.speed)
+        if wish.step is not None:
+            await simulator.step_session(session_id, parse_duration(wish.step, "step"))
         if wish.state is not None:
             return answer(SessionView, session_view(await simulator.set_session_state(session_id, wish.state)))
         return answer(SessionView, session_view(await simulator.get_session(session_id)))
@@ -315,6 +341,9 @@ def _to_order(wish: PlaceOrder) -> NewOrder:
         post_only=wish.post_only,
         execution_probability=params.execution_probability,
         price_impact=params.price_impact,
+        stop_price=wish.stop_price,
+        display_amount=wish.display_amount,
+        self_trade_prevention=SelfTradePrevention[wish.self_trade_prevention],
         expire_ts=0 if wish.expire_time is None else parse_instant(wish.expire_time, "expire_time"),
     )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from market_maker.backtest.engine import RunConfig
 from market_maker.backtest.execution import Execution
@@ -34,3 +36,13 @@ def run_config(run: dict[str, Any], strategy: Strategy, instrument: Instrument) 
         band=configuration.get("band", False),
         records_orders=configuration.get("record_orders", False),
     )
+
+
+def pair_ids_of(run: dict[str, Any]) -> list[UUID]:
+    """Return the pairs of a run's row: its own, then those that the strategy trades with it."""
+    return [run["pair_id"], *(UUID(pair_id) for pair_id in run["configuration"].get("with_pairs", ()))]
+
+
+def run_configs(run: dict[str, Any], strategy: Strategy, instruments: Sequence[Instrument]) -> list[RunConfig]:
+    """Return what the engine does for a run with each of its instruments; each has the whole balance to itself."""
+    return [run_config(run, strategy, instrument) for instrument in instruments]

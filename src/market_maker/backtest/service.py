@@ -7,9 +7,8 @@ tells of it. The work itself is in `backtest/worker.py`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,59 +16,33 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from market_maker.backtest.analyses import Analyses, Note, StoredRun, analyse_runs
-from market_maker.backtest.configuration import run_config
+from market_maker.backtest.configuration import pair_ids_of, run_config, run_configs
 from market_maker.backtest.execution import Execution
 from market_maker.backtest.explain import Story, explain_run
-from market_maker.backtest.result import FillModel, RunResult
-from market_maker.backtest.storage import get_results, report_path
+from market_maker.backtest.request import RunRequest, configuration_of, told_configuration
+from market_maker.backtest.result import RunResult
+from market_maker.backtest.several_run import SeveralRun, check_legs, read_result
+from market_maker.backtest.storage import COMPLETED, PENDING, RUNNING, get_results, report_path, tell
+from market_maker.backtest.sweep_runs import Sweeps
 from market_maker.backtest.trial_counts import surface, trial_statistics
 from market_maker.backtest.trials import list_trials
 from market_maker.domain.clock import Clock
 from market_maker.domain.errors import Conflict, InvalidRequest, NotFound
-from market_maker.domain.events import Event, EventType
+from market_maker.domain.events import EventType
 from market_maker.domain.ids import new_id
-from market_maker.domain.units import NS_PER_SECOND, format_duration
-from market_maker.market_data.conditions import MarketConditions
-from market_maker.messaging.topics import outbox_event
 from market_maker.settings import BacktestSettings
 from market_maker.storage.database import Database, fetch, page
 from market_maker.storage.jobs import defer_run
 from market_maker.storage.lake import Lake
-from market_maker.storage.outbox import SERVICE_STREAM, append, ensure_stream
 from market_maker.storage.reference import ReferenceData
 from market_maker.strategies.contract import find_strategy
 
-PENDING, RUNNING, COMPLETED, FAILED, CANCELED = "PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELED"
-LATENCY_MAX_NS = 60 * NS_PER_SECOND
+__all__ = ["BacktestService", "RunRequest", "run_data"]
+
 _RUN_COLUMNS = (
     "run_id, strategy_id, pair_id, status, configuration, progress, events_per_second, eta_seconds, error, attempts,"
     " cancel_requested, created_ts, started_ts, finished_ts, version"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """What to run: [start_ts, end_ts) in ns UTC, and how. Latencies None: the setting execution_delay.
-
-    `market_conditions`: volatility, trend, volume_profile, each optional; see `market_data.conditions`. `execution`: queue
-    model, latency, fees and funds, see `backtest.execution`. `band`: tell pessimistic and optimistic fills beside the run's
-    own. `record_orders`: keep every decision and order event.
-    """
-
-    strategy_id: UUID
-    start_ts: int
-    end_ts: int
-    pair_id: UUID | None = None
-    market_conditions: dict[str, Any] | None = None
-    entry_latency_ns: int | None = None
-    response_latency_ns: int | None = None
-    balance: Decimal | None = None
-    fill_model: str = FillModel.PARTIAL.name
-    seed: int = 0
-    allow_gaps: bool = False
-    execution: Mapping[str, Any] | None = None
-    band: bool = True
-    record_orders: bool = False
 
 
 class BacktestService:
@@ -79,6 +52,8 @@ class BacktestService:
     ----------
     database, reference, lake, clock : shared by the process
     settings : section `backtest`
+
+    `sweeps` are those of whole grids.
     """
 
     def __init__(
@@ -89,6 +64,7 @@ class BacktestService:
         self.lake = lake
         self._clock = clock
         self.settings = settings
+        self.sweeps = Sweeps(database, reference, clock, settings)
 
     async def run_backtest(self, request: RunRequest, correlation_id: str = "") -> dict[str, Any]:
         """Queue a run and return it; it is durable on return and a worker takes it up.
@@ -100,11 +76,12 @@ class BacktestService:
         """
         strategy = await self._reference.strategy(request.strategy_id)
         pair = await self._reference.pair(request.pair_id or strategy.pair_id)
-        find_strategy(strategy.kind).validate(strategy.parameters)
-        if request.end_ts <= request.start_ts:
-            raise InvalidRequest.of("end_date", str(request.end_ts), "an instant after start_date")
+        kind = find_strategy(strategy.kind)
+        kind.validate(strategy.parameters)
+        others = [(await self._reference.pair(pair_id, "with_pairs")).instrument for pair_id in request.with_pairs]
         run_id, now = new_id(), self._clock.now_ns()
         configuration = self.configuration(request)
+        check_legs(kind, [pair.instrument, *others], configuration)
         Execution.of(request.execution).fee_state(pair.instrument, request.start_ts)  # Wrong fees are told now.
         async with self._database.transaction() as connection:
             await connection.execute(
@@ -114,9 +91,7 @@ class BacktestService:
             )
             await defer_run(connection, run_id)
             run = (await fetch(connection, _SELECT_RUN, (run_id,)))[0]
-            stream = await ensure_stream(connection, SERVICE_STREAM)
-            event = Event(EventType.BACKTEST_QUEUED, run_id, 1, now, correlation_id or str(run_id), run_data(run))
-            await append(connection, stream, [outbox_event(event)])
+            await tell(connection, EventType.BACKTEST_QUEUED, (run_id, 1), now, run_data(run), correlation_id)
         return run_data(run)
 
     async def get_run(self, run_id: UUID) -> dict[str, Any]:
@@ -161,14 +136,14 @@ class BacktestService:
         await self._reference.strategy(strategy_id)
         return await list_trials(self._database, strategy_id, after=after, limit=limit)
 
-    async def get_result(self, run_id: UUID) -> RunResult:
-        """Return a run's whole result, with its equity curve and fills. NotFound until the run has completed."""
+    async def get_result(self, run_id: UUID) -> RunResult | SeveralRun:
+        """Return a run's whole result, with its equity curve and fills, or its legs. NotFound until the run has completed."""
         query = "SELECT folder FROM backtest_results WHERE run_id = %s"
         row = await self._database.fetch_one(query, (run_id,))
         if row is None:
             await self.get_run(run_id)
             raise NotFound.of("completed backtest run", "run_id", str(run_id))
-        return await asyncio.to_thread(RunResult.read, Path(row["folder"]))
+        return await asyncio.to_thread(read_result, Path(row["folder"]))
 
     async def explain_order(self, run_id: UUID, order_id: int) -> Story:
         """Return the whole story of an order of a completed run, which is done again up to the order's end.
@@ -177,9 +152,12 @@ class BacktestService:
         ------
         NotFound : no such run or order
         DataError : the recorded market is not the one that was run on
+        InvalidRequest : the run is one of several instruments
         """
         run = await self.get_run(run_id)
         result = await self.get_result(run_id)
+        if isinstance(result, SeveralRun):
+            raise InvalidRequest.of("run_id", str(run_id), "a run of one instrument: only such a one is done again")
         strategy = await self._reference.strategy(UUID(run["strategy_id"]))
         instrument = (await self._reference.pair(UUID(run["pair_id"]))).instrument
         row = await self._database.fetch_one(_SELECT_RUN, (run_id,))
@@ -203,15 +181,24 @@ class BacktestService:
 
         Raises
         ------
-        InvalidRequest : no id, or one twice
+        InvalidRequest : no id, or one twice; `fragility` of a run on several instruments
         NotFound : no such run, or it has not completed
         DataError : the market of a run is needed for `fragility` and is not there any more
         """
         if not run_ids or len(set(run_ids)) < len(run_ids):
             given = [str(run_id) for run_id in run_ids]
             raise InvalidRequest.of("run_ids", given, "at least one id of a completed run, each once")
-        stored = [await self._stored(run_id) for run_id in run_ids]
-        return await asyncio.to_thread(analyse_runs, stored, self.lake, with_fragility=fragility, note=note)
+        stored: list[StoredRun] = []
+        notes = []
+        for run_id in run_ids:
+            legs = await self._stored(run_id)
+            if len(legs) > 1:
+                notes.append(_apart(run_id, len(legs)))
+                if fragility:
+                    raise InvalidRequest.of("fragility", f"run {run_id} of {len(legs)} instruments", "runs of one")
+            stored += legs
+        found = await asyncio.to_thread(analyse_runs, stored, self.lake, with_fragility=fragility, note=note)
+        return replace(found, notes=tuple(notes))
 
     async def get_report(
         self, run_ids: Sequence[UUID], *, fragility: bool = False, note: Note | None = None
@@ -220,52 +207,37 @@ class BacktestService:
         analyses = await self.analyze_backtest_results(run_ids, fragility=fragility, note=note)
         return await asyncio.to_thread(analyses.report_data, self._clock.now_ns())
 
-    async def _stored(self, run_id: UUID) -> StoredRun:
-        """Return a completed run with the trials of its kind of strategy."""
+    async def _stored(self, run_id: UUID) -> list[StoredRun]:
+        """Return a completed run, or the legs of one on several instruments, with the trials of its kind of strategy."""
         result = await self.get_result(run_id)
         row = await self._database.fetch_one(_SELECT_RUN, (run_id,))
         assert row is not None
         strategy = await self._reference.strategy(row["strategy_id"])
-        instrument = (await self._reference.pair(row["pair_id"])).instrument
+        instruments = [(await self._reference.pair(pair_id)).instrument for pair_id in pair_ids_of(row)]
         parameters = result.reproducibility["configuration"]["parameters"]
-        return StoredRun(
-            run_id=str(run_id),
-            strategy=strategy.name,
-            # As they were then: the strategy may have changed since.
-            config=replace(run_config(row, strategy, instrument), parameters=parameters),
-            result=result,
-            trials=await trial_statistics(self._database, strategy.kind, parameters),
-            surface=await surface(self._database, strategy.strategy_id, parameters),
-        )
+        trials = await trial_statistics(self._database, strategy.kind, parameters)
+        # As they were then: the strategy may have changed since.
+        configs = [replace(each, parameters=parameters) for each in run_configs(row, strategy, instruments)]
+        if isinstance(result, RunResult):
+            known = await surface(self._database, strategy.strategy_id, parameters)
+            return [StoredRun(str(run_id), strategy.name, configs[0], result, trials, known)]
+        count = len(configs)
+        return [
+            StoredRun(f"{run_id}/{number}", f"{strategy.name}, leg {number} of {count}", config, leg, trials)
+            for number, (config, leg) in enumerate(zip(configs, result.legs, strict=True), 1)
+        ]
 
     def configuration(self, request: RunRequest) -> dict[str, Any]:
         """Return how a run is done: what the request says and, for the rest, the settings. InvalidRequest names a field."""
-        settings = self.settings
-        entry = settings.execution_delay if request.entry_latency_ns is None else request.entry_latency_ns
-        response = entry if request.response_latency_ns is None else request.response_latency_ns
-        if request.fill_model not in FillModel.__members__:
-            raise InvalidRequest.of("fill_model", request.fill_model, ", ".join(FillModel.__members__))
-        balance = settings.default_balance.amount if request.balance is None else request.balance
-        for field, latency in (("entry_latency", entry), ("response_latency", response)):
-            if not 0 <= latency <= LATENCY_MAX_NS:
-                raise InvalidRequest.of(field, format_duration(latency), f"0 to {format_duration(LATENCY_MAX_NS)}")
-        if not (balance.is_finite() and 0 < balance < Decimal(10) ** 15):
-            raise InvalidRequest.of("balance", str(balance), "a positive amount below 1e15")
-        conditions = MarketConditions.of(request.market_conditions)
-        return {
-            "start_ts": str(request.start_ts),
-            "end_ts": str(request.end_ts),
-            "entry_latency_ns": entry,
-            "response_latency_ns": response,
-            "balance": str(balance),
-            "fill_model": request.fill_model,
-            "sample_interval_ns": settings.market_update_interval,
-            "seed": request.seed,
-            "allow_gaps": request.allow_gaps,
-            "execution": Execution.of(request.execution).to_json(),
-            "band": request.band,
-            "record_orders": request.record_orders,
-        } | ({} if conditions is None else {"market_conditions": conditions.to_json()})
+        return configuration_of(request, self.settings)
+
+
+def _apart(run_id: UUID, legs: int) -> str:
+    return (
+        f"run {run_id} traded {legs} instruments: each leg is analysed as a run of its own. A leg's Sharpe ratio, drawdown and"
+        " quality say nothing of the hedge between them; net P&L, drawdown and Sharpe ratio of all together are in the run's"
+        " result"
+    )
 
 
 _SELECT_RUN = f"SELECT {_RUN_COLUMNS} FROM backtest_runs WHERE run_id = %s"
@@ -273,9 +245,6 @@ _SELECT_RUN = f"SELECT {_RUN_COLUMNS} FROM backtest_runs WHERE run_id = %s"
 
 def run_data(row: dict[str, Any]) -> dict[str, Any]:
     """Return a run as JSON values."""
-    configuration = dict(row["configuration"])
-    for key in ("entry_latency_ns", "response_latency_ns", "sample_interval_ns"):
-        configuration[key.removesuffix("_ns")] = format_duration(configuration.pop(key))
 
     def text(key: str) -> str | None:
         return None if row[key] is None else str(row[key])
@@ -291,7 +260,7 @@ def run_data(row: dict[str, Any]) -> dict[str, Any]:
         "error": row["error"],
         "attempts": row["attempts"],
         "cancel_requested": row["cancel_requested"],
-        "configuration": configuration,
+        "configuration": told_configuration(row["configuration"]),
         "created_ts": text("created_ts"),
         "started_ts": text("started_ts"),
         "finished_ts": text("finished_ts"),

@@ -10,7 +10,14 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from market_maker.backtest.result import RunResult
+from market_maker.backtest.several_run import SeveralRun
+from market_maker.domain.events import Event, EventType
+from market_maker.messaging.topics import outbox_event
 from market_maker.storage.database import Connection, Database, page
+from market_maker.storage.outbox import SERVICE_STREAM, append, ensure_stream
+
+PENDING, RUNNING, COMPLETED, FAILED, CANCELED = "PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELED"
+"""The states of runs and of sweeps."""
 
 
 def report_path(run_id: UUID) -> str:
@@ -18,8 +25,23 @@ def report_path(run_id: UUID) -> str:
     return f"/api/v1/backtest/runs/{run_id}/report"
 
 
+async def tell(
+    connection: Connection, kind: EventType, aggregate: tuple[UUID, int], ts: int, data: dict[str, Any], cause: str = ""
+) -> None:
+    """Append an event to the outbox in the caller's transaction.
+
+    Parameters
+    ----------
+    aggregate : what it is about, and its version, which numbers its events
+    cause : correlation id; default: the aggregate's
+    """
+    stream = await ensure_stream(connection, SERVICE_STREAM)
+    event = Event(kind, *aggregate, ts, cause or str(aggregate[0]), data)
+    await append(connection, stream, [outbox_event(event)])
+
+
 async def save_result(
-    connection: Connection, run: dict[str, Any], result: RunResult, folder: Path, ts: int
+    connection: Connection, run: dict[str, Any], result: RunResult | SeveralRun, folder: Path, ts: int
 ) -> dict[str, Any]:
     """Write a result's columns into `folder` and its row into the caller's transaction; return it as JSON values."""
     files = await asyncio.to_thread(result.write, folder)

@@ -182,17 +182,19 @@ class Threads:
     Parameters
     ----------
     threads : None: one for each processor
+    stop : once set, what runs ends with CanceledError; from any thread
     """
 
-    def __init__(self, threads: int | None = None) -> None:
+    def __init__(self, threads: int | None = None, stop: Stop | None = None) -> None:
         self._threads = threads or os.cpu_count() or 1
+        self._stop = stop
 
     def run(self, chunks: Sequence[Chunk], feed: Feed) -> Generator[list[Trial], None, None]:
         """Yield the trials of each chunk as it is done."""
         prepare_feed(chunks, feed)
         threads = min(len(chunks), self._threads)
         with ThreadPoolExecutor(threads) as pool:
-            stop = _Stop()
+            stop = self._stop or Stop()
             waiting: set[Future[list[Trial]]] = set()
             ahead = iter(chunks)
             try:
@@ -211,16 +213,18 @@ class Threads:
                     future.cancel()
 
 
-class _Stop:
+class Stop:
     """Tells running chunks that nobody waits for them any more."""
 
     def __init__(self) -> None:
         self._event = Event()
 
     def set(self) -> None:
+        """End what runs, at its next slice."""
         self._event.set()
 
     def __call__(self, _: RunProgress) -> None:
+        """Raise CanceledError once set."""
         if self._event.is_set():
             raise CanceledError
 

@@ -1,4 +1,4 @@
-"""The worker: takes runs from the queue, replays, and writes result, position and news in one transaction.
+"""The worker: takes runs and sweeps from the queue, replays, and writes result, position and news in one transaction.
 
 A worker killed in mid-run is found by its heartbeat: the job goes back into the queue and the run begins again,
 three times at most, then it is FAILED (interrupted). No run stays RUNNING for ever.
@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -19,22 +20,22 @@ import structlog
 from procrastinate.exceptions import ConnectorException
 
 from market_maker.backtest.compiled import compile_all
-from market_maker.backtest.configuration import run_config
+from market_maker.backtest.configuration import pair_ids_of, run_configs
 from market_maker.backtest.engine import RunConfig, RunProgress, backtest
 from market_maker.backtest.result import RunResult
-from market_maker.backtest.service import CANCELED, COMPLETED, FAILED, PENDING, RUNNING, run_data
-from market_maker.backtest.storage import save_result
+from market_maker.backtest.service import run_data
+from market_maker.backtest.several_run import SeveralRun, backtest_several
+from market_maker.backtest.storage import CANCELED, COMPLETED, FAILED, PENDING, RUNNING, save_result, tell
+from market_maker.backtest.sweep_work import SweepWork
 from market_maker.domain.clock import Clock
 from market_maker.domain.errors import MarketMakerError, Unavailable
-from market_maker.domain.events import Event, EventType
+from market_maker.domain.events import EventType
 from market_maker.domain.ids import BACKTEST_ACCOUNT_ID, new_id
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.units import NS_PER_SECOND
-from market_maker.messaging.topics import outbox_event
 from market_maker.storage.database import Connection, Database, fetch
-from market_maker.storage.jobs import QUEUE, TASK, defer_run
+from market_maker.storage.jobs import QUEUE, SWEEP_TASK, TASK, defer_run
 from market_maker.storage.lake import Lake
-from market_maker.storage.outbox import SERVICE_STREAM, append, ensure_stream
 from market_maker.storage.reference import ReferenceData, Strategy
 from market_maker.strategies.compilation import compiled
 from market_maker.strategies.contract import find_strategy, strategy_names
@@ -61,7 +62,7 @@ class RunCanceled(Exception):
 
 
 class Worker:
-    """Runs queued backtests, one at a time.
+    """Runs queued backtests and sweeps, one at a time.
 
     Parameters
     ----------
@@ -78,7 +79,9 @@ class Worker:
         self._app = procrastinate.App(
             connector=procrastinate.PsycopgConnector(conninfo=database.dsn, min_size=1, max_size=4)
         )
+        self._sweeps = SweepWork(database, reference, lake, clock)
         self._app.task(name=TASK, queue=QUEUE, pass_context=False)(self._run_job)
+        self._app.task(name=SWEEP_TASK, queue=QUEUE, pass_context=False)(self._sweep_job)
 
     async def serve(self, *, parent_pid: int | None = None) -> None:
         """Work until told to stop; with `parent_pid`, until that process is gone."""
@@ -106,6 +109,9 @@ class Worker:
         """Do one run in this process, whatever the queue says; its job then finds nothing to do."""
         await self._run_job(str(run_id))
 
+    async def _sweep_job(self, sweep_id: str) -> None:
+        await self._sweeps.run(UUID(sweep_id))
+
     async def _work(self) -> None:
         await self._app.run_worker_async(
             queues=[QUEUE],
@@ -129,11 +135,13 @@ class Worker:
             await asyncio.sleep(HEARTBEAT_S)
 
     async def _queue_orphans(self) -> None:
-        """Give every open run that no job leads to, and that shows no life, a job of its own."""
+        """Give every open run or sweep that no job leads to, and that shows no life, a job of its own."""
+        before_ts = self._clock.now_ns() - int(STALLED_S * NS_PER_SECOND)
         async with self._database.transaction() as connection:
-            rows = await fetch(connection, _SELECT_ORPHANS, (self._clock.now_ns() - int(STALLED_S * NS_PER_SECOND),))
+            rows = await fetch(connection, _SELECT_ORPHANS, (before_ts,))
             for row in rows:
                 await defer_run(connection, row["run_id"])
+            await self._sweeps.queue_orphans(connection, before_ts)
 
     # ------------------------------------------------------------------ one run
 
@@ -144,10 +152,9 @@ class Worker:
         started = time.perf_counter()
         try:
             strategy = await self._reference.strategy(run["strategy_id"])
-            instrument = (await self._reference.pair(run["pair_id"])).instrument
-            config = run_config(run, strategy, instrument)
-            result = await self._replay(run, config)
-            await self._complete(run, strategy, instrument, result, time.perf_counter() - started)
+            instruments = [(await self._reference.pair(pair_id)).instrument for pair_id in pair_ids_of(run)]
+            result = await self._replay(run, run_configs(run, strategy, instruments))
+            await self._complete(run, strategy, instruments, result, time.perf_counter() - started)
         except RunCanceled:
             await self._end(run, CANCELED, "canceled by the user", EventType.BACKTEST_CANCELED)
         except Unavailable:
@@ -185,7 +192,7 @@ class Worker:
         await self._end(run, *ending)
         return None
 
-    async def _replay(self, run: dict[str, Any], config: RunConfig) -> RunResult:
+    async def _replay(self, run: dict[str, Any], configs: Sequence[RunConfig]) -> RunResult | SeveralRun:
         """Replay in a thread while this one writes progress and watches for a wish to cancel."""
         latest: list[RunProgress] = []
         canceled = False
@@ -195,7 +202,11 @@ class Worker:
             if canceled:
                 raise RunCanceled
 
-        work = asyncio.create_task(asyncio.to_thread(backtest, config, self._lake, note))
+        def replay() -> RunResult | SeveralRun:
+            several = len(configs) > 1
+            return backtest_several(configs, self._lake, note) if several else backtest(configs[0], self._lake, note)
+
+        work = asyncio.create_task(asyncio.to_thread(replay))
         started = time.perf_counter()
         while True:
             done, _ = await asyncio.wait([work], timeout=0.5)
@@ -225,7 +236,12 @@ class Worker:
         return False
 
     async def _complete(
-        self, run: dict[str, Any], strategy: Strategy, instrument: Instrument, result: RunResult, seconds: float
+        self,
+        run: dict[str, Any],
+        strategy: Strategy,
+        instruments: Sequence[Instrument],
+        result: RunResult | SeveralRun,
+        seconds: float,
     ) -> None:
         folder = self._results / str(run["run_id"])
         now = self._clock.now_ns()
@@ -247,13 +263,18 @@ class Worker:
             if not rows:
                 return  # this worker was taken for dead and another one has done the run
             content = await save_result(connection, run, result, folder, now)
-            position_id = await self._save_position(connection, strategy, instrument, result, now)
+            legs = result.legs if isinstance(result, SeveralRun) else (result,)
+            position_ids = [
+                str(await self._save_position(connection, strategy, instrument, leg, now))
+                for instrument, leg in zip(instruments, legs, strict=True)
+            ]
             extra = {
                 "summary": content["summary"],
                 "digest": result.digest(),
                 "coverage": content["reproducibility"]["coverage"],
-                "quote": instrument.quote,
-                "position_id": str(position_id),
+                "quote": instruments[0].quote,
+                "position_id": position_ids[0],
+                "position_ids": position_ids,
                 "result": f"/api/v1/backtest/runs/{run['run_id']}/result",
             }
             await self._tell(connection, rows[0], EventType.BACKTEST_COMPLETED, extra)
@@ -288,7 +309,7 @@ class Worker:
         position_id: UUID = rows[0]["position_id"]
         return position_id
 
-    async def _end(self, run: dict[str, Any], status: str, error: str, kind: str) -> None:
+    async def _end(self, run: dict[str, Any], status: str, error: str, kind: EventType) -> None:
         now = self._clock.now_ns()
         async with self._database.transaction() as connection:
             rows = await fetch(
@@ -301,12 +322,10 @@ class Worker:
                 await self._tell(connection, rows[0], kind)
 
     async def _tell(
-        self, connection: Connection, run: dict[str, Any], kind: str, extra: dict[str, Any] | None = None
+        self, connection: Connection, run: dict[str, Any], kind: EventType, extra: dict[str, Any] | None = None
     ) -> None:
         data = {**run_data(run), **(extra or {})}
-        stream = await ensure_stream(connection, SERVICE_STREAM)
-        event = Event(kind, run["run_id"], run["version"], self._clock.now_ns(), str(run["run_id"]), data)
-        await append(connection, stream, [outbox_event(event)])
+        await tell(connection, kind, (run["run_id"], run["version"]), self._clock.now_ns(), data)
 
 
 def warm_up() -> None:

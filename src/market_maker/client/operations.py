@@ -24,6 +24,7 @@ P = ParamSpec("P")
 Answer = TypeVar("Answer")
 Id = UUID | str
 Money = Decimal | int | str
+Number = Decimal | int | float
 Side = Literal["BUY", "SELL"]
 Scope = Literal["POSITION", "PAIR", "STRATEGY", "ACCOUNT", "ALL"]
 LimitKind = Literal["MAX_VAR", "MAX_ES", "MAX_DRAWDOWN", "MAX_POSITION", "MAX_NOTIONAL"]
@@ -93,6 +94,13 @@ def _optional_money(value: Money | None, field: str) -> Decimal | None:
     return None if value is None else _money(value, field)
 
 
+def _kind(price: Money | None, stop_price: Money | None) -> schemas.OrderKind:
+    """Return the type of order that has these prices."""
+    if stop_price is None:
+        return "MARKET" if price is None else "LIMIT"
+    return "STOP" if price is None else "STOP_LIMIT"
+
+
 def _conditions(value: schemas.MarketConditions | Mapping[str, Any] | None) -> schemas.MarketConditions | None:
     if value is None or isinstance(value, schemas.MarketConditions):
         return value
@@ -103,6 +111,30 @@ def _conditions(value: schemas.MarketConditions | Mapping[str, Any] | None) -> s
             "volatility above 0 up to 10, trend UP, DOWN or SIDEWAYS, volume_profile LOW, NORMAL, HIGH or U_SHAPED"
         )
         raise InvalidRequest.of("market_conditions", dict(value), f"{allowed} ({error})") from error
+
+
+def _number(value: Number, field: str) -> Decimal:
+    """Return a parameter's value; a float as it is written, so that 0.1 is one tenth."""
+    try:
+        return Decimal(str(value))
+    except InvalidOperation:
+        raise InvalidRequest.of(field, value, "a number") from None
+
+
+def _grid(
+    given: Mapping[str, Sequence[Number] | Mapping[str, Number]],
+) -> dict[str, list[Decimal] | schemas.GridRange]:
+    grid: dict[str, list[Decimal] | schemas.GridRange] = {}
+    for name, choices in given.items():
+        field = f"grid.{name}"
+        if not isinstance(choices, Mapping):
+            grid[name] = [_number(value, field) for value in choices]
+        elif {"from", "to"} <= choices.keys() <= {"from", "to", "step"}:
+            ends = [_number(choices.get(end, 1), field) for end in ("from", "to", "step")]
+            grid[name] = schemas.GridRange(first=ends[0], last=ends[1], step=ends[2])
+        else:
+            raise InvalidRequest.of(field, dict(choices), "a list of values, or from, to and step")
+    return grid
 
 
 class Operations:
@@ -118,7 +150,10 @@ class Operations:
         amount: Money,
         price: Money | None = None,
         *,
-        type: Literal["LIMIT", "MARKET"] | None = None,  # noqa: A002 (the API's word)
+        type: schemas.OrderKind | None = None,  # noqa: A002 (the API's word)
+        stop_price: Money | None = None,
+        display_amount: Money | None = None,
+        self_trade_prevention: schemas.Prevention = "CANCEL_NEWEST",
         strategy_id: Id | None = None,
         account_id: Id | None = None,
         client_order_id: str | None = None,
@@ -129,7 +164,7 @@ class Operations:
         price_impact: float = 0.0,
         wait: bool = False,
     ) -> Call[schemas.OrderView]:
-        """Place a simulated order: LIMIT with a price, MARKET without, unless `type` says so.
+        """Place a simulated order: LIMIT with a price, MARKET without, unless `type` says so; with `stop_price` a stop.
 
         It is sent again after a lost connection or 503 and never placed twice: `client_order_id`, else a fresh
         Idempotency-Key, tells the service. With `wait` the answer is the outcome, else the durable acceptance.
@@ -142,7 +177,10 @@ class Operations:
             body=schemas.PlaceOrder(
                 pair_id=_id(pair_id, "pair_id"),
                 side=side,
-                type=type or ("MARKET" if price is None else "LIMIT"),
+                type=type or _kind(price, stop_price),
+                stop_price=_optional_money(stop_price, "stop_price"),
+                display_amount=_optional_money(display_amount, "display_amount"),
+                self_trade_prevention=self_trade_prevention,
                 amount=_money(amount, "amount"),
                 price=_optional_money(price, "price"),
                 strategy_id=_optional_id(strategy_id, "strategy_id"),
@@ -183,6 +221,27 @@ class Operations:
     def get_order(self, order_id: Id) -> Call[schemas.OrderView]:
         """Return an order as committed."""
         return _get("/api/v1/simulator/orders/{order_id}", schemas.OrderView, order_id=order_id)
+
+    @Operation
+    def amend_order(
+        self,
+        order_id: Id,
+        *,
+        price: Money | None = None,
+        amount: Money | None = None,
+        stop_price: Money | None = None,
+        wait: bool = False,
+    ) -> Call[schemas.OrderView]:
+        """Ask for another price, total amount or stop price; with `wait` the answer is the outcome."""
+        body = schemas.AmendOrder(
+            price=_optional_money(price, "price"),
+            amount=_optional_money(amount, "amount"),
+            stop_price=_optional_money(stop_price, "stop_price"),
+        )
+        path = {"order_id": _id(order_id, "order_id")}
+        return Call(
+            "PATCH", "/api/v1/simulator/orders/{order_id}", schemas.OrderView, path, query={"wait": wait}, body=body
+        )
 
     @Operation
     def cancel_order(self, order_id: Id, *, wait: bool = False) -> Call[schemas.OrderView]:
@@ -243,6 +302,7 @@ class Operations:
         price_deviation: float | None = None,
         execution_delay: str | None = None,
         market_update_interval: str | None = None,
+        speed: float | None = None,
     ) -> Call[schemas.SessionView]:
         """Start a simulated market for a pair that has none; durations as ``100ms``."""
         body = schemas.StartSession(
@@ -253,6 +313,7 @@ class Operations:
             price_deviation=price_deviation,
             execution_delay=execution_delay,
             market_update_interval=market_update_interval,
+            speed=speed,
         )
         return Call("POST", "/api/v1/simulator/sessions", schemas.SessionView, body=body)
 
@@ -263,10 +324,12 @@ class Operations:
         *,
         state: Literal["RUNNING", "PAUSED", "STOPPED"] | None = None,
         recording: bool | None = None,
+        speed: float | None = None,
+        step: str | None = None,
     ) -> Call[schemas.SessionView]:
-        """Pause a session, let it go on or stop it; begin a recording, or end it and publish it to the lake."""
+        """Pause a session, let it go on or stop it, set its speed, step it while it pauses; begin or end a recording."""
         path = {"session_id": _id(session_id, "session_id")}
-        body = schemas.ChangeSession(state=state, recording=recording)
+        body = schemas.ChangeSession(state=state, recording=recording, speed=speed, step=step)
         return Call("PATCH", "/api/v1/simulator/sessions/{session_id}", schemas.SessionView, path, body=body)
 
     # ------------------------------------------------------------------ pairs, accounts, strategies, positions
@@ -411,11 +474,13 @@ class Operations:
         execution: Mapping[str, Any] | None = None,
         band: bool = True,
         record_orders: bool = False,
+        with_pairs: Sequence[Id] = (),
     ) -> Call[schemas.RunView]:
         """Queue a backtest; dates are UTC and both included. `wait_for_run` returns it once it has ended.
 
         `market_conditions` change the recorded market: `{"volatility": 0.02, "trend": "SIDEWAYS"}`. `execution` says how
-        orders wait, travel and pay: `{"queue_model": "POWER", "queue_n": 3}`.
+        orders wait, travel and pay: `{"queue_model": "POWER", "queue_n": 3}`. `with_pairs` are further instruments that the
+        strategy trades at once.
         """
         body = schemas.RunBacktest(
             strategy_id=_id(strategy_id, "strategy_id"),
@@ -432,8 +497,82 @@ class Operations:
             execution=None if execution is None else dict(execution),
             band=band,
             record_orders=record_orders,
+            with_pairs=[_id(pair_id, "with_pairs") for pair_id in with_pairs],
         )
         return Call("POST", "/api/v1/backtest", schemas.RunView, body=body)
+
+    @Operation
+    def run_sweep(
+        self,
+        strategy_id: Id,
+        start_date: str,
+        end_date: str,
+        grid: Mapping[str, Sequence[Number] | Mapping[str, Number]],
+        *,
+        market_conditions: schemas.MarketConditions | Mapping[str, Any] | None = None,
+        pair_id: Id | None = None,
+        entry_latency: str | None = None,
+        response_latency: str | None = None,
+        balance: Money | None = None,
+        fill_model: Literal["PARTIAL", "NO_PARTIAL"] = "PARTIAL",
+        seed: int = 0,
+        allow_gaps: bool = False,
+        execution: Mapping[str, Any] | None = None,
+    ) -> Call[schemas.SweepView]:
+        """Queue a sweep of a strategy's parameters; `wait_for_sweep` returns it once it has ended.
+
+        `grid` has the values of each parameter: ``{"order_lots": [5, 10], "half_spread_ticks": {"from": 1, "to": 9, "step": 2}}``.
+        Every combination is tried, the last name varying fastest; all else is as of `run_backtest`.
+        """
+        body = schemas.RunSweep(
+            strategy_id=_id(strategy_id, "strategy_id"),
+            start_date=start_date,
+            end_date=end_date,
+            grid=_grid(grid),
+            market_conditions=_conditions(market_conditions),
+            pair_id=_optional_id(pair_id, "pair_id"),
+            entry_latency=entry_latency,
+            response_latency=response_latency,
+            balance=_optional_money(balance, "balance"),
+            fill_model=fill_model,
+            seed=seed,
+            allow_gaps=allow_gaps,
+            execution=None if execution is None else dict(execution),
+        )
+        return Call("POST", "/api/v1/backtest/sweeps", schemas.SweepView, body=body)
+
+    @Operation
+    def get_sweeps(
+        self, *, strategy_id: Id | None = None, after: Id | None = None, limit: int = 100
+    ) -> Call[schemas.SweepPage]:
+        """Return sweeps, newest first."""
+        query = {"strategy_id": strategy_id, "after": after, "limit": limit}
+        return _get("/api/v1/backtest/sweeps", schemas.SweepPage, query)
+
+    @Operation
+    def get_sweep(self, sweep_id: Id) -> Call[schemas.SweepDetailView]:
+        """Return a sweep: sets done, sets per second and time left while it runs, and its best trials so far."""
+        return _get("/api/v1/backtest/sweeps/{sweep_id}", schemas.SweepDetailView, sweep_id=sweep_id)
+
+    @Operation
+    def cancel_sweep(self, sweep_id: Id) -> Call[schemas.SweepView]:
+        """Ask for a sweep to be stopped; the trials of its finished chunks stay."""
+        path = {"sweep_id": _id(sweep_id, "sweep_id")}
+        return Call("DELETE", "/api/v1/backtest/sweeps/{sweep_id}", schemas.SweepView, path)
+
+    @Operation
+    def get_sweep_trials(
+        self,
+        sweep_id: Id,
+        *,
+        sort: Literal["best", "number"] = "best",
+        after: Id | None = None,
+        limit: int = 100,
+    ) -> Call[schemas.SweepTrialPage]:
+        """Return the trials of a sweep's sets: by net P&L, best first, or by their place in the grid."""
+        query = {"sort": sort, "after": after, "limit": limit}
+        path = "/api/v1/backtest/sweeps/{sweep_id}/trials"
+        return _get(path, schemas.SweepTrialPage, query, sweep_id=sweep_id)
 
     @Operation
     def explain_order(self, run_id: Id, order_id: int) -> Call[dict[str, Any]]:
@@ -462,7 +601,7 @@ class Operations:
 
     @Operation
     def get_run_result(self, run_id: Id) -> Call[dict[str, Any]]:
-        """Return summary, equity curve and fills of a completed run."""
+        """Return summary, equity curve and fills of a completed run; of several instruments by leg."""
         return _get("/api/v1/backtest/runs/{run_id}/result", dict[str, Any], run_id=run_id)
 
     @Operation

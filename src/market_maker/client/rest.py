@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
 
-from market_maker.api.schemas import RunView
+from market_maker.api.schemas import RunView, SweepDetailView
 from market_maker.client.conversation import Answer, Call, Outcome, Pause, Send, Steps, converse
 from market_maker.client.operations import AsyncSender, Id, Operations, SyncSender
 from market_maker.client.stream import AsyncStream, Stream, stream_address
@@ -18,6 +18,7 @@ from market_maker.domain.errors import Unavailable
 DEFAULT_URL = "http://127.0.0.1:8000"
 _ENDED = ("COMPLETED", "FAILED", "CANCELED")
 _POLL_S = 0.1
+Work = TypeVar("Work", RunView, SweepDetailView)
 _LIMITS = httpx.Limits(keepalive_expiry=2.0)  # shorter than the server's, so that no request meets a closing connection
 
 
@@ -54,6 +55,10 @@ class Client(Operations, SyncSender):
     def wait_for_run(self, run_id: Id, timeout_s: float = 600.0) -> RunView:
         """Return a backtest run once it is COMPLETED, FAILED or CANCELED; Unavailable after `timeout_s`."""
         return self._carry_out(_until_ended(Operations.get_run.describe(self, run_id), self._attempts, timeout_s))
+
+    def wait_for_sweep(self, sweep_id: Id, timeout_s: float = 600.0) -> SweepDetailView:
+        """Return a sweep once it is COMPLETED, FAILED or CANCELED; Unavailable after `timeout_s`."""
+        return self._carry_out(_until_ended(Operations.get_sweep.describe(self, sweep_id), self._attempts, timeout_s))
 
     def stream(self, topics: Sequence[str] = ("#",), books: Sequence[Id] = ()) -> Stream:
         """Return the stream of events whose type matches `topics`, and of the order books of the pairs `books`."""
@@ -109,6 +114,11 @@ class AsyncClient(Operations, AsyncSender):
         steps = _until_ended(Operations.get_run.describe(self, run_id), self._attempts, timeout_s)
         return await self._carry_out(steps)
 
+    async def wait_for_sweep(self, sweep_id: Id, timeout_s: float = 600.0) -> SweepDetailView:
+        """Return a sweep once it is COMPLETED, FAILED or CANCELED; Unavailable after `timeout_s`."""
+        steps = _until_ended(Operations.get_sweep.describe(self, sweep_id), self._attempts, timeout_s)
+        return await self._carry_out(steps)
+
     def stream(self, topics: Sequence[str] = ("#",), books: Sequence[Id] = ()) -> AsyncStream:
         """Return the stream of events whose type matches `topics`, and of the order books of the pairs `books`."""
         return AsyncStream(stream_address(*self._address, topics, books))
@@ -144,11 +154,11 @@ class AsyncClient(Operations, AsyncSender):
             return error
 
 
-def _until_ended(call: Call[RunView], attempts: int, timeout_s: float) -> Steps[RunView]:
+def _until_ended(call: Call[Work], attempts: int, timeout_s: float) -> Steps[Work]:
     for _ in range(max(1, round(timeout_s / _POLL_S))):
-        run = yield from converse(call, attempts)
-        if run.status in _ENDED:
-            return run
+        work = yield from converse(call, attempts)
+        if work.status in _ENDED:
+            return work
         yield Pause(_POLL_S)
     raise Unavailable(f"the run has not ended within {timeout_s:g} s")
 

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from market_maker.domain.instrument import Instrument
-from market_maker.domain.order import Order, OrderStatus, OrderType, Side, TimeInForce
+from market_maker.domain.order import Order, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
 from market_maker.domain.position import Position
 from market_maker.domain.trade import Fill
 
@@ -30,6 +30,12 @@ class EventType(StrEnum):
     ORDER_CANCEL_REQUESTED = "simulator.order.cancel_requested"
     ORDER_CANCELED = "simulator.order.canceled"
     ORDER_EXPIRED = "simulator.order.expired"
+    ORDER_TRIGGERED = "simulator.order.triggered"
+    """The last trade has reached the order's stop price."""
+    ORDER_AMEND_REQUESTED = "simulator.order.amend_requested"
+    ORDER_AMENDED = "simulator.order.amended"
+    """Changed at the venue: by request, or by self-trade prevention that took quantity off."""
+    ORDER_AMEND_REFUSED = "simulator.order.amend_refused"
     TRADE_EXECUTED = "simulator.trade.executed"
     POSITION_UPDATED = "simulator.position.updated"
     SESSION_STARTED = "simulator.session.started"
@@ -41,6 +47,13 @@ class EventType(StrEnum):
     BACKTEST_COMPLETED = "backtest.completed"
     BACKTEST_FAILED = "backtest.failed"
     BACKTEST_CANCELED = "backtest.canceled"
+    SWEEP_QUEUED = "backtest.sweep.queued"
+    SWEEP_STARTED = "backtest.sweep.started"
+    SWEEP_PROGRESS = "backtest.sweep.progress"
+    """A chunk of sets is done, and its trials are kept."""
+    SWEEP_COMPLETED = "backtest.sweep.completed"
+    SWEEP_FAILED = "backtest.sweep.failed"
+    SWEEP_CANCELED = "backtest.sweep.canceled"
     IMPORT_QUEUED = "market_data.import.queued"
     IMPORT_PROGRESS = "market_data.import.progress"
     IMPORT_COMPLETED = "market_data.import.completed"
@@ -114,6 +127,12 @@ class OrderContent:
     created_ts: str
     updated_ts: str
     version: int
+    stop_price: str | None
+    display_amount: str | None
+    self_trade_prevention: str
+    triggered: bool
+    amend_requested: bool
+    amend_refusal: str | None
 
 
 @dataclass(slots=True)
@@ -126,6 +145,7 @@ class FilledOrderContent(OrderContent):
 _SIDES = {side: side.name for side in Side}
 _TYPES = {kind: kind.name for kind in OrderType}
 _TIMES = {time: time.name for time in TimeInForce}
+_PREVENTIONS = {choice: choice.name for choice in SelfTradePrevention}
 _STATUSES = {status: status.name for status in OrderStatus}
 
 
@@ -160,6 +180,12 @@ def order_content(order: Order, instrument: Instrument, fill: Fill | None = None
         str(order.created_ts),
         str(order.updated_ts),
         order.version,
+        instrument.price_text(order.stop_ticks) if order.stop_ticks else None,
+        instrument.qty_text(order.display_lots) if order.display_lots else None,
+        _PREVENTIONS[order.self_trade],
+        order.triggered,
+        order.amend_arrival_ts > 0,
+        None if order.amend_refusal is None else order.amend_refusal.value,
     )
     return OrderContent(*content) if fill is None else FilledOrderContent(*content, fill_content(fill, instrument))
 

@@ -26,10 +26,38 @@ class Side(Named):
 
 
 class OrderType(Named):
-    """LIMIT rests or trades at its price or better; MARKET trades at any price and never rests."""
+    """LIMIT rests or trades at its price or better; MARKET trades at any price and never rests.
+
+    STOP and STOP_LIMIT wait until the last trade has reached their stop price, then act as MARKET or LIMIT.
+    """
 
     LIMIT = 0
     MARKET = 1
+    STOP = 2
+    STOP_LIMIT = 3
+
+    @property
+    def has_price(self) -> bool:
+        """True for the types that name a limit price."""
+        return self in (OrderType.LIMIT, OrderType.STOP_LIMIT)
+
+    @property
+    def is_stop(self) -> bool:
+        """True for the types that wait for a stop price."""
+        return self in (OrderType.STOP, OrderType.STOP_LIMIT)
+
+
+class SelfTradePrevention(Named):
+    """What happens when an order would trade with another of its account; the incoming order's choice counts.
+
+    DECREMENT takes the smaller quantity off both, without a trade; with NONE they trade.
+    """
+
+    NONE = 0
+    CANCEL_NEWEST = 1
+    CANCEL_OLDEST = 2
+    CANCEL_BOTH = 3
+    DECREMENT = 4
 
 
 class TimeInForce(Named):
@@ -86,10 +114,12 @@ TRANSITIONS: dict[OrderStatus, frozenset[OrderStatus]] = {
 class Order:
     """One order as the venue knows it; the only mutable value of the domain, changed by the venue alone.
 
-    Prices are in ticks, quantities in lots, times in ns UTC. `price_ticks` is 0 for MARKET.
-    `arrival_ts` is when it reaches the venue (accepted + execution_delay); `priority` its place in time
-    priority, given on arrival; `version` counts its events from 1. `cancel_arrival_ts` is when a durable
-    request to cancel reaches the venue, 0 without one.
+    Prices are in ticks, quantities in lots, times in ns UTC. `price_ticks` is 0 for MARKET and STOP, `stop_ticks` for
+    all others; `display_lots` is what an iceberg shows, 0 without. `arrival_ts` is when it reaches the venue (accepted +
+    execution_delay); `priority` the number that it gets on arrival, in their order; `version` counts its events from 1.
+    `cancel_arrival_ts` is when a durable request to cancel reaches the venue, 0 without one; `amend_arrival_ts` the
+    same of a request to amend, with what it wants in `amend_*` (0: as it is). `triggered` is True for a stop whose price
+    was reached; `amend_refusal` is why the last amendment was not done.
     """
 
     order_id: UUID
@@ -117,6 +147,15 @@ class Order:
     cancel_arrival_ts: int = 0
     updated_ts: int = 0
     version: int = 0
+    stop_ticks: int = 0
+    display_lots: int = 0
+    self_trade: SelfTradePrevention = SelfTradePrevention.NONE
+    triggered: bool = False
+    amend_arrival_ts: int = 0
+    amend_price_ticks: int = 0
+    amend_qty_lots: int = 0
+    amend_stop_ticks: int = 0
+    amend_refusal: RejectReason | None = None
 
     @property
     def leaves_lots(self) -> int:
@@ -132,7 +171,7 @@ class NewOrder:
     ----------
     pair_id : the pair to trade
     side, order_type, time_in_force, post_only : as the field knows them
-    price : quote currency per unit, a multiple of the tick; None for MARKET
+    price : quote currency per unit, a multiple of the tick; None for MARKET and STOP
     amount : quantity in base currency or contracts, a multiple of the lot
     strategy_id : the strategy that trades; None for a manual order
     account_id : the account that pays; None for the default account
@@ -140,6 +179,9 @@ class NewOrder:
     execution_probability : chance in [0, 1] that opposing quantity is there at each matching opportunity
     price_impact : relative move of the reference price when the order is wholly executed, in [0, 0.5]
     expire_ts : ns UTC, for GTD
+    stop_price : the price of the last trade at which a STOP or STOP_LIMIT begins to act; None for others
+    display_amount : what an iceberg shows of its amount; None for all of it
+    self_trade_prevention : what happens when it would trade with another order of its account
     order_id : the order's identity; a fresh one unless given
     """
 
@@ -156,6 +198,9 @@ class NewOrder:
     execution_probability: float = 1.0
     price_impact: float = 0.0
     expire_ts: int = 0
+    stop_price: Decimal | None = None
+    display_amount: Decimal | None = None
+    self_trade_prevention: SelfTradePrevention = SelfTradePrevention.CANCEL_NEWEST
     order_id: UUID = field(default_factory=new_id)
 
 

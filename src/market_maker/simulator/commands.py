@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from market_maker.domain.order import OrderType, Placed, Side, TimeInForce
+from market_maker.domain.order import OrderType, Placed, SelfTradePrevention, Side, TimeInForce
 from market_maker.simulator.exchange import SimulatedExchange
 
 
@@ -33,6 +33,9 @@ class PlaceCommand:
     execution_probability: float
     price_impact: float
     expire_ts: int
+    stop_ticks: int
+    display_lots: int
+    self_trade: SelfTradePrevention
     key: str | None
     body_hash: bytes
     correlation_id: str

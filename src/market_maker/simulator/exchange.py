@@ -1,85 +1,38 @@
-"""One pair's whole simulated market: the venue and the invented participants, moved through time together.
+"""One pair's whole simulated market: the venue and the synthetic market, moved through time together.
 
-Pure: no clock, no I/O. What must survive a restart goes out by `dump_market` and comes back by `load_market`.
+Pure: no clock, no I/O. What must survive a restart goes out by `dump_state`, as the market's own bytes and as the rows of
+its log (`Changes.commands`); `load` makes the same exchange of them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from market_maker.domain.book import BookSnapshot, Level
+from market_maker.domain.errors import DataError
 from market_maker.domain.instrument import Instrument
-from market_maker.domain.modes import TestMode
 from market_maker.domain.order import Order, Side
-from market_maker.matching.reference import RestingOrder
-from market_maker.synthetic.market import MICRO, MarketState, parameters_for, taker_orders, wanted_levels
+from market_maker.domain.units import NS_PER_SECOND
+from market_maker.matching.book import QTY_LOTS_MAX, TradingRules
+from market_maker.simulator.design import market_design, warm_up_s
+from market_maker.simulator.market_time import MarketTime
+from market_maker.simulator.session import Session
 from market_maker.venue.changes import Changes
+from market_maker.venue.commands import read_log
 from market_maker.venue.funds import AccountFunds
-from market_maker.venue.venue import Venue
+from market_maker.venue.market.market import SyntheticMarket
+from market_maker.venue.venue import OWNERS_MAX, Venue, open_orders_of
 
-
-@dataclass(slots=True)
-class Session:
-    """A market in time: the row of table `sessions`.
-
-    `state` is RUNNING, PAUSED or STOPPED. `market` is the JSON text of `SimulatedExchange.dump_market`, empty
-    before the first commit. Durations are in ns.
-    """
-
-    session_id: UUID
-    pair_id: UUID
-    mode: TestMode
-    seed: int
-    state: str
-    price_deviation: float
-    execution_delay_ns: int
-    market_update_interval_ns: int
-    initial_price_ticks: int
-    created_ts: int
-    updated_ts: int
-    sequence: int = 0
-    market: str = ""
-
-
-class Books:
-    """Snapshots of the present instant by depth, made once however often they are asked for."""
-
-    def __init__(self) -> None:
-        self._instant: tuple[SimulatedExchange, int, int] | None = None
-        self._by_depth: dict[int, BookSnapshot] = {}
-
-    def get(self, exchange: SimulatedExchange, depth: int) -> BookSnapshot:
-        """Return the best `depth` levels of both sides."""
-        instant = (exchange, exchange.venue.book_sequence, exchange.last_ts)
-        if instant != self._instant:
-            self._instant = instant
-            self._by_depth.clear()
-        found = self._by_depth.get(depth)
-        if found is None:
-            found = self._by_depth[depth] = snapshot(exchange, depth)
-        return found
-
-
-def snapshot(exchange: SimulatedExchange, depth: int) -> BookSnapshot:
-    """Return the best `depth` levels of both sides."""
-    instrument, book = exchange.instrument, exchange.venue.book
-
-    def side(which: Side) -> tuple[Level, ...]:
-        levels = book.levels(which, depth)
-        return tuple(Level(instrument.ticks_to_price(price), instrument.lots_to_qty(lots)) for price, lots in levels)
-
-    return BookSnapshot(
-        pair_id=instrument.pair_id,
-        ts=exchange.last_ts,
-        sequence=exchange.venue.book_sequence,
-        bids=side(Side.BUY),
-        asks=side(Side.SELL),
-    )
+STANDSTILL_NS = 10 * NS_PER_SECOND
+"""A market that nobody looked after for longer (of the clock) stood still; it catches up with less."""
+LOOK_NS = 100_000_000
+"""So often (of the clock) a running market is looked after, at least: its trades are told no later."""
+_PASSING = frozenset({"events", "inbox"})
 
 
 class SimulatedExchange:
@@ -89,20 +42,27 @@ class SimulatedExchange:
     ----------
     instrument, session : what is traded, and in which market
     funds : account id -> its funds, shared by all pairs
+    market : the market to go on with; a new one unless given
     """
 
-    def __init__(self, instrument: Instrument, session: Session, funds: dict[UUID, AccountFunds]) -> None:
+    def __init__(
+        self,
+        instrument: Instrument,
+        session: Session,
+        funds: dict[UUID, AccountFunds],
+        market: SyntheticMarket | None = None,
+    ) -> None:
         self.instrument = instrument
         self.session = session
-        self.market = MarketState(session.seed, session.initial_price_ticks * MICRO)
-        self.parameters = parameters_for(
-            reference_ticks=session.initial_price_ticks,
-            lot_value_ticks=float(instrument.tick_lot),
-            price_deviation=session.price_deviation,
+        self.market = market or new_market(
+            instrument, session, price_ticks=session.initial_price_ticks, start_ts=session.created_ts
         )
         self.venue = Venue(instrument, session.session_id, self.market, funds)
-        self.next_update_ts = session.created_ts
+        self.time = MarketTime(session.created_ts, self.market.clock_ts, _speed(session))
         self.last_ts = session.created_ts
+        self.log_number = 0
+        self._last_mid_ts = session.created_ts
+        self._stands = False
 
     @property
     def changes(self) -> Changes:
@@ -114,127 +74,216 @@ class SimulatedExchange:
         changes, self.venue.changes = self.venue.changes, Changes()
         return changes
 
+    # ------------------------------------------------------------------ time
+
+    @property
+    def step(self) -> int:
+        """Steps that the reference price has taken: one every `market_update_interval`."""
+        return int(self.market.flow.head["steps"][0])
+
+    @property
+    def book_sequence(self) -> int:
+        """A number that grows whenever the book changes."""
+        return int(self.market.book.state.head["sequence"][0])
+
+    @property
+    def _next_step(self) -> int:
+        return int(self.market.flow.head["step_ts"][0])
+
     def next_due_ts(self) -> int:
-        """Return when something happens next, in ns UTC."""
-        due = self.venue.next_due_ts()
-        return self.next_update_ts if due is None else min(due, self.next_update_ts)
+        """Return when the exchange is to be looked after next, in ns UTC."""
+        due = min(self.last_ts + LOOK_NS, self.time.wall_at(self._next_step))
+        first = self.venue.next_due_ts()
+        return due if first is None else min(due, first)
+
+    def stand_still(self) -> None:
+        """Let no time pass until the next call of `advance_to`: the market was paused, or has just been restored."""
+        self._stands = True
+
+    def set_speed(self, speed: float) -> None:
+        """Let the market run so many times as fast as the clock, from the last instant on."""
+        self.session.speed = speed
+        self._begin_line(self.last_ts)
+
+    def _begin_line(self, wall_ts: int) -> None:
+        self.time = MarketTime(wall_ts, self.market.clock_ts, _speed(self.session))
 
     def advance_to(self, ts: int) -> None:
-        """Let everything due up to `ts` happen, in order of time; at a tie the market moves before orders arrive."""
+        """Let everything happen up to `ts`, in order of time; at a tie the market moves before orders arrive."""
+        if self._stands or ts - self.last_ts > STANDSTILL_NS:
+            self._stands = False
+            self._begin_line(max(ts, self.last_ts))
         while True:
             due = self.venue.next_due_ts()
-            if self.next_update_ts <= ts and (due is None or self.next_update_ts <= due):
-                now = max(self.next_update_ts, self.last_ts + 1)
-                self._step_market(now)
-                self.next_update_ts += self.session.market_update_interval_ns
-                if self.next_update_ts <= ts - self.session.market_update_interval_ns:
-                    self.next_update_ts = ts  # after a standstill the market goes on from now, it does not catch up
-            elif due is not None and due <= ts:
-                now = max(due, self.last_ts)
-                self.venue.process_due(now)
-            else:
+            is_due = due is not None and due <= ts
+            at = max(due, self.last_ts) if due is not None and is_due else ts
+            until = max(self.time.market_at(at), self.market.clock_ts)
+            while self._next_step <= until:
+                self._run(self._next_step, ts)
+                self._note_mid()
+            self._run(until, ts)
+            if not is_due or due is None:
                 break
-            self.last_ts = now
+            self.last_ts = max(due, self.last_ts)
+            self.venue.process_due(self.last_ts)
         self.last_ts = max(self.last_ts, ts)
+
+    def step_by(self, duration_ns: int, ts: int) -> None:
+        """Let the market, which is paused, go on by a duration of its own time; all of it is told as before `ts`."""
+        # Not longer ago than what counts as one stretch of time.
+        self.last_ts = max(self.last_ts, ts - STANDSTILL_NS)
+        ts = max(ts, self.last_ts + 1)
+        self.time = MarketTime(self.last_ts, self.market.clock_ts, Fraction(duration_ns, ts - self.last_ts))
+        self._stands = False
+        self.advance_to(ts)
+        self.stand_still()
+
+    def _run(self, until: int, ts: int) -> None:
+        """Let the flow go on to an instant of the market, at `ts` of the clock at the latest."""
+        if until > self.market.clock_ts:
+            self.venue.absorb(self.market.advance(until), lambda at: self._stamp(at, ts))
+        self.last_ts = self._stamp(until, ts)
+
+    def _stamp(self, market_ts: int, ts: int) -> int:
+        return max(self.last_ts, min(self.time.wall_at(market_ts), ts))
+
+    def _note_mid(self) -> None:
+        bid, ask = self.market.book.best(Side.BUY), self.market.book.best(Side.SELL)
+        if bid is not None and ask is not None:
+            self._last_mid_ts = max(self.last_ts, self._last_mid_ts + 1)
+            self.changes.mids.append((self._last_mid_ts, bid + ask))
+        self.changes.book_changed = True
+        self.changes.session_changed = True
 
     def execute_trade(self, aggressor: Side, price_ticks: int, qty_lots: int, ts: int) -> None:
         """Make a given trade happen: it fills what rests at `price_ticks` or better, the rest is a bare print."""
-        traded = self.venue.take_as_market(aggressor, price_ticks, qty_lots, ts)
+        traded = self.venue.place_as_market(aggressor, price_ticks, qty_lots, ts)
         if traded < qty_lots:
             self.venue.print_trade(aggressor, price_ticks, qty_lots - traded, ts)
         self.changes.session_changed = True
 
-    def _step_market(self, ts: int) -> None:
-        market, book = self.market, self.venue.book
-        market.step += 1
-        market.move(self.parameters.price_deviation * market.normal())
-        wanted = {side: wanted_levels(market, self.parameters, side) for side in Side}
-        missing: list[tuple[Side, int, int]] = []
-        for side in Side:
-            standing = self._withdraw(side, wanted[side])
-            for price, quantity in wanted[side].items():
-                if standing.get(price, 0) < quantity:
-                    missing.append((side, price, quantity - standing.get(price, 0)))
-        for side, price, quantity in missing:
-            self.venue.quote_as_market(side, price, quantity, ts)
-        for side, quantity in taker_orders(market, self.parameters):
-            if book.best(Side(-side)) is not None:
-                self.venue.take_as_market(side, None, quantity, ts)
-        bid, ask = book.best(Side.BUY), book.best(Side.SELL)
-        if bid is not None and ask is not None:
-            self.changes.mids.append((ts, bid + ask))
-        self.changes.book_changed = True
-        self.changes.session_changed = True
-
-    def _withdraw(self, side: Side, wanted: dict[int, int]) -> dict[int, int]:
-        """Take out what the market no longer wants, newest first; return what it still shows by price."""
-        standing: dict[int, int] = {}
-        mine = [order for order in self.venue.market_quotes.values() if order.side is side]
-        for order in mine:
-            standing[order.price_ticks] = standing.get(order.price_ticks, 0) + order.leaves_lots
-        for order in reversed(mine):
-            surplus = standing[order.price_ticks] - wanted.get(order.price_ticks, 0)
-            if surplus > 0:
-                taken = min(surplus, order.leaves_lots)
-                self.venue.reduce(order, taken)
-                standing[order.price_ticks] -= taken
-        return standing
-
     # ------------------------------------------------------------------ survival
 
-    def dump_market(self) -> str:
-        """Return as JSON text all of the market that the orders and positions do not tell."""
-        return msgspec.json.encode(self._market_content()).decode()
+    def dump_state(self) -> str:
+        """Return as JSON text what neither the market's memory and log nor the orders and positions tell."""
+        venue, time = self.venue, self.time
+        return msgspec.json.encode(
+            {
+                "clock_ts": self.market.clock_ts,
+                "line": [time.wall_ts, time.market_ts, time.speed.numerator, time.speed.denominator],
+                "last_ts": self.last_ts,
+                "last_mid_ts": self._last_mid_ts,
+                "priority": venue.priority,
+                "trades": venue.trades,
+                "log_number": self.log_number,
+                "reference_ticks": self.market.reference_ticks,
+            }
+        ).decode()
 
-    def load_market(self, text: str, open_orders: list[Order]) -> None:
-        """Restore a committed market and its open orders, each at its place in the queue."""
-        content = msgspec.json.decode(text)
-        venue = self.venue
-        self.market.reference_micro = content["reference_micro"]
-        self.market.step = content["step"]
-        self.market.draws = content["draws"]
-        venue.priority, venue.trades = content["priority"], content["trades"]
-        venue.book_sequence = content["book_sequence"]
-        venue.session_sequence = self.session.sequence
-        self.next_update_ts, self.last_ts = content["next_update_ts"], content["last_ts"]
-        resting = [(priority, None, (side, price, leaves)) for side, price, leaves, priority in content["resting"]]
-        ours = [(order.priority, order, None) for order in open_orders]
-        for priority, order, synthetic in sorted([*resting, *ours], key=lambda row: row[0]):
-            if order is not None:
-                venue.restore(order)
-            elif synthetic is not None:
-                side, price, leaves = synthetic
-                venue.rest_as_market(RestingOrder(Side(side), price, leaves, priority, None))
-        self.take_changes()
+    @classmethod
+    def load(
+        cls,
+        instrument: Instrument,
+        session: Session,
+        funds: dict[UUID, AccountFunds],
+        *,
+        checkpoint: bytes | None,
+        log: Iterable[bytes],
+    ) -> tuple[SimulatedExchange, str]:
+        """Return the exchange as it was committed, without orders and positions, and what was wrong with its market.
+
+        Parameters
+        ----------
+        checkpoint : `SyntheticMarket.dump` of an earlier instant
+        log : rows of commands since then, commit by commit
+
+        A market that cannot be read, such as that of an older version, begins anew at its last price.
+        """
+        state = msgspec.json.decode(session.market)
+        clock_ts = int(state.get("clock_ts", session.updated_ts))
+        fault, market = "", None
+        if checkpoint is None:
+            fault = "no checkpoint of the market is stored"
+        else:
+            try:
+                market = replayed(SyntheticMarket.load(checkpoint), log, clock_ts)
+            except DataError as error:
+                fault = error.detail
+        if market is None:
+            price = state.get("reference_ticks") or max(1, state.get("reference_micro", 0) // 1_000_000)
+            market = new_market(instrument, session, price_ticks=price, start_ts=clock_ts)
+        exchange = cls(instrument, session, funds, market)
+        venue = exchange.venue
+        venue.priority, venue.trades = state["priority"], state["trades"]
+        venue.session_sequence = session.sequence
+        exchange.last_ts = state["last_ts"]
+        exchange._last_mid_ts = state.get("last_mid_ts", exchange.last_ts)
+        exchange.log_number = state.get("log_number", 0)
+        if "line" in state:
+            wall_ts, market_ts, numerator, denominator = state["line"]
+            exchange.time = MarketTime(wall_ts, market_ts, Fraction(numerator, denominator))
+        else:
+            exchange.time = MarketTime(exchange.last_ts, market.clock_ts, _speed(session))
+        return exchange, fault
+
+    def restore_orders(self, orders: list[Order]) -> int:
+        """Let committed open orders take part again; return how many the engine's memory did not agree with."""
+        for order in sorted(orders, key=lambda each: (each.priority, each.arrival_ts, each.order_id)):
+            self.venue.restore(order)
+        return self.venue.reconcile(open_orders_of(self.market.book.state.orders), self.last_ts)
 
     def state_hash(self) -> str:
-        """Return sha256 of the whole state: book with queue order, open orders, positions, market. Clocks apart."""
-        content = self._market_content()
-        for key in ("next_update_ts", "last_ts", "book_sequence"):
-            del content[key]
+        """Return sha256 of the whole state: book with queues, flow, open orders, positions."""
         venue = self.venue
-        content["book"] = {
-            side.name: [[order.price_ticks, order.leaves_lots, order.priority] for order in venue.book.orders(side)]
-            for side in Side
+        digest = hashlib.sha256()
+        content: dict[str, Any] = {
+            "orders": [venue.orders[key] for key in sorted(venue.orders)],
+            "positions": [venue.positions[key] for key in sorted(venue.positions)],
+            "counters": [venue.priority, venue.trades, venue.session_sequence],
         }
-        content["orders"] = [asdict(venue.orders[key]) for key in sorted(venue.orders)]
-        content["positions"] = [asdict(venue.positions[key]) for key in sorted(venue.positions)]
-        content["session_sequence"] = venue.session_sequence
-        return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
+        digest.update(msgspec.json.encode(content))
+        digest.update(market_digest(self.market))
+        return digest.hexdigest()
 
-    def _market_content(self) -> dict[str, Any]:
-        venue = self.venue
-        return {
-            "reference_micro": self.market.reference_micro,
-            "step": self.market.step,
-            "draws": self.market.draws,
-            "priority": venue.priority,
-            "trades": venue.trades,
-            "book_sequence": venue.book_sequence,
-            "next_update_ts": self.next_update_ts,
-            "last_ts": self.last_ts,
-            "resting": [
-                [int(order.side), order.price_ticks, order.leaves_lots, order.priority]
-                for order in venue.market_quotes.values()
-            ],
-        }
+
+def _speed(session: Session) -> Fraction:
+    return Fraction(session.speed).limit_denominator(1_000)
+
+
+def new_market(instrument: Instrument, session: Session, *, price_ticks: int, start_ts: int) -> SyntheticMarket:
+    """Return a new market of a session, with a book."""
+    design = market_design(session, tick_lot=float(instrument.tick_lot), price_ticks=price_ticks, start_ts=start_ts)
+    return SyntheticMarket.create(
+        design,
+        TradingRules(qty_lots_max=QTY_LOTS_MAX, seed=session.seed >> 1),
+        owners=OWNERS_MAX,
+        warm_up_s=warm_up_s(design),
+    )
+
+
+def replayed(market: SyntheticMarket, log: Iterable[bytes], clock_ts: int) -> SyntheticMarket:
+    """Let a market do the commands of a log, each at its instant, and go on to `clock_ts`; return it."""
+    for rows in log:
+        for instant, command in read_log(rows):
+            if instant > market.clock_ts:
+                market.advance(instant)
+            market.execute(command)
+    if clock_ts > market.clock_ts:
+        market.advance(clock_ts)
+    return market
+
+
+def market_digest(market: SyntheticMarket) -> bytes:
+    """Return a digest of a market's memory; equal markets have equal ones, however time was cut into calls."""
+    digest = hashlib.sha256()
+    matching = market.book.state
+    for name in matching._fields:
+        if name not in _PASSING:
+            array = getattr(matching, name)
+            if name == "head":
+                array = array.copy()
+                array["code"] = 0
+            digest.update(array.tobytes())
+    for array in market.flow:
+        digest.update(array.tobytes())
+    return digest.digest()

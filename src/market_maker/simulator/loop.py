@@ -23,16 +23,21 @@ from market_maker.domain.events import Event, EventType, position_data
 from market_maker.domain.ids import MARKET_ACCOUNT_ID
 from market_maker.domain.order import Order, OrderStatus, Placed
 from market_maker.domain.position import describe_position
+from market_maker.domain.units import NS_PER_SECOND
 from market_maker.messaging.topics import outbox_event
 from market_maker.monitoring.metrics import Metrics, Mode
+from market_maker.simulator.books import Books
 from market_maker.simulator.commands import ActionCommand, PlaceCommand
-from market_maker.simulator.exchange import Books, SimulatedExchange
+from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.recovery import SessionRow, load_exchange, session_row
 from market_maker.storage.database import Connection, Database
 from market_maker.storage.simulation import (
+    PRUNE_LOG,
+    SAVE_CHECKPOINT,
     WRITER_SETTINGS,
     Batch,
     IdempotencyKey,
+    LogRow,
     commit_batch,
     find_keys,
     get_order,
@@ -42,6 +47,10 @@ from market_maker.venue.funds import AccountFunds
 
 _REMEMBERED_KEYS = 50_000
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
+CHECKPOINT_NS = 10 * NS_PER_SECOND
+CHECKPOINT_COMMANDS = 20_000
+"""The market is written whole after so much time of the clock or so many commands: what a restart has to do again."""
+_STOP_S = 10.0
 
 Observer = Callable[[SimulatedExchange, Changes], None]
 """Called after each commit with what changed; must be quick and never raise."""
@@ -95,6 +104,9 @@ class PairLoop:
         self._connection: Connection | None = None
         self._stream_id = 0
         self._last_ts = 0
+        self._checkpoint_ts = 0
+        self._logged = 0
+        self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("simulator").bind(pair=self.instrument.symbol)
         self._commit_seconds = metrics.commit_seconds
@@ -111,8 +123,12 @@ class PairLoop:
             raise Unavailable(self.failure) from None
 
     async def stop(self) -> None:
-        """End after the commit in progress; what waits in the queue is refused."""
+        """End after the commit in progress and write the market whole; what waits in the queue is refused."""
+        self._stopping = True
+        self._wake.set()
         if self._task is not None:
+            if self.exchange is not None:
+                await asyncio.wait([self._task], timeout=_STOP_S)
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
@@ -163,9 +179,12 @@ class PairLoop:
             try:
                 await self._load()
                 pause = _FIRST_PAUSE_S
-                while True:
+                while not self._stopping:
                     await self._wait_for_work()
-                    await self._step()
+                    if not self._stopping:
+                        await self._step()
+                await self._commit(Changes(), [], [], checkpoint=True)
+                return
             except Unavailable as error:
                 self._lose(error)
                 self._log.warning("market interrupted", reason=error.detail)
@@ -186,8 +205,12 @@ class PairLoop:
         self._last_ts = loaded.last_ts
         self.clock.not_before(loaded.last_ts)
         self.exchange = loaded.exchange
+        self.exchange.stand_still()
+        self._checkpoint_ts, self._logged = loaded.last_ts, 0
+        if loaded.fault:
+            self._log.warning("the market was not as it had been committed; it goes on", reason=loaded.fault)
         if loaded.changes is not None:
-            await self._commit(loaded.changes, [], [])
+            await self._commit(loaded.changes, [], [], checkpoint=True)
         self._ready.set()
 
     def _lose(self, error: Unavailable) -> None:
@@ -211,6 +234,8 @@ class PairLoop:
         if self._queue:
             return
         self._wake.clear()
+        if self._stopping:
+            return
         timer = None
         if self.exchange.session.state == "RUNNING":
             delay = max(0, self.exchange.next_due_ts() - self.clock.now_ns()) / 1e9
@@ -295,8 +320,11 @@ class PairLoop:
             execution_probability=command.execution_probability,
             price_impact=command.price_impact,
             created_ts=ts,
-            arrival_ts=ts + exchange.session.execution_delay_ns,
+            arrival_ts=ts + exchange.session.delay_ns,
             expire_ts=command.expire_ts,
+            stop_ticks=command.stop_ticks,
+            display_lots=command.display_lots,
+            self_trade=command.self_trade,
         )
 
     def _next_ts(self) -> int:
@@ -346,26 +374,41 @@ class PairLoop:
     # ------------------------------------------------------------------ commit and answers
 
     async def _commit(
-        self, changes: Changes, keys: list[IdempotencyKey], statements: list[tuple[str, tuple[Any, ...]]]
+        self,
+        changes: Changes,
+        keys: list[IdempotencyKey],
+        statements: list[tuple[str, tuple[Any, ...]]],
+        *,
+        checkpoint: bool = False,
     ) -> None:
         assert self.exchange is not None and self._connection is not None
         exchange = self.exchange
         self._settled.clear()
         started = time.perf_counter()
-        if changes.book_changed:
-            exchange.venue.book_sequence += 1
+        log = self._log_rows(exchange, changes)
+        checkpoint = checkpoint or self._logged >= CHECKPOINT_COMMANDS
+        if checkpoint or self._last_ts - self._checkpoint_ts >= CHECKPOINT_NS:
+            statements = statements + self._checkpoint(exchange)
         is_new = {order.order_id for order in changes.new_orders}
         events = changes.events + [self._position_event(exchange, key) for key in changes.positions]
         batch = Batch(
             stream_id=self._stream_id,
             new_orders=changes.new_orders,
-            changed_orders=[order for key, order in changes.changed_orders.items() if key not in is_new],
+            changed_orders=[
+                order
+                for key, order in changes.changed_orders.items()
+                if key not in is_new and key not in changes.reshaped
+            ],
+            reshaped_orders=[
+                order for key, order in changes.changed_orders.items() if key in changes.reshaped and key not in is_new
+            ],
             fills=changes.fills,
             positions=list(changes.positions.values()),
             keys=keys,
             prices=[(self.instrument.pair_id, ts, mid) for ts, mid in changes.mids],
             events=[outbox_event(event) for event in events if event is not None],
             session=session_row(exchange, self._last_ts),
+            log=log,
             statements=statements,
         )
         await commit_batch(self._connection, batch)
@@ -374,6 +417,28 @@ class PairLoop:
         self._after_commit()
         for observer in self.observers:
             observer(exchange, changes)
+
+    def _log_rows(self, exchange: SimulatedExchange, changes: Changes) -> list[LogRow]:
+        if not changes.commands:
+            return []
+        exchange.log_number += 1
+        self._logged += len(changes.commands)
+        packed = b"".join(changes.commands)
+        return [LogRow(exchange.session.session_id, exchange.log_number, exchange.last_ts, packed)]
+
+    def _checkpoint(self, exchange: SimulatedExchange) -> list[tuple[str, tuple[Any, ...]]]:
+        """Return the statements that write the market whole, and drop the log that it makes superfluous.
+
+        They are done before the batch's own rows: of the log up to the last commit nothing is left, and of this one's row,
+        which the checkpoint contains already, no restart takes notice.
+        """
+        self._checkpoint_ts, self._logged = self._last_ts, 0
+        session_id, number = exchange.session.session_id, exchange.log_number
+        market = exchange.market
+        return [
+            (SAVE_CHECKPOINT, (session_id, number, market.clock_ts, market.dump())),
+            (PRUNE_LOG, (session_id, number)),
+        ]
 
     def _position_event(self, exchange: SimulatedExchange, position_id: UUID) -> Event | None:
         state = exchange.venue.positions[position_id]

@@ -41,12 +41,12 @@ class MarketQuality:
             if self._last_mid:
                 self._returns.append(mid / self._last_mid - 1.0)
             self._last_mid = mid
-        steps = exchange.market.step - self._last_step
+        steps = exchange.step - self._last_step
         self._gauge["two_sided_share"].set(min(1.0, len(changes.mids) / steps) if self._last_step and steps else 1.0)
-        self._last_step = exchange.market.step
+        self._last_step = exchange.step
         if self._returns and exchange.session.price_deviation:
             deviation = math.sqrt(sum(value * value for value in self._returns) / len(self._returns))
             self._gauge["volatility_ratio"].set(deviation / exchange.session.price_deviation)
-        bid, ask = exchange.venue.book.best(Side.BUY), exchange.venue.book.best(Side.SELL)
+        bid, ask = exchange.market.book.best(Side.BUY), exchange.market.book.best(Side.SELL)
         if bid is not None and ask is not None:
             self._gauge["spread_ticks"].set(ask - bid)

@@ -23,6 +23,7 @@ from market_maker.domain.units import DAY_NS
 from market_maker.market_data.catalogue import publish_import
 from market_maker.market_data.ingest import ImportReport
 from market_maker.market_data.recorder import SessionRecorder, last_recorded_ts
+from market_maker.simulator.books import public_levels
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.loop import PairLoop
 from market_maker.storage.database import Database
@@ -84,19 +85,6 @@ class Recording:
                         self.recorder.record_depth(ts, ts, side, price, quantity)
                 self.levels[side] = now
         self.recorder.flush()
-
-
-def public_levels(exchange: SimulatedExchange, side: Side) -> dict[int, int]:
-    """Return price (ticks) -> lots of everything that is surely there.
-
-    An order with an execution probability below 1 may rest where it crosses the other side; it is left out, so that a
-    recorded book is never crossed.
-    """
-    levels: dict[int, int] = {}
-    for order in exchange.venue.book.orders(side):
-        if order.owner is None or order.owner.execution_probability >= 1.0:
-            levels[order.price_ticks] = levels.get(order.price_ticks, 0) + order.leaves_lots
-    return levels
 
 
 class Recordings:

@@ -11,15 +11,16 @@ from market_maker.domain.events import Event, EventType
 from market_maker.domain.ids import MARKET_ACCOUNT_ID
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.modes import TestMode
-from market_maker.simulator.exchange import Session, SimulatedExchange
+from market_maker.simulator.exchange import SimulatedExchange
+from market_maker.simulator.session import Session
 from market_maker.storage.database import Connection, fetch, lost_server_is_unavailable
 from market_maker.storage.outbox import ensure_stream
-from market_maker.storage.simulation import load_open_orders, load_positions, load_session
+from market_maker.storage.simulation import load_market, load_open_orders, load_positions, load_session
 from market_maker.venue.changes import Changes
 from market_maker.venue.funds import AccountFunds
 
 _PAIR_LOCKS = 0x4D4D
-_CONFIGURATION = ("price_deviation", "execution_delay_ns", "market_update_interval_ns", "initial_price_ticks")
+_CONFIGURATION = ("price_deviation", "execution_delay_ns", "market_update_interval_ns", "initial_price_ticks", "speed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,16 @@ class SessionRow:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A restored exchange. `changes` is what its very first start has to commit, else None."""
+    """A restored exchange. `changes` is what has to be committed before anything else, None for nothing.
+
+    `fault` says what of the stored market was not as it should be.
+    """
 
     exchange: SimulatedExchange
     stream_id: int
     last_ts: int
     changes: Changes | None
+    fault: str = ""
 
 
 async def load_exchange(connection: Connection, row: SessionRow, funds: dict[UUID, AccountFunds]) -> Loaded:
@@ -54,14 +59,21 @@ async def load_exchange(connection: Connection, row: SessionRow, funds: dict[UUI
         stored = await load_session(connection, pair_id)
         orders = await load_open_orders(connection, pair_id)
         positions = await load_positions(connection, pair_id)
+        checkpoint, log = (None, []) if stored is None else await load_market(connection, stored["session_id"])
         await _load_funds(connection, pair_id, funds)
     session = row.first if stored is None else _to_session(stored)
+    if session.market:
+        exchange, fault = SimulatedExchange.load(row.instrument, session, funds, checkpoint=checkpoint, log=log)
+        for position in positions:
+            exchange.venue.add_position(position)
+        wrong = exchange.restore_orders(orders)
+        last_ts = max(exchange.last_ts, session.updated_ts)
+        if wrong and not fault:
+            fault = f"{wrong} open orders and the memory of the market did not agree"
+        return Loaded(exchange, stream_id, last_ts, exchange.take_changes() if fault else None, fault)
     exchange = SimulatedExchange(row.instrument, session, funds)
     for position in positions:
         exchange.venue.add_position(position)
-    if session.market:
-        exchange.load_market(session.market, orders)
-        return Loaded(exchange, stream_id, max(exchange.last_ts, session.updated_ts), None)
     exchange.venue.session_sequence = 1
     data = {"session_id": str(session.session_id), "pair_id": str(pair_id), "mode": session.mode.value}
     started = Event(EventType.SESSION_STARTED, session.session_id, 1, session.created_ts, str(session.session_id), data)
@@ -80,7 +92,7 @@ def session_row(exchange: SimulatedExchange, ts: int) -> dict[str, Any]:
         "seed": session.seed,
         "state": session.state,
         "configuration": {key: getattr(session, key) for key in _CONFIGURATION},
-        "market": exchange.dump_market(),
+        "market": exchange.dump_state(),
         "sequence": exchange.venue.session_sequence,
         "created_ts": session.created_ts,
         "updated_ts": ts,
@@ -130,7 +142,8 @@ def session_data(exchange: SimulatedExchange) -> dict[str, Any]:
         "execution_delay_ns": session.execution_delay_ns,
         "market_update_interval_ns": session.market_update_interval_ns,
         "created_ts": str(session.created_ts),
-        "step": exchange.market.step,
+        "speed": session.speed,
+        "step": exchange.step,
         "reference_price": str(exchange.instrument.ticks_to_price(exchange.market.reference_ticks)),
         "open_orders": len(exchange.venue.orders),
         "trades": exchange.venue.trades,

@@ -20,25 +20,28 @@ from market_maker.domain.clock import SystemClock
 from market_maker.domain.errors import Conflict, InvalidRequest, NotFound
 from market_maker.domain.events import Event, EventType
 from market_maker.domain.ids import DEFAULT_ACCOUNT_ID, new_id
-from market_maker.domain.instrument import MAX_TICK_LOTS
 from market_maker.domain.modes import TestMode
-from market_maker.domain.order import NewOrder, Order, OrderType, Placed, Side, TimeInForce
+from market_maker.domain.order import NewOrder, Order, Placed, Side
 from market_maker.domain.units import NS_PER_SECOND
 from market_maker.monitoring.metrics import Metrics, Mode
 from market_maker.settings import SimulatorSettings
 from market_maker.simulator.commands import PlaceCommand
-from market_maker.simulator.exchange import Session, SimulatedExchange
+from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.loop import PairLoop
 from market_maker.simulator.quality import MarketQuality
 from market_maker.simulator.recording import Recordings
 from market_maker.simulator.recovery import SessionRow, session_data
+from market_maker.simulator.session import Session
+from market_maker.simulator.validation import check_order, check_speed, check_value, display_lots_of
 from market_maker.storage import simulation
 from market_maker.storage.database import Database
 from market_maker.storage.lake import Lake
 from market_maker.storage.reference import Account, Pair, ReferenceData
 from market_maker.venue.funds import AccountFunds
+from market_maker.venue.market.compiled import compiled_market
 
 MAX_DEPTH = 1000
+STEP_NS_MAX = 60 * NS_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,9 @@ class SimulatorService:
         wanted = {row["pair_id"] for row in rows}
         if not wanted and not await self.database.fetch("SELECT 1 FROM sessions LIMIT 1"):
             wanted = {pair.instrument.pair_id for pair in self.reference.pairs() if pair.initial_price is not None}
+        if wanted:
+            # Where nobody has compiled the kernels before, this takes most of a minute.
+            await asyncio.to_thread(compiled_market)
         for pair_id in sorted(wanted):
             await self._start_loop(await self.reference.pair(pair_id), {})
 
@@ -136,6 +142,23 @@ class SimulatorService:
         NotFound : no such order
         Conflict : the order has ended already
         """
+        loop = await self._loop_of(order_id)
+
+        def cancel(exchange: SimulatedExchange, ts: int) -> Order:
+            order = exchange.venue.orders.get(order_id)
+            if order is None:
+                raise Conflict(f"order {order_id} has ended already")
+            arrival_ts = ts + exchange.session.delay_ns
+            exchange.venue.request_cancel(order, ts, arrival_ts, correlation_id)
+            return order
+
+        started = time.perf_counter()
+        order: Order = await loop.act(cancel)
+        self._cancel_seconds.observe(time.perf_counter() - started)
+        return await self._outcome(loop, order, order.cancel_arrival_ts) if wait else order
+
+    async def _loop_of(self, order_id: UUID) -> PairLoop:
+        """Return the loop of an open order's pair."""
         loop = next((each for each in self.loops.values() if self._has(each, order_id)), None)
         if loop is None:
             stored = await simulation.get_order(self.database, order_id)
@@ -144,35 +167,75 @@ class SimulatorService:
             if not stored.status.is_open:
                 raise Conflict(f"order {order_id} has ended already: {stored.status.name}")
             loop = await self._loop(stored.pair_id)
+        return loop
 
-        def cancel(exchange: SimulatedExchange, ts: int) -> Order:
-            order = exchange.venue.orders.get(order_id)
-            if order is None:
-                raise Conflict(f"order {order_id} has ended already")
-            arrival_ts = ts + exchange.session.execution_delay_ns
-            exchange.venue.request_cancel(order, ts, arrival_ts, correlation_id)
-            return order
-
-        started = time.perf_counter()
-        order: Order = await loop.act(cancel)
-        self._cancel_seconds.observe(time.perf_counter() - started)
-        return await self._outcome(loop, order) if wait else order
-
-    async def _outcome(self, loop: PairLoop, order: Order) -> Order:
-        """Return an order once it has ended, or as it is when it has not a second after its cancel was due."""
-        deadline_ts = order.cancel_arrival_ts + NS_PER_SECOND
+    async def _outcome(self, loop: PairLoop, order: Order, due_ts: int) -> Order:
+        """Return an order once a wish for it was carried out, or as it is when it was not a second after it was due."""
+        deadline_ts = due_ts + NS_PER_SECOND
+        is_cancel = order.cancel_arrival_ts == due_ts
         while self.clock.now_ns() < deadline_ts and self._has(loop, order.order_id):
-            until_due_s = (order.cancel_arrival_ts - self.clock.now_ns()) / NS_PER_SECOND
+            if not is_cancel and not order.amend_arrival_ts:
+                break
+            until_due_s = (due_ts - self.clock.now_ns()) / NS_PER_SECOND
             await asyncio.sleep(max(0.002, until_due_s))
         await loop.committed()
         stored = await simulation.get_order(self.database, order.order_id)
         return order if stored is None else stored
 
+    async def amend_simulated_order(
+        self,
+        order_id: UUID,
+        *,
+        price: Decimal | None = None,
+        amount: Decimal | None = None,
+        stop_price: Decimal | None = None,
+        wait: bool = False,
+        correlation_id: str = "",
+    ) -> Order:
+        """Ask for an order to get another price, total amount or stop price; durable on return, with `wait` also decided.
+
+        It keeps its place in the queue only if it shrinks. What the venue makes of it is told by events and by
+        `amend_refusal` of the order.
+
+        Raises
+        ------
+        InvalidRequest : nothing is named, or a field is wrong
+        NotFound : no such order
+        Conflict : the order has ended or is being amended already, or the account cannot afford the change
+        """
+        if price is None and amount is None and stop_price is None:
+            raise InvalidRequest.of("price", None, "a price, an amount or a stop_price")
+        loop = await self._loop_of(order_id)
+        instrument = loop.instrument
+        price_ticks = 0 if price is None else instrument.price_to_ticks(price)
+        qty_lots = 0 if amount is None else instrument.qty_to_lots(amount)
+        stop_ticks = 0 if stop_price is None else instrument.price_to_ticks(stop_price, "stop_price")
+
+        def amend(exchange: SimulatedExchange, ts: int) -> Order:
+            order = exchange.venue.orders.get(order_id)
+            if order is None:
+                raise Conflict(f"order {order_id} has ended already")
+            if price_ticks and not order.order_type.has_price:
+                raise InvalidRequest.of("price", str(price), f"no price for a {order.order_type} order")
+            if stop_ticks and (not order.order_type.is_stop or order.triggered):
+                raise InvalidRequest.of("stop_price", str(stop_price), "none for an order that waits for no stop price")
+            if qty_lots and qty_lots < order.display_lots:
+                raise InvalidRequest.of("amount", str(amount), "no less than the order displays")
+            check_value(price_ticks or exchange.venue.order_price(order), qty_lots or order.qty_lots)
+            arrival_ts = ts + exchange.session.delay_ns
+            exchange.venue.request_amend(
+                order, ts, arrival_ts, correlation_id, price=price_ticks, lots=qty_lots, stop=stop_ticks
+            )
+            return order
+
+        order: Order = await loop.act(amend)
+        return await self._outcome(loop, order, order.amend_arrival_ts) if wait else order
+
     async def cancel_all(self, pair_id: UUID | None, *, correlation_id: str = "") -> int:
         """Ask for all open orders (of one pair) to be cancelled; return how many wishes were noted."""
 
         def cancel(exchange: SimulatedExchange, ts: int) -> int:
-            arrival_ts = ts + exchange.session.execution_delay_ns
+            arrival_ts = ts + exchange.session.delay_ns
             wanted = [order for order in exchange.venue.orders.values() if not order.cancel_arrival_ts]
             for order in wanted:
                 exchange.venue.request_cancel(order, ts, arrival_ts, correlation_id)
@@ -199,7 +262,7 @@ class SimulatorService:
         loop = await self._loop(pair_id)
         price_ticks = loop.instrument.price_to_ticks(price)
         qty_lots = loop.instrument.qty_to_lots(amount)
-        _check_value(price_ticks, qty_lots)
+        check_value(price_ticks, qty_lots)
 
         def execute(exchange: SimulatedExchange, ts: int) -> list[str]:
             before = len(exchange.changes.prints)
@@ -252,6 +315,7 @@ class SimulatorService:
             if state == "STOPPED":
                 venue.end_all(ts)
             exchange.session.state = state
+            exchange.stand_still()
             venue.session_sequence += 1
             data = {"session_id": str(session_id), "state": state}
             event = Event(EventType.SESSION_CHANGED, session_id, venue.session_sequence, ts, str(session_id), data)
@@ -269,6 +333,44 @@ class SimulatorService:
                 await loop.stop()
                 del self.loops[loop.instrument.pair_id]
         return data
+
+    async def set_speed(self, session_id: UUID, speed: float) -> dict[str, Any]:
+        """Let a session's market run `speed` times as fast as the clock from now on; return the session.
+
+        Raises
+        ------
+        InvalidRequest : a speed out of bounds
+        """
+        check_speed(speed)
+        loop = self.session_loop(session_id)
+
+        def change(exchange: SimulatedExchange, _: int) -> None:
+            exchange.set_speed(speed)
+            exchange.changes.session_changed = True
+
+        await loop.act(change)
+        return self._session_data(await loop.committed())
+
+    async def step_session(self, session_id: UUID, duration_ns: int) -> dict[str, Any]:
+        """Let a paused session go on by a duration of its market's time, at once; return it.
+
+        Raises
+        ------
+        InvalidRequest : a duration that is not positive or too long
+        Conflict : the session is not paused
+        """
+        if not 0 < duration_ns <= STEP_NS_MAX:
+            raise InvalidRequest.of("step", duration_ns, f"1ns to {STEP_NS_MAX // NS_PER_SECOND}s")
+        loop = self.session_loop(session_id)
+
+        def step(exchange: SimulatedExchange, ts: int) -> None:
+            if exchange.session.state != "PAUSED":
+                raise Conflict(f"session {session_id} is {exchange.session.state}; only a paused one is stepped")
+            exchange.step_by(duration_ns, ts)
+            exchange.changes.session_changed = True
+
+        await loop.act(step)
+        return self._session_data(await loop.committed())
 
     def session_loop(self, session_id: UUID) -> PairLoop:
         """Return the loop that runs a session or raise NotFound."""
@@ -320,6 +422,7 @@ class SimulatorService:
             initial_price_ticks=pair.instrument.price_to_ticks(price, "initial_price"),
             created_ts=now,
             updated_ts=now,
+            speed=1.0 if wishes.get("speed") is None else check_speed(wishes["speed"]),
         )
 
     # ------------------------------------------------------------------ accounts
@@ -351,9 +454,10 @@ class SimulatorService:
         account_id = order.account_id or DEFAULT_ACCOUNT_ID
         if account_id not in self.funds:
             self.add_account(await self.reference.account(account_id))
-        price_ticks = check_order(order, loop)
+        price_ticks, stop_ticks = check_order(order, loop)
         qty_lots = loop.instrument.qty_to_lots(order.amount)
-        _check_value(price_ticks, qty_lots)
+        check_value(price_ticks or stop_ticks, qty_lots)
+        display_lots = display_lots_of(order, loop, qty_lots)
         return PlaceCommand(
             order_id=order.order_id,
             account_id=account_id,
@@ -368,37 +472,12 @@ class SimulatorService:
             execution_probability=order.execution_probability,
             price_impact=order.price_impact,
             expire_ts=order.expire_ts,
+            stop_ticks=stop_ticks,
+            display_lots=display_lots,
+            self_trade=order.self_trade_prevention,
             key=options.key,
             body_hash=options.body_hash,
             correlation_id=options.correlation_id,
             wait=options.wait,
             answer=asyncio.get_running_loop().create_future(),
         )
-
-
-def check_order(order: NewOrder, loop: PairLoop) -> int:
-    """Return the price in ticks (0 for MARKET) of an order whose fields fit together, else raise InvalidRequest."""
-    if not 0.0 <= order.execution_probability <= 1.0:
-        raise InvalidRequest.of(
-            "simulation_params.execution_probability", order.execution_probability, "a number from 0 to 1"
-        )
-    if not 0.0 <= order.price_impact <= 0.5:
-        raise InvalidRequest.of("simulation_params.price_impact", order.price_impact, "a number from 0 to 0.5")
-    if (order.time_in_force is TimeInForce.GTD) != (order.expire_ts > 0):
-        raise InvalidRequest.of("expire_time", order.expire_ts or None, "an instant for GTD, and only for GTD")
-    if order.order_type is OrderType.MARKET:
-        if order.price is not None:
-            raise InvalidRequest.of("price", str(order.price), "no price for a MARKET order")
-        if order.time_in_force is TimeInForce.GTD or order.post_only:
-            raise InvalidRequest.of("type", "MARKET", "LIMIT with GTD or post_only")
-        return 0
-    if order.price is None:
-        raise InvalidRequest.of("price", None, "a price for a LIMIT order")
-    if order.post_only and order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
-        raise InvalidRequest.of("post_only", True, "false for IOC and FOK")
-    return loop.instrument.price_to_ticks(order.price)
-
-
-def _check_value(price_ticks: int, qty_lots: int) -> None:
-    if price_ticks * qty_lots > MAX_TICK_LOTS:
-        raise InvalidRequest.of("amount", qty_lots, "an order whose price times amount is below 2**62 tick-lots")

@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 
 from market_maker.domain.errors import RejectReason
-from market_maker.domain.order import Liquidity, Order, OrderStatus, OrderType, Side, TimeInForce
+from market_maker.domain.order import Liquidity, Order, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
 from market_maker.domain.position import PositionState
 from market_maker.domain.trade import Fill
 from market_maker.storage.database import Connection, Database, fetch, lost_server_is_unavailable, page
@@ -23,7 +23,9 @@ _encode = msgspec.json.Encoder().encode
 _ORDER_COLUMNS = (
     "order_id, pair_id, account_id, strategy_id, position_id, client_order_id, side, order_type, time_in_force, post_only,"
     " price_ticks, qty_lots, execution_probability, price_impact, created_ts, arrival_ts, expire_ts,"
-    " status, reject_reason, cum_qty_lots, value_tick_lots, priority, cancel_arrival_ts, updated_ts, version"
+    " status, reject_reason, cum_qty_lots, value_tick_lots, priority, cancel_arrival_ts, updated_ts, version,"
+    " stop_ticks, display_lots, self_trade, triggered, amend_arrival_ts, amend_price_ticks, amend_qty_lots,"
+    " amend_stop_ticks, amend_refusal"
 )
 _FILL_COLUMNS = "trade_id, order_id, pair_id, account_id, strategy_id, position_id, side, liquidity, price_ticks, qty_lots, fee_tick_lots, ts"
 _POSITION_COLUMNS = (
@@ -54,6 +56,18 @@ WITH new_orders AS (
     FROM json_to_recordset(%s::json) AS u(order_id uuid, status smallint, reject_reason text, cum_qty_lots bigint,
         value_tick_lots numeric, priority bigint, cancel_arrival_ts bigint, updated_ts bigint, version bigint)
     WHERE o.order_id = u.order_id
+), reshaped_orders AS (
+    UPDATE simulated_orders AS o SET
+        status = u.status, reject_reason = u.reject_reason, cum_qty_lots = u.cum_qty_lots, value_tick_lots = u.value_tick_lots,
+        priority = u.priority, cancel_arrival_ts = u.cancel_arrival_ts, updated_ts = u.updated_ts, version = u.version,
+        price_ticks = u.price_ticks, qty_lots = u.qty_lots, stop_ticks = u.stop_ticks, triggered = u.triggered,
+        amend_arrival_ts = u.amend_arrival_ts, amend_price_ticks = u.amend_price_ticks,
+        amend_qty_lots = u.amend_qty_lots, amend_stop_ticks = u.amend_stop_ticks, amend_refusal = u.amend_refusal
+    FROM json_to_recordset(%s::json) AS u(order_id uuid, status smallint, reject_reason text, cum_qty_lots bigint,
+        value_tick_lots numeric, priority bigint, cancel_arrival_ts bigint, updated_ts bigint, version bigint,
+        price_ticks bigint, qty_lots bigint, stop_ticks bigint, triggered boolean, amend_arrival_ts bigint,
+        amend_price_ticks bigint, amend_qty_lots bigint, amend_stop_ticks bigint, amend_refusal text)
+    WHERE o.order_id = u.order_id
 ), keys AS (
     INSERT INTO idempotency_keys (account_id, key, body_hash, order_id, created_ts)
     SELECT account_id, key, decode(body_hash, 'base64'), order_id, created_ts FROM json_to_recordset(%s::json)
@@ -74,6 +88,10 @@ WITH new_orders AS (
     ON CONFLICT (session_id) DO UPDATE SET
         state = excluded.state, configuration = excluded.configuration, market = excluded.market,
         sequence = excluded.sequence, updated_ts = excluded.updated_ts
+), log AS (
+    INSERT INTO market_log (session_id, number, ts, commands)
+    SELECT session_id, number, ts, decode(commands, 'base64') FROM json_to_recordset(%s::json)
+        AS l(session_id uuid, number bigint, ts bigint, commands text)
 )
 INSERT INTO events (stream_id, event_id, aggregate_id, sequence, type, ts, body)
 SELECT %s::integer, e.event_id, e.aggregate_id, e.sequence, e.type, e.ts, e.body
@@ -84,6 +102,13 @@ FROM ROWS FROM (
 """
 """A whole batch in one statement, which is one transaction and one round trip. Rows travel as JSON, which
 msgspec writes without a step of Python per column; bodies of events by line, as JSON text has no line breaks of its own."""
+
+SAVE_CHECKPOINT = """
+    INSERT INTO market_checkpoints (session_id, number, market_ts, market) VALUES (%s, %s, %s, %s)
+    ON CONFLICT (session_id) DO UPDATE SET number = excluded.number, market_ts = excluded.market_ts, market = excluded.market
+"""
+PRUNE_LOG = "DELETE FROM market_log WHERE session_id = %s AND number <= %s"
+"""What a checkpoint contains needs no log; both in the transaction that brings the state of the checkpoint."""
 
 WRITER_SETTINGS = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
 """For the connection of a pair's loop: a plan made while the tables were empty must not scan them once they are full."""
@@ -100,22 +125,35 @@ class IdempotencyKey:
     created_ts: int
 
 
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """Commands that one commit gave to a session's market, packed; `number` counts such commits."""
+
+    session_id: UUID
+    number: int
+    ts: int
+    commands: bytes
+
+
 @dataclass(slots=True)
 class Batch:
     """The rows of one transaction. `events` go to the outbox stream `stream_id`; `session` is the row of table `sessions`.
 
-    `prices` are (pair, ns UTC, mid in half ticks); `statements` are further SQL with parameters.
+    `reshaped_orders` are changed ones whose price, quantity, stop or amendment changed, which most never do. `log` are commands of
+    the market; `prices` are (pair, ns UTC, mid in half ticks); `statements` are further SQL with parameters.
     """
 
     stream_id: int
     new_orders: Sequence[Order] = ()
     changed_orders: Sequence[Order] = ()
+    reshaped_orders: Sequence[Order] = ()
     fills: Sequence[Fill] = ()
     positions: Sequence[PositionState] = ()
     keys: Sequence[IdempotencyKey] = ()
     prices: Sequence[tuple[UUID, int, int]] = ()
     events: Sequence[OutboxEvent] = ()
     session: dict[str, Any] | None = None
+    log: Sequence[LogRow] = ()
     statements: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
 
 
@@ -149,11 +187,13 @@ def _commit_parameters(batch: Batch) -> tuple[Any, ...]:
     return (
         _rows(batch.new_orders),
         _rows(batch.changed_orders),
+        _rows(batch.reshaped_orders),
         _rows(batch.keys),
         _rows(batch.positions),
         _rows(batch.fills),
         _rows(prices),
         _rows(() if batch.session is None else (batch.session,)),
+        _rows(batch.log),
         batch.stream_id,
         _rows(heads),
         "\n".join([event.body for event in batch.events]),
@@ -183,7 +223,7 @@ def _position_row(position: PositionState) -> tuple[Any, ...]:
 
 
 def _to_order(row: dict[str, Any]) -> Order:
-    reason = row.pop("reject_reason")
+    reason, refusal = row.pop("reject_reason"), row.pop("amend_refusal")
     return Order(
         side=Side(row.pop("side")),
         order_type=OrderType(row.pop("order_type")),
@@ -191,6 +231,8 @@ def _to_order(row: dict[str, Any]) -> Order:
         status=OrderStatus(row.pop("status")),
         reject_reason=None if reason is None else RejectReason(reason),
         value_tick_lots=int(row.pop("value_tick_lots")),
+        self_trade=SelfTradePrevention(row.pop("self_trade")),
+        amend_refusal=None if refusal is None else RejectReason(refusal),
         **row,
     )
 
@@ -219,6 +261,18 @@ async def load_session(connection: Connection, pair_id: UUID) -> dict[str, Any] 
     """Return the row of the pair's session that is not stopped, if there is one."""
     rows = await fetch(connection, "SELECT * FROM sessions WHERE pair_id = %s AND state <> 'STOPPED'", (pair_id,))
     return rows[0] if rows else None
+
+
+async def load_market(connection: Connection, session_id: UUID) -> tuple[bytes | None, list[bytes]]:
+    """Return the last checkpoint of a session's market, if there is one, and the log of commands since."""
+    found = await fetch(
+        connection, "SELECT number, market FROM market_checkpoints WHERE session_id = %s", (session_id,)
+    )
+    if not found:
+        return None, []
+    query = "SELECT commands FROM market_log WHERE session_id = %s AND number > %s ORDER BY number"
+    rows = await fetch(connection, query, (session_id, found[0]["number"]))
+    return bytes(found[0]["market"]), [bytes(row["commands"]) for row in rows]
 
 
 async def find_keys(connection: Connection, keys: Sequence[tuple[UUID, str]]) -> list[dict[str, Any]]:

@@ -33,6 +33,7 @@ def kernel_sources(package: Path = _PACKAGE) -> list[Path]:
         (package / "synthetic" / "flow" / name for name in ("state.py", "parameters.py")),
         (package / "synthetic").glob("*/processes.py"),
         (package / "venue" / "market").glob("*.py"),
+        (package / "montecarlo" / "loop" / name for name in ("state.py", "sealed.py", "compiled.py")),
         (package / "strategies").glob("*.py"),
         (package / "domain" / name for name in ("order.py", "instrument.py")),
     )

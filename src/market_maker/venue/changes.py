@@ -26,19 +26,29 @@ class Print:
 class Changes:
     """All that must be committed together, in the order in which it happened.
 
-    `mids` are (ns UTC, mid in half ticks) after each step of the market.
+    `reshaped` are the changed orders whose price, quantity, stop or amendment changed. `mids` are (ns UTC, mid in half ticks) after each step of the market; `commands` rows of its log, see
+    `venue.commands`.
     """
 
     new_orders: list[Order] = field(default_factory=list)
     changed_orders: dict[UUID, Order] = field(default_factory=dict)
+    reshaped: set[UUID] = field(default_factory=set)
     positions: dict[UUID, PositionState] = field(default_factory=dict)
     fills: list[Fill] = field(default_factory=list)
     prints: list[Print] = field(default_factory=list)
     mids: list[tuple[int, int]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    commands: list[bytes] = field(default_factory=list)
     book_changed: bool = False
     session_changed: bool = False
 
     def is_empty(self) -> bool:
         """True when there is nothing to commit."""
-        return not (self.new_orders or self.changed_orders or self.positions or self.events or self.session_changed)
+        return not (
+            self.new_orders
+            or self.changed_orders
+            or self.positions
+            or self.events
+            or self.commands
+            or self.session_changed
+        )

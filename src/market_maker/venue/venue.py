@@ -1,41 +1,54 @@
 """One pair of the simulated exchange: what happens to an order from acceptance to its end.
 
-It owns open orders, the book, latency, execution probability, impact, positions and reserved funds. Pure:
-no clock, no I/O; time, randomness and the reference price are handed in. Every call appends to `changes`.
+It owns open orders, latency, fees, positions and reserved funds; who trades with whom is the matching engine's. Pure: no
+clock, no I/O; time and the market are handed in. Every call appends to `changes`.
+
+Longer than 500 lines because it is one thing: the life of an order, each step beside the next.
 """
 
 from __future__ import annotations
 
 import heapq
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 from uuid import UUID
 
-from market_maker.domain.errors import RejectReason
+import numpy as np
+from numpy.typing import NDArray
+
+from market_maker.domain.errors import Conflict, RejectReason
 from market_maker.domain.events import Event, EventType, order_content
 from market_maker.domain.ids import MARKET_ACCOUNT_ID, derived_id, new_id
 from market_maker.domain.instrument import MAX_TICK_LOTS, Instrument, fee_tick_lots
-from market_maker.domain.order import TRANSITIONS, Liquidity, Order, OrderStatus, OrderType, Side, TimeInForce
+from market_maker.domain.order import TRANSITIONS, Liquidity, Order, OrderStatus, Side, TimeInForce
 from market_maker.domain.position import PositionState
 from market_maker.domain.trade import Fill
-from market_maker.matching.reference import Match, ReferenceBook, RestingOrder
+from market_maker.matching.book import Commands, Events
+from market_maker.matching.codes import Cause, EventKind, LiquidityCode
 from market_maker.venue.changes import Changes, Print
+from market_maker.venue.commands import CommandWriter
 from market_maker.venue.funds import AccountFunds
+from market_maker.venue.reasons import reason_of
 
-_ARRIVE, _CANCEL, _EXPIRE = 0, 1, 2
+_ARRIVE, _AMEND, _CANCEL, _EXPIRE = 0, 1, 2, 3
+_FILLED, _TAKER = int(EventKind.FILLED), int(LiquidityCode.TAKER)
+OWNERS_MAX = 1 << 14
+"""Accounts with open orders beyond this number are not kept from trading with themselves."""
 
 
 class Market(Protocol):
-    """What a venue needs to know of the market around it; `synthetic.market.MarketState` is one."""
+    """What a venue needs to know of the market around it; `venue.market.market.SyntheticMarket` is one."""
 
     @property
     def reference_ticks(self) -> int:
         """The reference price in ticks."""
 
-    def uniform(self) -> float:
-        """The next random draw in [0, 1)."""
+    @property
+    def clock_ts(self) -> int:
+        """The market's present instant."""
 
-    def move(self, relative: float) -> None:
-        """Multiply the reference price by 1 + `relative`."""
+    def execute(self, commands: Commands) -> Events:
+        """Do commands at the present instant; return what followed."""
 
 
 class Venue:
@@ -45,7 +58,7 @@ class Venue:
     ----------
     instrument : what is traded
     session_id : the aggregate of public trades; trade ids derive from it
-    market : reference price and randomness
+    market : book, reference price and randomness
     funds : account id -> its funds, shared by all venues of the process
     """
 
@@ -56,16 +69,17 @@ class Venue:
         self.session_id = session_id
         self.market = market
         self.funds = funds
-        self.book = ReferenceBook()
         self.orders: dict[UUID, Order] = {}
-        self.market_quotes: dict[int, RestingOrder] = {}  # priority -> the market's own, oldest first
+        self.numbered: dict[int, Order] = {}  # priority -> open order that has arrived
+        self.owners: dict[UUID, int] = {}  # account -> its number in the engine
+        self.placed_again: dict[int, int] = {}  # priority -> lots that the engine does not count in its total
         self.positions: dict[UUID, PositionState] = {}
         self.position_of: dict[tuple[UUID, UUID | None], PositionState] = {}
         self.changes = Changes()
         self.priority = 0
         self.session_sequence = 0
         self.trades = 0
-        self.book_sequence = 0
+        self._command = CommandWriter()
         self._due: list[tuple[int, int, UUID]] = []
 
     # ------------------------------------------------------------------ commands
@@ -73,7 +87,7 @@ class Venue:
     def accept(self, order: Order, correlation_id: str) -> None:
         """Take an order in: PENDING_NEW with its funds reserved, or REJECTED (`arrival_ts` becomes 0)."""
         self.changes.new_orders.append(order)
-        affordable = self._affordable(order)
+        affordable = self._affordable(order, self.order_price(order) * order.qty_lots)
         order.updated_ts = order.created_ts
         order.version = 1
         if not affordable:
@@ -84,7 +98,7 @@ class Venue:
             return
         self.orders[order.order_id] = order
         self._reserve(order, order.qty_lots)
-        self._schedule(order)
+        self._schedule(order.arrival_ts, _ARRIVE, order)
         self._emit(EventType.ORDER_RECEIVED, order, correlation_id)
 
     def request_cancel(self, order: Order, ts: int, arrival_ts: int, correlation_id: str) -> None:
@@ -92,12 +106,33 @@ class Venue:
         if order.cancel_arrival_ts:
             return
         order.cancel_arrival_ts = arrival_ts
-        heapq.heappush(self._due, (arrival_ts, _CANCEL, order.order_id))
+        self._schedule(arrival_ts, _CANCEL, order)
         self._change(order, ts)
         self._emit(EventType.ORDER_CANCEL_REQUESTED, order, correlation_id)
 
+    def request_amend(
+        self, order: Order, ts: int, arrival_ts: int, correlation_id: str, *, price: int, lots: int, stop: int
+    ) -> None:
+        """Note a durable wish for another limit price, total quantity or stop price (0: as it is).
+
+        Raises
+        ------
+        Conflict
+            when an amendment is on its way already, or the account cannot afford what is wanted
+        """
+        if order.amend_arrival_ts:
+            raise Conflict(f"an amendment of order {order.order_id} is on its way already")
+        if not self._amendable(order, price, lots):
+            raise Conflict(f"the account cannot afford the amended order {order.order_id}")
+        self.changes.reshaped.add(order.order_id)
+        order.amend_arrival_ts, order.amend_refusal = arrival_ts, None
+        order.amend_price_ticks, order.amend_qty_lots, order.amend_stop_ticks = price, lots, stop
+        self._schedule(arrival_ts, _AMEND, order)
+        self._change(order, ts)
+        self._emit(EventType.ORDER_AMEND_REQUESTED, order, correlation_id)
+
     def end_all(self, ts: int) -> None:
-        """Cancel every open order at once, wherever it or a wish to cancel it is on its way: the session ends."""
+        """End every open order at once, wherever it or a wish to cancel it is on its way: the session ends."""
         for order in list(self.orders.values()):
             self._end(order, OrderStatus.CANCELED, RejectReason.SESSION_STOPPED, ts)
 
@@ -118,113 +153,176 @@ class Venue:
         if position.account_id in self.funds:
             self._book_funds(position, 1)
 
+    def transfer(self, position: PositionState, side: Side, price_ticks: int, qty_lots: int, ts: int) -> None:
+        """Bring inventory into a position (BUY) or out of it (SELL) at a price, without an order or a trade."""
+        self._book_at(position, side, price_ticks, qty_lots, 0, ts)
+        self._book_at(self.position_for(MARKET_ACCOUNT_ID, None), Side(-side), price_ticks, qty_lots, 0, ts)
+
+    # ------------------------------------------------------------------ after a restart
+
     def restore(self, order: Order) -> None:
-        """Let a committed open order take part again after a restart, at its place in the queue."""
+        """Let a committed open order take part again; where it stands in its queue is in the engine's memory."""
         self.orders[order.order_id] = order
         self._reserve(order, order.leaves_lots)
-        if order.status is OrderStatus.PENDING_NEW:
-            self._schedule(order)
+        if order.priority:
+            self.numbered[order.priority] = order
+            if order.expire_ts:
+                self._schedule(order.expire_ts, _EXPIRE, order)
         else:
-            self._rest(order)
+            self._schedule(order.arrival_ts, _ARRIVE, order)
+        if order.amend_arrival_ts:
+            self._schedule(order.amend_arrival_ts, _AMEND, order)
         if order.cancel_arrival_ts:
-            heapq.heappush(self._due, (order.cancel_arrival_ts, _CANCEL, order.order_id))
+            self._schedule(order.cancel_arrival_ts, _CANCEL, order)
+
+    def reconcile(self, engine_orders: NDArray[Any], ts: int) -> int:
+        """Make the engine hold exactly the open orders that have arrived; return how many did not agree.
+
+        The orders win: what the engine has beside them is canceled, what it lacks is placed again, last in its queue.
+
+        Parameters
+        ----------
+        engine_orders : (n,) `matching.state.ORDER_DTYPE`, the engine's open orders with a positive id
+        """
+        wrong, held = 0, set()
+        for number, owner, leaves, total in zip(
+            *(engine_orders[name].tolist() for name in ("order_id", "owner", "leaves_lots", "qty_lots")), strict=True
+        ):
+            order = self.numbered.get(number)
+            if order is not None and order.leaves_lots == leaves:
+                held.add(number)
+                self.owners[order.account_id] = owner
+                if total != order.qty_lots:
+                    self.placed_again[number] = order.qty_lots - total
+                continue
+            wrong += order is None
+            self._command.cancel(number)
+            self._execute()
+        for number, order in sorted(self.numbered.items()):
+            if number not in held:
+                wrong += 1
+                self._place_again(order, ts)
+        return wrong
+
+    def _place_again(self, order: Order, ts: int) -> None:
+        del self.numbered[order.priority]
+        self.priority += 1
+        order.priority = self.priority
+        self.numbered[order.priority] = order
+        self.placed_again[order.priority] = order.cum_qty_lots
+        lots, shown = order.leaves_lots, order.display_lots
+        shown = 0 if shown >= lots else shown
+        self._command.place(order, self._owner(order.account_id), lots, display_lots=shown, post_only=False)
+        self._change(order, ts)
+        self._emit(EventType.ORDER_ACCEPTED, order)
+        self.absorb(self._execute(), lambda _: ts)
 
     # ------------------------------------------------------------------ time
 
     def next_due_ts(self) -> int | None:
-        """Return when the next order, cancel or expiry is due, in ns UTC."""
+        """Return when the next order, amendment, cancel or expiry is due, in ns UTC."""
         return self._due[0][0] if self._due else None
 
     def process_due(self, ts: int) -> None:
         """Handle everything due up to and at `ts`, in order of time."""
         while self._due and self._due[0][0] <= ts:
-            _, what, order_id = heapq.heappop(self._due)
+            due_ts, what, order_id = heapq.heappop(self._due)
             order = self.orders.get(order_id)
             if order is None:
                 continue
             if what == _ARRIVE:
                 self._arrive(order, ts)
+            elif what == _AMEND:
+                self._amend(order, ts)
             elif what == _CANCEL:
-                self._end(order, OrderStatus.CANCELED, None, ts)
-            elif order.status is not OrderStatus.PENDING_NEW:
-                self._end(order, OrderStatus.EXPIRED, RejectReason.TIME_IN_FORCE, ts)
+                self._withdraw(order, OrderStatus.CANCELED, None, ts)
+            elif due_ts == order.expire_ts and order.priority:
+                self._withdraw(order, OrderStatus.EXPIRED, RejectReason.TIME_IN_FORCE, ts)
 
-    def _schedule(self, order: Order) -> None:
-        heapq.heappush(self._due, (order.arrival_ts, _ARRIVE, order.order_id))
+    def _schedule(self, ts: int, what: int, order: Order) -> None:
+        heapq.heappush(self._due, (ts, what, order.order_id))
+
+    def _execute(self) -> Events:
+        """Do the command that has been written, and log it."""
+        self.changes.commands.append(self._command.log_row(self.market.clock_ts))
+        return self.market.execute(self._command.row)
+
+    def _owner(self, account_id: UUID) -> int:
+        """Return the number of an account in the engine."""
+        owner = self.owners.get(account_id)
+        if owner is None:
+            if len(self.owners) >= OWNERS_MAX - 1:
+                active = {order.account_id for order in self.numbered.values()}
+                self.owners = {account: number for account, number in self.owners.items() if account in active}
+            taken = set(self.owners.values())
+            owner = next((number for number in range(len(taken) + 1, OWNERS_MAX) if number not in taken), 0)
+            owner = owner or next((number for number in range(1, OWNERS_MAX) if number not in taken), 0)
+            if owner:
+                self.owners[account_id] = owner
+        return owner
 
     def _arrive(self, order: Order, ts: int) -> None:
-        """Match an order that has reached the venue, then rest, end or expire what is left of it."""
-        is_limit = order.order_type is OrderType.LIMIT
-        if order.post_only and self.book.crosses(order.side, order.price_ticks):
-            self._end(order, OrderStatus.REJECTED, RejectReason.POST_ONLY_WOULD_TAKE, ts)
-            return
-        there = order.execution_probability >= 1.0 or self.market.uniform() < order.execution_probability
-        limit = order.price_ticks if is_limit else None
-        matches = self.book.plan(order.side, limit, order.qty_lots, self._is_there) if there else []
-        if order.time_in_force is TimeInForce.FOK and sum(match.qty_lots for match in matches) < order.qty_lots:
-            reason = RejectReason.CANNOT_FILL_COMPLETELY if there else RejectReason.NOT_THERE
-            self._end(order, OrderStatus.EXPIRED, reason, ts)
-            return
-        self._execute(order.side, order, matches, ts)
-        if order.leaves_lots == 0:
-            return
-        rests = is_limit and order.time_in_force in (TimeInForce.GTC, TimeInForce.GTD)
-        if rests and order.expire_ts and order.expire_ts <= ts:
+        """Hand an order that has reached the venue to the engine; an end that has passed meanwhile comes first."""
+        if order.expire_ts and order.expire_ts <= ts:
             self._end(order, OrderStatus.EXPIRED, RejectReason.TIME_IN_FORCE, ts)
-        elif rests:
-            self._rest_new(order, ts)
-        else:
-            reason = RejectReason.NO_LIQUIDITY if there else RejectReason.NOT_THERE
-            self._end(order, OrderStatus.EXPIRED, reason, ts)
-
-    def _rest_new(self, order: Order, ts: int) -> None:
+            return
         self.priority += 1
         order.priority = self.priority
+        self.numbered[order.priority] = order
+        self._command.place(
+            order, self._owner(order.account_id), order.qty_lots, display_lots=order.display_lots,
+            post_only=order.post_only,
+        )  # fmt: skip
+        self.absorb(self._execute(), lambda _: ts)
+        if not order.status.is_open:
+            return
         if order.status is OrderStatus.PENDING_NEW:
             self._set_status(order, OrderStatus.NEW)
-        self._rest(order)
         self._change(order, ts)
         self._emit(EventType.ORDER_ACCEPTED, order)
-
-    def _rest(self, order: Order) -> None:
-        self.book.add(RestingOrder(order.side, order.price_ticks, order.leaves_lots, order.priority, order))
-        self.changes.book_changed = True
         if order.expire_ts:
-            heapq.heappush(self._due, (order.expire_ts, _EXPIRE, order.order_id))
+            self._schedule(order.expire_ts, _EXPIRE, order)
 
-    # ------------------------------------------------------------------ the market's own orders
+    def _withdraw(self, order: Order, status: OrderStatus, reason: RejectReason | None, ts: int) -> None:
+        """Take an order out wherever it is."""
+        if order.priority:
+            self._command.cancel(order.priority)
+            self.absorb(self._execute(), lambda _: ts, ending=(status, reason))
+            assert not order.status.is_open, (order.order_id, "the engine does not know this order")
+        else:
+            self._end(order, status, reason, ts)
 
-    def quote_as_market(self, side: Side, price_ticks: int, qty_lots: int, ts: int) -> None:
-        """Let an invented limit order come in: it takes what it crosses, the rest stands in the book."""
-        matches = self.book.plan(side, price_ticks, qty_lots, self._is_there)
-        self._execute(side, None, matches, ts)
-        left = qty_lots - sum(match.qty_lots for match in matches)
-        if left:
-            self.priority += 1
-            self.rest_as_market(RestingOrder(side, price_ticks, left, self.priority, None))
-        self.changes.book_changed = True
+    def _amend(self, order: Order, ts: int) -> None:
+        """Let an amendment arrive: it is done or refused, and told either way."""
+        price, lots, stop = order.amend_price_ticks, order.amend_qty_lots, order.amend_stop_ticks
+        self.changes.reshaped.add(order.order_id)
+        order.amend_arrival_ts = order.amend_price_ticks = order.amend_qty_lots = order.amend_stop_ticks = 0
+        if order.triggered:
+            stop = 0
+        if lots and lots <= order.cum_qty_lots:
+            self._refuse_amend(order, RejectReason.QTY_EXECUTED, ts)
+            return
+        if not self._amendable(order, price, lots):
+            self._refuse_amend(order, RejectReason.INSUFFICIENT_BALANCE, ts)
+            return
+        engine_lots = lots - self.placed_again.get(order.priority, 0) if lots else 0
+        self._command.amend(order.priority, price, engine_lots, stop)
+        self.absorb(self._execute(), lambda _: ts, amended=(price, lots, stop))
 
-    def rest_as_market(self, quote: RestingOrder) -> None:
-        """Let an invented order stand in the book, unmatched. It must be the newest of all."""
-        self.book.add(quote)
-        self.market_quotes[quote.priority] = quote
+    def _refuse_amend(self, order: Order, reason: RejectReason | None, ts: int) -> None:
+        self.changes.reshaped.add(order.order_id)
+        order.amend_refusal = reason
+        self._change(order, ts)
+        self._emit(EventType.ORDER_AMEND_REFUSED, order)
 
-    def reduce(self, resting: RestingOrder, qty_lots: int) -> None:
-        """Take `qty_lots` off an order in the book; at zero it leaves."""
-        self.book.reduce(resting, qty_lots)
-        if resting.leaves_lots == 0 and resting.owner is None:
-            del self.market_quotes[resting.priority]
+    # ------------------------------------------------------------------ the market's trades
 
-    def take_as_market(self, side: Side, limit_ticks: int | None, qty_lots: int, ts: int) -> int:
-        """Let an invented taker trade up to `qty_lots`; return the lots traded."""
-        matches = self.book.plan(side, limit_ticks, qty_lots, self._is_there)
-        self._execute(side, None, matches, ts)
-        return sum(match.qty_lots for match in matches)
-
-    def transfer(self, position: PositionState, side: Side, price_ticks: int, qty_lots: int, ts: int) -> None:
-        """Bring inventory into a position (BUY) or out of it (SELL) at a price, without an order or a trade."""
-        self._book_at(position, side, price_ticks, qty_lots, 0, ts)
-        self._book_at(self.position_for(MARKET_ACCOUNT_ID, None), Side(-side), price_ticks, qty_lots, 0, ts)
+    def place_as_market(self, side: Side, price_ticks: int, qty_lots: int, ts: int, *, rests: bool = False) -> int:
+        """Let an invented order come in, a taker unless it `rests`; return the lots it traded."""
+        before = len(self.changes.prints)
+        self._command.place_as_market(side, price_ticks, qty_lots, TimeInForce.GTC if rests else TimeInForce.IOC)
+        self.absorb(self._execute(), lambda _: ts)
+        return sum(trade.qty_lots for trade in self.changes.prints[before:] if trade.aggressor is side)
 
     def print_trade(self, aggressor: Side, price_ticks: int, qty_lots: int, ts: int) -> Print:
         """Publish a trade and return it."""
@@ -245,31 +343,99 @@ class Venue:
         self.changes.events.append(event)
         return trade
 
-    # ------------------------------------------------------------------ fills
+    # ------------------------------------------------------------------ what the engine tells
 
-    def _is_there(self, resting: RestingOrder) -> bool:
-        """Draw whether a resting order meets the incoming one: architecture section 6, execution_probability."""
-        owner = resting.owner
-        if owner is None or owner.execution_probability >= 1.0:
-            return True
-        return self.market.uniform() < owner.execution_probability
+    def absorb(
+        self,
+        events: Events,
+        stamp: Callable[[int], int],
+        *,
+        ending: tuple[OrderStatus, RejectReason | None] = (OrderStatus.CANCELED, None),
+        amended: tuple[int, int, int] = (0, 0, 0),
+    ) -> None:
+        """Take in what happened in the market: public trades, and everything about our orders.
 
-    def _execute(self, side: Side, taker: Order | None, matches: list[Match], ts: int) -> None:
-        for match in matches:
-            resting = match.resting
-            trade = self.print_trade(side, resting.price_ticks, match.qty_lots, ts)
-            self.reduce(resting, match.qty_lots)
-            self.changes.book_changed = True
-            if resting.owner is not None:
-                self._fill(resting.owner, Liquidity.MAKER, trade)
-            if taker is not None:
-                self._fill(taker, Liquidity.TAKER, trade)
-            if (resting.owner is None) != (taker is None):
-                ours = taker or resting.owner
-                assert ours is not None
-                self._book_counterparty(ours, trade)
+        Parameters
+        ----------
+        events : in their order, see `matching.state.EVENT_DTYPE`
+        stamp : turns the market's instants into ns UTC
+        ending : what an order becomes whose cancel was asked for
+        amended : price, total lots and stop of the amendment that was asked for, 0 for what stays
+        """
+        if not len(events):
+            return
+        self.changes.book_changed = True
+        # Of the flow's own events nothing but its trades becomes an object: its ids are negative.
+        wanted = (events["order_id"] > 0) | ((events["kind"] == _FILLED) & (events["liquidity"] == _TAKER))
+        rows = events[wanted].tolist()
+        trade: Print | None = None
+        taker: Order | None = None
+        for place, row in enumerate(rows):
+            _, market_ts, kind, cause, side, liquidity, _, number, price_ticks, qty_lots, leaves_lots, match_id = row
+            order = self.numbered.get(number)
+            ts = stamp(market_ts)
+            if kind == _FILLED:
+                if liquidity == _TAKER:
+                    taker, trade = order, self.print_trade(Side(side), price_ticks, qty_lots, ts)
+                    maker_is_ours = place + 1 < len(rows) and rows[place + 1][11] == match_id
+                    is_maker = False
+                else:
+                    maker_is_ours = is_maker = True
+                assert trade is not None
+                if order is not None:
+                    self._fill(order, Liquidity.MAKER if is_maker else Liquidity.TAKER, trade, leaves_lots)
+                    if maker_is_ours != (taker is not None):
+                        self._book_counterparty(order, trade)
+            elif order is not None:
+                self._note(order, kind, cause, qty_lots, ts, ending, amended)
 
-    def _fill(self, order: Order, liquidity: Liquidity, trade: Print) -> None:
+    def _note(
+        self,
+        order: Order,
+        kind: int,
+        cause: int,
+        qty_lots: int,
+        ts: int,
+        ending: tuple[OrderStatus, RejectReason | None],
+        amended: tuple[int, int, int],
+    ) -> None:
+        """Take in what happened to one of our orders beside a fill."""
+        if kind == EventKind.CANCELED:
+            status, reason = ending if cause == Cause.REQUESTED else (OrderStatus.CANCELED, reason_of(cause))
+            self._end(order, status, reason, ts)
+        elif kind == EventKind.REJECTED:
+            self._end(order, OrderStatus.REJECTED, reason_of(cause), ts)
+        elif kind == EventKind.EXPIRED:
+            self._end(order, OrderStatus.EXPIRED, reason_of(cause), ts)
+        elif kind == EventKind.TRIGGERED:
+            self.changes.reshaped.add(order.order_id)
+            order.triggered = True
+            if order.status is OrderStatus.PENDING_NEW:
+                self._set_status(order, OrderStatus.NEW)
+            self._change(order, ts)
+            self._emit(EventType.ORDER_TRIGGERED, order)
+        elif kind == EventKind.AMENDED:
+            price, lots, stop = amended
+            self.changes.reshaped.add(order.order_id)
+            self._reserve(order, -order.leaves_lots)
+            order.price_ticks = price or order.price_ticks
+            order.qty_lots = lots or order.qty_lots
+            order.stop_ticks = stop or order.stop_ticks
+            self._reserve(order, order.leaves_lots)
+            self._change(order, ts)
+            self._emit(EventType.ORDER_AMENDED, order)
+        elif kind == EventKind.REFUSED:
+            self._refuse_amend(order, reason_of(cause), ts)
+        elif kind == EventKind.RESTATED and cause == Cause.SELF_TRADE:
+            self._reserve(order, -qty_lots)
+            self.changes.reshaped.add(order.order_id)
+            order.qty_lots -= qty_lots
+            if order.status is OrderStatus.PENDING_NEW:
+                self._set_status(order, OrderStatus.NEW)
+            self._change(order, ts)
+            self._emit(EventType.ORDER_AMENDED, order)
+
+    def _fill(self, order: Order, liquidity: Liquidity, trade: Print, leaves_lots: int) -> None:
         value = trade.price_ticks * trade.qty_lots
         is_maker = liquidity is Liquidity.MAKER
         rate = self.instrument.maker_fee_e8 if is_maker else self.instrument.taker_fee_e8
@@ -277,11 +443,11 @@ class Venue:
         self._reserve(order, -trade.qty_lots)
         order.cum_qty_lots += trade.qty_lots
         order.value_tick_lots += value
-        done = order.cum_qty_lots == order.qty_lots
-        self._set_status(order, OrderStatus.FILLED if done else OrderStatus.PARTIALLY_FILLED)
+        assert order.qty_lots - order.cum_qty_lots == leaves_lots, (order.order_id, order.cum_qty_lots, leaves_lots)
+        self._set_status(order, OrderStatus.PARTIALLY_FILLED if leaves_lots else OrderStatus.FILLED)
         self._change(order, trade.ts)
-        if done:
-            del self.orders[order.order_id]
+        if not leaves_lots:
+            self._forget(order)
         position = self.positions[order.position_id]
         self._book_fill(position, order.side, trade, fee)
         fill = Fill(
@@ -304,9 +470,6 @@ class Venue:
             collector = self.position_for(MARKET_ACCOUNT_ID, None)
             collector.fees_tick_lots -= fee
             self._touch(collector)
-        if order.price_impact:
-            self.market.move(int(order.side) * order.price_impact * trade.qty_lots / order.qty_lots)
-            self.changes.session_changed = True
 
     def _book_counterparty(self, ours: Order, trade: Print) -> None:
         self._book_fill(self.position_for(MARKET_ACCOUNT_ID, None), Side(-ours.side), trade, 0)
@@ -328,16 +491,17 @@ class Venue:
 
     def _end(self, order: Order, status: OrderStatus, reason: RejectReason | None, ts: int) -> None:
         self._reserve(order, -order.leaves_lots)
-        resting = self.book.get(order.priority) if order.priority else None
-        if resting is not None:
-            self.book.remove(resting)
-            self.changes.book_changed = True
         self._set_status(order, status)
         order.reject_reason = reason
-        del self.orders[order.order_id]
+        self._forget(order)
         self._change(order, ts)
         names = {OrderStatus.CANCELED: EventType.ORDER_CANCELED, OrderStatus.REJECTED: EventType.ORDER_REJECTED}
         self._emit(names.get(status, EventType.ORDER_EXPIRED), order)
+
+    def _forget(self, order: Order) -> None:
+        del self.orders[order.order_id]
+        self.numbered.pop(order.priority, None)
+        self.placed_again.pop(order.priority, None)
 
     def _set_status(self, order: Order, status: OrderStatus) -> None:
         assert status in TRANSITIONS[order.status], (order.order_id, order.status, status)
@@ -360,20 +524,27 @@ class Venue:
         event = Event(kind, order.order_id, order.version, order.updated_ts, correlation, data)
         self.changes.events.append(event)
 
-    def _affordable(self, order: Order) -> bool:
-        notional = self.order_price(order) * order.qty_lots
+    def _affordable(self, order: Order, notional: int) -> bool:
         if notional > MAX_TICK_LOTS:
             return False
         funds = self.funds[order.account_id]
         funds.exposure(self.instrument.pair_id, self.instrument.tick_lot)
         return funds.can_afford(self.instrument.pair_id, self.market.reference_ticks, order.side, notional)
 
+    def _amendable(self, order: Order, price_ticks: int, qty_lots: int) -> bool:
+        """Tell whether the account can afford what an amendment adds to the worst case."""
+        price = price_ticks or self.order_price(order)
+        left = (qty_lots or order.qty_lots) - order.cum_qty_lots
+        if price * left > MAX_TICK_LOTS:
+            return False
+        return self._affordable(order, price * left - self.order_price(order) * order.leaves_lots)
+
     def order_price(self, order: Order) -> int:
-        """Return the price at which funds are reserved: the limit, or none for a market order in flight."""
-        return order.price_ticks or self.market.reference_ticks
+        """Return the price at which an order is valued: its limit, its stop, or the reference price."""
+        return order.price_ticks or order.stop_ticks or self.market.reference_ticks
 
     def _reserve(self, order: Order, qty_lots: int) -> None:
-        """Reserve the notional of `qty_lots` (negative: release); market orders reserve nothing while in flight."""
+        """Reserve the notional of `qty_lots` (negative: release); orders without a limit reserve nothing."""
         exposure = self.funds[order.account_id].exposure(self.instrument.pair_id, self.instrument.tick_lot)
         exposure.reserve(order.side, order.price_ticks * qty_lots)
 
@@ -381,3 +552,9 @@ class Venue:
         exposure = self.funds[position.account_id].exposure(self.instrument.pair_id, self.instrument.tick_lot)
         exposure.qty_lots += sign * position.qty_lots
         exposure.result_tick_lots += sign * (position.realised_tick_lots - position.fees_tick_lots)
+
+
+def open_orders_of(orders: NDArray[Any]) -> NDArray[Any]:
+    """Return the engine's open orders of accounts among its whole memory of orders, see `reconcile`."""
+    found: NDArray[np.void] = orders[:-1]
+    return found[(found["order_id"] > 0) & (found["leaves_lots"] > 0)]

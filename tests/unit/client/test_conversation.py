@@ -31,7 +31,8 @@ ORDER = {
     "strategy_id": None, "client_order_id": None, "side": "BUY", "type": "LIMIT", "time_in_force": "GTC",
     "post_only": False, "price": "0.1", "amount": "1.10", "status": "NEW", "reject_reason": None, "cum_qty": "0",
     "leaves_qty": "1.10", "average_price": None, "cancel_requested": False, "simulation_params": {},
-    "created_ts": "1", "updated_ts": "1", "version": 1, "a_later_version": "adds this",
+    "created_ts": "1", "updated_ts": "1", "version": 1, "stop_price": None, "display_amount": None,
+    "self_trade_prevention": "CANCEL_NEWEST", "triggered": False, "amend_requested": False, "amend_refusal": None, "a_later_version": "adds this",
 }  # fmt: skip
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import copy
 import random
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from market_maker.domain.ids import MARKET_ACCOUNT_ID
-from market_maker.domain.order import Order, OrderType, Side, TimeInForce
-from market_maker.simulator.exchange import SimulatedExchange
-from venue_builders import ACCOUNT, DELAY, PAIR, START, an_exchange
+from market_maker.domain.order import Order, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
+from market_maker.simulator.exchange import SimulatedExchange, replayed
+from market_maker.venue.commands import ROW_BYTES
+from market_maker.venue.market.market import SyntheticMarket
+from market_maker.venue.venue import open_orders_of
+from venue_builders import ACCOUNT, DELAY, PAIR, START, a_session, an_exchange, an_instrument, some_funds
 
 INTERVAL = 50_000_000
 
@@ -41,27 +45,36 @@ def trade_at_random(exchange: SimulatedExchange, seed: int, start: int, end: int
             order_type=OrderType.MARKET if is_market else OrderType.LIMIT,
             time_in_force=TimeInForce.IOC if is_market else TimeInForce.GTC,
             post_only=False,
-            price_ticks=0 if is_market else mid + chance.randint(-20, 20),
+            price_ticks=0 if is_market else mid + chance.randint(-40, 40),
             qty_lots=chance.randint(1, 10_000),
             execution_probability=chance.choice([1.0, 0.7]),
             price_impact=chance.choice([0.0, 0.001]),
             created_ts=ts,
             arrival_ts=ts + DELAY,
+            self_trade=chance.choice(list(SelfTradePrevention)),
         )
         exchange.venue.accept(order, "")
     return ts
 
 
-def restarted(exchange: SimulatedExchange) -> SimulatedExchange:
+def restarted(exchange: SimulatedExchange, checkpoint: bytes, log: list[bytes]) -> SimulatedExchange:
     """Return a new exchange made of what the database would hold."""
-    again = an_exchange(seed=exchange.session.seed)
-    again.session.sequence = exchange.venue.session_sequence
+    session = copy.copy(exchange.session)
+    session.sequence, session.market = exchange.venue.session_sequence, exchange.dump_state()
+    again, fault = SimulatedExchange.load(an_instrument(), session, some_funds(), checkpoint=checkpoint, log=log)
+    assert fault == ""
     for position in exchange.venue.positions.values():
         again.venue.add_position(copy.copy(position))
     orders = [copy.copy(order) for order in exchange.venue.orders.values()]
     random.Random(1).shuffle(orders)  # rows come in any order
-    again.load_market(exchange.dump_market(), orders)
+    assert again.restore_orders(orders) == 0
     return again
+
+
+def log_of(exchange: SimulatedExchange) -> list[bytes]:
+    """Return what the market's log holds of the changes so far, as of two commits."""
+    rows = exchange.changes.commands
+    return [b"".join(rows[: len(rows) // 3]), b"".join(rows[len(rows) // 3 :])]
 
 
 def facts(exchange: SimulatedExchange) -> list[Any]:
@@ -90,7 +103,9 @@ def test_the_same_seed_and_commands_give_the_same_market() -> None:
         trade_at_random(exchange, 3, START, START + 40 * INTERVAL)
     assert len(exchanges[0].changes.fills) > 50
     assert facts(exchanges[0]) == facts(exchanges[1])
-    assert exchanges[0].dump_market() == exchanges[1].dump_market()
+    assert exchanges[0].dump_state() == exchanges[1].dump_state()
+    assert exchanges[0].market.dump() == exchanges[1].market.dump()
+    assert exchanges[0].changes.commands == exchanges[1].changes.commands
     assert exchanges[0].state_hash() == exchanges[1].state_hash()
 
 
@@ -98,16 +113,19 @@ def test_another_seed_gives_another_market() -> None:
     first, second = an_exchange(seed=1), an_exchange(seed=2)
     for exchange in (first, second):
         exchange.advance_to(START + 5 * INTERVAL)
-    assert first.dump_market() != second.dump_market()
+    assert first.market.dump() != second.market.dump()
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_restart_changes_nothing(seed: int) -> None:
     exchange = an_exchange()
-    last = trade_at_random(exchange, seed, START, START + 20 * INTERVAL)
-    again = restarted(exchange)
+    exchange.advance_to(START + INTERVAL)
+    checkpoint = exchange.market.dump()
+    last = trade_at_random(exchange, seed, START + INTERVAL, START + 20 * INTERVAL)
+    again = restarted(exchange, checkpoint, log_of(exchange))
     assert again.state_hash() == exchange.state_hash()
-    assert again.dump_market() == exchange.dump_market()
+    assert again.dump_state() == exchange.dump_state()
+    assert again.market.dump() == exchange.market.dump()
     funds = [each.venue.funds[ACCOUNT].pairs[PAIR] for each in (exchange, again)]
     assert funds[0] == funds[1]
     exchange.take_changes()
@@ -117,6 +135,37 @@ def test_a_restart_changes_nothing(seed: int) -> None:
     assert again.state_hash() == exchange.state_hash()
 
 
+def test_a_log_done_twice_gives_the_same_bytes() -> None:
+    exchange = an_exchange()
+    begin = exchange.market.dump()
+    trade_at_random(exchange, 9, START, START + 30 * INTERVAL)
+    log, end_ts = log_of(exchange), exchange.market.clock_ts
+    assert sum(len(rows) for rows in log) > 50 * ROW_BYTES
+    again = [replayed(SyntheticMarket.load(begin), log, end_ts).dump() for _ in range(2)]
+    assert again == [exchange.market.dump()] * 2
+
+
+@pytest.mark.parametrize("checkpoint", [None, b"", b"nonsense"])
+def test_a_market_that_cannot_be_read_begins_anew_with_the_orders_that_are_open(checkpoint: bytes | None) -> None:
+    exchange = an_exchange()
+    trade_at_random(exchange, 5, START, START + 20 * INTERVAL)
+    session = copy.copy(exchange.session)
+    session.sequence, session.market = exchange.venue.session_sequence, exchange.dump_state()
+    again, fault = SimulatedExchange.load(an_instrument(), session, some_funds(), checkpoint=checkpoint, log=[b"lost"])
+    assert fault
+    assert again.market.reference_ticks == exchange.market.reference_ticks
+    orders = [copy.copy(order) for order in exchange.venue.orders.values()]
+    for position in exchange.venue.positions.values():
+        again.venue.add_position(copy.copy(position))
+    arrived = [order for order in orders if order.priority]
+    assert len(arrived) > 3
+    assert again.restore_orders(orders) == len(arrived)
+    held = open_orders_of(again.market.book.state.orders)
+    assert len(held) == len([order for order in again.venue.orders.values() if order.priority])
+    again.advance_to(START + 40 * INTERVAL)
+    assert again.step > 10
+
+
 def test_the_hash_tells_every_difference() -> None:
     exchange = an_exchange()
     trade_at_random(exchange, 1, START, START + 10 * INTERVAL)
@@ -124,10 +173,9 @@ def test_the_hash_tells_every_difference() -> None:
     position = exchange.venue.position_for(ACCOUNT, None)
     position.cash_tick_lots += 1
     seen.add(exchange.state_hash())
-    order = next(iter(exchange.venue.book.orders(Side.BUY)))
-    exchange.venue.book.reduce(order, 1)
+    exchange.market.book.place(Side.BUY, price_ticks=1, qty_lots=1)
     seen.add(exchange.state_hash())
-    exchange.market.draws += 1
+    exchange.market.flow.head["draws"] += 1
     seen.add(exchange.state_hash())
     assert len(seen) == 4
 
@@ -158,27 +206,81 @@ def test_one_long_step_is_the_same_as_many_short_ones() -> None:
     assert whole.state_hash() == parts.state_hash()
 
 
-def test_after_a_standstill_the_market_goes_on_from_now() -> None:
+def test_after_a_standstill_the_market_goes_on_from_where_it_was() -> None:
     exchange = an_exchange()
     exchange.advance_to(START + INTERVAL)
-    steps = exchange.market.step
+    clock_ts = exchange.market.clock_ts
     exchange.advance_to(START + 1000 * INTERVAL)
-    assert exchange.market.step - steps <= 3
-    assert exchange.next_due_ts() > START + 1000 * INTERVAL - 1
+    assert exchange.market.clock_ts == clock_ts
+    exchange.advance_to(START + 1001 * INTERVAL)
+    assert exchange.market.clock_ts == clock_ts + INTERVAL
+    assert START + 1000 * INTERVAL < exchange.changes.mids[-1][0] <= START + 1001 * INTERVAL
+
+
+def test_a_short_pause_is_not_caught_up_with_and_orders_of_the_pause_come_first() -> None:
+    exchange = an_exchange()
+    exchange.advance_to(START + INTERVAL)
+    clock_ts, resumed = exchange.market.clock_ts, START + 9 * INTERVAL
+    exchange.stand_still()
+    trade = an_order(exchange, START + 3 * INTERVAL)
+    exchange.venue.accept(trade, "")
+    exchange.advance_to(resumed)
+    assert exchange.market.clock_ts == clock_ts
+    assert (trade.status, trade.updated_ts) == (OrderStatus.FILLED, resumed)
+
+
+def an_order(exchange: SimulatedExchange, ts: int) -> Order:
+    """Return a market order for one lot, accepted at `ts`."""
+    position = exchange.venue.position_for(ACCOUNT, None)
+    return Order(
+        order_id=UUID(int=(7 << 76) | (2 << 62) | ts), pair_id=PAIR, account_id=ACCOUNT, strategy_id=None,
+        position_id=position.position_id, client_order_id=None, side=Side.BUY, order_type=OrderType.MARKET,
+        time_in_force=TimeInForce.IOC, post_only=False, price_ticks=0, qty_lots=1, execution_probability=1.0,
+        price_impact=0.0, created_ts=ts, arrival_ts=ts + DELAY,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("speed", [0.1, 2.5, 100.0])
+def test_a_market_runs_as_fast_as_it_is_told(speed: float) -> None:
+    exchange = an_exchange(speed=speed)
+    exchange.advance_to(START + INTERVAL)
+    assert exchange.market.clock_ts - START == round(INTERVAL * speed)
+    exchange.set_speed(1.0)
+    before = exchange.market.clock_ts
+    exchange.advance_to(START + 2 * INTERVAL)
+    assert exchange.market.clock_ts - before == INTERVAL
+    mids = [ts for ts, _ in exchange.changes.mids]
+    assert mids == sorted(set(mids))
+    assert all(START <= ts <= START + 2 * INTERVAL for ts in mids)
+
+
+def test_a_paused_market_goes_on_by_steps() -> None:
+    exchange = an_exchange()
+    exchange.advance_to(START + INTERVAL)
+    exchange.stand_still()
+    clock_ts, ts = exchange.market.clock_ts, START + 2 * INTERVAL
+    order = an_order(exchange, START + INTERVAL + 1)
+    exchange.venue.accept(order, "")
+    exchange.step_by(20 * INTERVAL, ts)
+    assert exchange.market.clock_ts == clock_ts + 20 * INTERVAL
+    assert exchange.step == 21
+    assert order.status is OrderStatus.FILLED
+    assert START + INTERVAL < exchange.changes.mids[-1][0] <= ts
+    assert len({mid_ts for mid_ts, _ in exchange.changes.mids}) == 21
+    exchange.advance_to(ts + INTERVAL)
+    assert exchange.market.clock_ts == clock_ts + 20 * INTERVAL, "time begins with the next look"
 
 
 def test_a_given_trade_fills_what_rests_and_prints_the_rest() -> None:
     exchange = an_exchange()
     exchange.advance_to(START)
-    bid = exchange.venue.book.best(Side.BUY)
-    assert bid is not None
-    standing = dict(exchange.venue.book.levels(Side.BUY, 1000))[bid]
+    (bid, standing, _) = exchange.market.depth(Side.BUY, 1)[0].tolist()
     exchange.take_changes()
     exchange.execute_trade(Side.SELL, bid, standing + 7, START + 1)
     prints = exchange.changes.prints
     assert sum(each.qty_lots for each in prints) == standing + 7
     assert (prints[-1].price_ticks, prints[-1].qty_lots) == (bid, 7)
-    best = exchange.venue.book.best(Side.BUY)
+    best = exchange.market.book.best(Side.BUY)
     assert best is not None
     assert best < bid
 
@@ -187,7 +289,32 @@ def test_the_market_is_never_crossed_and_shows_both_sides() -> None:
     exchange = an_exchange()
     for step in range(200):
         exchange.advance_to(START + step * INTERVAL)
-        bid, ask = exchange.venue.book.best(Side.BUY), exchange.venue.book.best(Side.SELL)
+        bid, ask = exchange.market.book.best(Side.BUY), exchange.market.book.best(Side.SELL)
         assert bid is not None
         assert ask is not None
         assert bid < ask
+        assert exchange.book_sequence >= step
+
+
+@pytest.mark.parametrize(
+    ("price", "tick", "lot", "deviation", "interval_ns"),
+    [
+        ("50000", "0.01", "0.00001", 0.001, 10**9), ("50000", "0.01", "0.00001", 0.0, 10**9),
+        ("50000", "0.01", "0.00001", 0.5, 10**6), ("0.00001", "0.00001", "1", 0.001, 10**9),
+        ("1", "0.01", "1000", 0.001, 3_600 * 10**9), ("3000", "0.01", "0.000000000001", 0.0002, 5 * 10**7),
+    ],
+)  # fmt: skip
+def test_any_instrument_has_a_market_that_moves(
+    price: str, tick: str, lot: str, deviation: float, interval_ns: int
+) -> None:
+    instrument = an_instrument(tick_size=Decimal(tick), lot_size=Decimal(lot))
+    session = a_session(
+        price_deviation=deviation, market_update_interval_ns=interval_ns,
+        initial_price_ticks=instrument.price_to_ticks(Decimal(price)),
+    )  # fmt: skip
+    exchange = SimulatedExchange(instrument, session, some_funds())
+    for second in range(1, 61):
+        exchange.advance_to(START + second * 10**9)
+        for side in Side:
+            assert exchange.market.book.best(side) is not None
+    assert len(exchange.changes.prints) > 3

@@ -1,0 +1,312 @@
+"""The command `simulate`: a strategy on the synthetic market of many seeds, with intervals, alone or against another one."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from market_maker.backtest.engine import RunConfig
+from market_maker.domain.errors import InvalidRequest
+from market_maker.domain.instrument import Instrument
+from market_maker.domain.units import NS_PER_SECOND, format_duration
+from market_maker.montecarlo.engine import SimulationConfig, market_json
+from market_maker.montecarlo.loop.compiled import compiled_loop
+from market_maker.montecarlo.seeds import SEEDS_MAX, SeedRun, run_seeds
+from market_maker.montecarlo.statistics import Distribution, MonteCarlo, Paired, compare_paired, monte_carlo
+from market_maker.performance.charts import Panel, Series, picture
+from market_maker.performance.figures import Figure, Interval
+from market_maker.performance.json_values import json_value
+from market_maker.strategies.contract import PreparedStrategy, StrategyKind, find_strategy
+from market_maker.synthetic.flow.parameters import Conditions, ReferenceParameters, suited_design
+from market_maker.synthetic.reference.processes import Process
+
+START_TS = 1_704_067_200 * NS_PER_SECOND
+"""Simulated time begins on 2024-01-01; nothing depends on it but the stamps."""
+DURATION_MAX = 30 * 86_400 * NS_PER_SECOND
+_SHOWN = ("net_pnl", "spread_capture", "inventory_pnl", "fees", "max_drawdown", "sharpe", "fills", "orders")
+_BINS = 30
+_COLUMNS = (
+    TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"),
+    TimeRemainingColumn(),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class MarketWish:
+    """The market of the command: the pair, its price and what is changed of the default flow.
+
+    `liquidity` multiplies the rate of limit orders, `spread_steps` widens the spread by so many steps, `buy_bias` is the
+    share of market orders forced to buy, `volatility` and `activity` are multipliers; see `Conditions`.
+    """
+
+    price: Decimal = Decimal(50_000)
+    tick_size: Decimal = Decimal("0.01")
+    lot_size: Decimal = Decimal("0.00001")
+    maker_fee: Decimal = Decimal(0)
+    taker_fee: Decimal = Decimal(0)
+    process: str = "GBM"
+    price_deviation: float = 0.0001
+    volatility: float = 1.0
+    activity: float = 1.0
+    liquidity: float = 1.0
+    spread_steps: int = 0
+    buy_bias: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """One strategy over all seeds."""
+
+    strategy: PreparedStrategy
+    runs: list[SeedRun]
+    figures: MonteCarlo
+
+
+@dataclass(frozen=True, slots=True)
+class SimulateWish:
+    """Everything the command was asked for beside the strategies."""
+
+    duration_ns: int
+    seeds: int = 100
+    seed: int = 1
+    entry_latency_ns: int = 10_000_000
+    response_latency_ns: int = 10_000_000
+    balance: Decimal = Decimal(100_000)
+    confidence: float = 0.95
+    threads: int | None = None
+    market: MarketWish = field(default_factory=MarketWish)
+
+
+def parse_parameters(words: Sequence[str], kind: StrategyKind, option: str = "--param") -> dict[str, int | float]:
+    """Return name=value words as parameters of a kind; InvalidRequest names the word or the parameter."""
+    types = {parameter.name: parameter.type for parameter in kind.parameters}
+    values: dict[str, int | float] = {}
+    for word in words:
+        name, found, text = word.partition("=")
+        if not found or name in values:
+            raise InvalidRequest.of(option, word, "NAME=VALUE, each name once")
+        try:
+            values[name] = int(text) if types.get(name) == "integer" else float(text)
+        except ValueError:
+            raise InvalidRequest.of(f"{option} {name}", text, "a number") from None
+    return kind.validate(values, option)
+
+
+def simulation_config(strategy: PreparedStrategy, wish: SimulateWish) -> SimulationConfig:
+    """Return what runs; InvalidRequest names what is out of range."""
+    market = wish.market
+    if not NS_PER_SECOND <= wish.duration_ns <= DURATION_MAX:
+        raise InvalidRequest.of("--duration", format_duration(wish.duration_ns), "1s to 30d")
+    if market.process not in Process.__members__:
+        raise InvalidRequest.of("--process", market.process, ", ".join(Process.__members__))
+    instrument = Instrument(
+        UUID(int=0), "synthetic", "BASE-QUOTE", "BASE", "QUOTE", market.tick_size, market.lot_size,
+        maker_fee=market.maker_fee, taker_fee=market.taker_fee,
+    )  # fmt: skip
+    reference = ReferenceParameters(process=Process[market.process], price_deviation=market.price_deviation)
+    design = suited_design(
+        price_ticks=instrument.price_to_ticks(market.price, "--price"), lot_value_ticks=float(instrument.tick_lot),
+        reference=reference, start_ts=START_TS,
+    )  # fmt: skip
+    conditions = Conditions(
+        activity=market.activity, limit=market.liquidity, distance_steps=market.spread_steps, buy_bias=market.buy_bias,
+        volatility=market.volatility,
+    )  # fmt: skip
+    run = RunConfig(
+        instrument, strategy.kind.kind, START_TS, START_TS + wish.duration_ns, strategy.values,
+        entry_latency_ns=wish.entry_latency_ns, response_latency_ns=wish.response_latency_ns, balance=wish.balance,
+        sample_interval_ns=max(NS_PER_SECOND, wish.duration_ns // 3_600),
+    )  # fmt: skip
+    return SimulationConfig(run, design, conditions)
+
+
+def run_simulate(
+    kind: str,
+    parameters: Sequence[str],
+    wish: SimulateWish,
+    *,
+    against: str | None = None,
+    against_parameters: Sequence[str] = (),
+    report: Path | None = None,
+    plot: Path | None = None,
+) -> None:
+    """Simulate, print the figures with their intervals, and write what is asked for.
+
+    Raises
+    ------
+    InvalidRequest
+        A strategy, a parameter or an option that is not allowed, or a file that cannot be written.
+    """
+    if plot is not None and plot.suffix.lower() != ".svg":
+        raise InvalidRequest.of("--plot", str(plot), "a file that ends in .svg")
+    if not 1 <= wish.seeds <= SEEDS_MAX:
+        raise InvalidRequest.of("--seeds", wish.seeds, f"1 to {SEEDS_MAX:,}")
+    plain = Console()
+    console = plain if plain.is_terminal else Console(width=160)
+    chosen = [(kind, parameters, "--param")]
+    if against is not None:
+        chosen.append((against, against_parameters, "--against-param"))
+    prepared = []
+    for name, words, option in chosen:
+        found = find_strategy(name)
+        prepared.append(found.prepare(parse_parameters(words, found, option), option))
+    with console.status("compiling what is not in the cache"):
+        compiled_loop()
+    seeds = range(wish.seed, wish.seed + wish.seeds)
+    rng = np.random.default_rng(wish.seed)
+    done = []
+    for strategy in prepared:
+        runs, seconds = _run(simulation_config(strategy, wish), strategy, seeds, wish.threads, console)
+        figures = monte_carlo([run.summary for run in runs], rng, confidence=wish.confidence)
+        done.append(Simulated(strategy, runs, figures))
+        _tell(done[-1], wish, seconds, console)
+    paired = None
+    if len(done) > 1:
+        one, other = ([run.summary for run in each.runs] for each in done)
+        paired = compare_paired(one, other, rng, confidence=wish.confidence)
+        _tell_paired(paired, done, console)
+    if report is not None:
+        _write(report, json.dumps(report_json(done, paired, wish), indent=1), "--report", console)
+    if plot is not None:
+        _write(plot, chart(done, paired), "--plot", console)
+
+
+def _run(
+    config: SimulationConfig, strategy: PreparedStrategy, seeds: Sequence[int], threads: int | None, console: Console
+) -> tuple[list[SeedRun], float]:
+    begin = time.perf_counter()
+    with Progress(*_COLUMNS, console=console, transient=True) as bars:
+        task = bars.add_task(strategy.kind.kind, total=len(seeds))
+        runs = run_seeds(config, strategy, seeds, lambda _: bars.advance(task), threads=threads)
+    return runs, time.perf_counter() - begin
+
+
+def report_json(done: Sequence[Simulated], paired: Paired | None, wish: SimulateWish) -> dict[str, Any]:
+    """Return everything as JSON values; amounts of single seeds are text, statistics are numbers."""
+    config = simulation_config(done[0].strategy, wish)
+    return {
+        "duration": format_duration(wish.duration_ns), "seeds": wish.seeds, "seed": wish.seed,
+        "entry_latency": format_duration(wish.entry_latency_ns),
+        "response_latency": format_duration(wish.response_latency_ns), "balance": f"{wish.balance:f}",
+        "market": market_json(config, config.design),
+        "strategies": [
+            {
+                "kind": each.strategy.kind.kind, "parameters": dict(each.strategy.values), "all": json_value(each.figures),
+                "runs": [
+                    {"seed": str(run.seed), "digest": run.digest, "events": run.events, "summary": run.summary.to_json()}
+                    for run in each.runs
+                ],
+            }
+            for each in done
+        ],
+        "paired": None if paired is None else json_value(paired),
+    }  # fmt: skip
+
+
+def chart(done: Sequence[Simulated], paired: Paired | None) -> str:
+    """Return histograms of the net results, their distribution functions, and the results of both strategies by seed."""
+    results = {f"{i} {each.strategy.kind.kind}": _net(each) for i, each in enumerate(done, 1)}
+    edges = np.histogram_bin_edges(np.concatenate(list(results.values())), _BINS)
+    bars = [
+        Series(name, edges, np.histogram(row, edges)[0], "bars", i) for i, (name, row) in enumerate(results.items())
+    ]
+    steps = [
+        Series(name, np.sort(row), np.arange(1, len(row) + 1) / len(row), "steps", i)
+        for i, (name, row) in enumerate(results.items())
+    ]
+    panels = [
+        Panel("Net result of a seed", "quote currency", "seeds", bars),
+        Panel("Share of seeds with at most this result", "quote currency", "share", steps),
+    ]
+    if paired is not None:
+        one, other = results.values()
+        panels.append(Panel("Both on the same seed", "second", "first", [Series("", other, one, "dots", 2)]))
+        difference = one - other
+        cuts = np.histogram_bin_edges(difference, _BINS)
+        counted = Series("", cuts, np.histogram(difference, cuts)[0], "bars", 3)
+        panels.append(Panel("First less second, same seed", "quote currency", "seeds", [counted]))
+    return picture(panels)
+
+
+def _net(each: Simulated) -> Any:
+    return np.array([float(run.summary.net_pnl) for run in each.runs])
+
+
+def _tell(each: Simulated, wish: SimulateWish, seconds: float, console: Console) -> None:
+    kind, figures = each.strategy.kind.kind, each.figures
+    title = f"{kind}, {len(each.runs):,} seeds of {format_duration(wish.duration_ns)}, from seed {wish.seed}"
+    level = f"{wish.confidence:.0%}"
+    table = Table(
+        "figure", "mean", "std. error", f"{level} t", f"{level} bootstrap", "5 %", "median", "95 %", box=None, title=title,
+        title_justify="left",
+    )  # fmt: skip
+    for name in _SHOWN:
+        table.add_row(name, *_cells(figures.figures[name]))
+    console.print(table)
+    console.print(
+        f"probability of a loss {_share(figures.loss_probability)}; VaR {figures.tail_confidence:.0%} "
+        f"{_figure(figures.value_at_risk)}, ES {_figure(figures.expected_shortfall)}",
+        markup=False,
+    )
+    simulated = len(each.runs) * wish.duration_ns / NS_PER_SECOND
+    events = sum(run.events for run in each.runs)
+    console.print(
+        f"{simulated:,.0f} simulated seconds in {seconds:.1f} s: {simulated / seconds:,.0f} per second, "
+        f"{events / seconds:,.0f} events/s",
+        markup=False,
+    )
+
+
+def _tell_paired(paired: Paired, done: Sequence[Simulated], console: Console) -> None:
+    first, second = (each.strategy.kind.kind for each in done)
+    mean, boot = paired.difference.mean, paired.difference.bootstrap
+    ratio = "-" if paired.variance_ratio is None else f"{paired.variance_ratio:.2f}"
+    console.print(
+        f"net result of {first} less {second}, same seeds: {_number(mean.estimate)}, {_range(mean)} (t), "
+        f"{_range(boot)} (bootstrap); better in {_share(paired.better_share)}; variance {ratio} of independent seeds'",
+        markup=False,
+    )
+
+
+def _cells(figure: Distribution) -> tuple[str, ...]:
+    quantiles: Mapping[str, float] = figure.quantiles
+    tails = [_number(quantiles.get(name)) for name in ("0.05", "0.5", "0.95")]
+    error = _number(figure.standard_error)
+    return _number(figure.mean.estimate), error, _range(figure.mean), _range(figure.bootstrap), *tails
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.5g}"
+
+
+def _range(interval: Interval) -> str:
+    return "-" if interval.low is None else f"{_number(interval.low)} to {_number(interval.high)}"
+
+
+def _share(interval: Interval) -> str:
+    if interval.estimate is None or interval.low is None or interval.high is None:
+        return "-"
+    return f"{interval.estimate:.1%} ({interval.low:.1%} to {interval.high:.1%})"
+
+
+def _figure(figure: Figure) -> str:
+    return _number(figure.value) if figure.reason is None else f"- ({figure.reason})"
+
+
+def _write(path: Path, text: str, option: str, console: Console) -> None:
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise InvalidRequest.of(option, str(path), f"a file that can be written ({error.strerror})") from error
+    console.print(f"{option.removeprefix('--')}: {path}", markup=False, soft_wrap=True)

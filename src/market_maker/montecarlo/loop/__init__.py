@@ -1,0 +1,1 @@
+"""The compiled loop of a simulated run and its memory."""

@@ -1,0 +1,65 @@
+"""What of a simulated market's book everybody sees: snapshots for users, levels for recordings."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from market_maker.domain.book import BookSnapshot, Level
+from market_maker.domain.order import Side
+from market_maker.simulator.exchange import SimulatedExchange
+
+
+class Books:
+    """Snapshots of the present instant by depth, made once however often they are asked for."""
+
+    def __init__(self) -> None:
+        self._instant: tuple[SimulatedExchange, int] | None = None
+        self._by_depth: dict[int, BookSnapshot] = {}
+
+    def get(self, exchange: SimulatedExchange, depth: int) -> BookSnapshot:
+        """Return the best `depth` levels of both sides."""
+        instant = (exchange, exchange.book_sequence)
+        if instant != self._instant:
+            self._instant = instant
+            self._by_depth.clear()
+        found = self._by_depth.get(depth)
+        if found is None:
+            found = self._by_depth[depth] = snapshot(exchange, depth)
+        return found
+
+
+def snapshot(exchange: SimulatedExchange, depth: int) -> BookSnapshot:
+    """Return the best `depth` levels of both sides."""
+    instrument, market = exchange.instrument, exchange.market
+
+    def side(which: Side) -> tuple[Level, ...]:
+        rows = market.depth(which, depth).tolist()
+        return tuple(Level(instrument.ticks_to_price(price), instrument.lots_to_qty(lots)) for price, lots, _ in rows)
+
+    return BookSnapshot(
+        pair_id=instrument.pair_id,
+        ts=exchange.last_ts,
+        sequence=exchange.book_sequence,
+        bids=side(Side.BUY),
+        asks=side(Side.SELL),
+    )
+
+
+def public_levels(exchange: SimulatedExchange, side: Side) -> dict[int, int]:
+    """Return price (ticks) -> displayed lots of everything that is surely there.
+
+    An order with an execution probability below 1 may rest where it crosses the other side; it is left out, so that a
+    recorded book is never crossed.
+    """
+    book = exchange.market.book
+    levels = {price: lots for price, lots, _ in exchange.market.depth(side, book.open_orders + 1).tolist()}
+    orders, details = book.state.orders[:-1], book.state.details[:-1]
+    number = 0 if side is Side.BUY else 1
+    uncertain = (orders["leaves_lots"] > 0) & (orders["order_id"] > 0) & (orders["book"] == number)
+    uncertain &= (orders["detailed"] != 0) & (details["miss_e9"] != 0)
+    for slot in np.flatnonzero(uncertain).tolist():
+        price = -int(side) * int(orders["rank"][slot])
+        levels[price] -= int(orders["shown_lots"][slot])
+        if levels[price] == 0:
+            del levels[price]
+    return levels

@@ -1,0 +1,63 @@
+"""What is wrong with an order or a session before anything is done: fields that do not fit together, values out of bounds."""
+
+from __future__ import annotations
+
+from market_maker.domain.errors import InvalidRequest
+from market_maker.domain.instrument import MAX_TICK_LOTS
+from market_maker.domain.order import NewOrder, OrderType, TimeInForce
+from market_maker.simulator.loop import PairLoop
+from market_maker.simulator.session import SPEEDS
+
+
+def check_speed(speed: float) -> float:
+    """Return a speed of a session's market or raise InvalidRequest."""
+    if not SPEEDS[0] <= speed <= SPEEDS[1]:
+        raise InvalidRequest.of("speed", speed, f"a number from {SPEEDS[0]} to {SPEEDS[1]:.0f}")
+    return speed
+
+
+def check_order(order: NewOrder, loop: PairLoop) -> tuple[int, int]:
+    """Return price and stop price in ticks (0: none) of an order whose fields fit together, else raise InvalidRequest."""
+    if not 0.0 <= order.execution_probability <= 1.0:
+        raise InvalidRequest.of(
+            "simulation_params.execution_probability", order.execution_probability, "a number from 0 to 1"
+        )
+    if not 0.0 <= order.price_impact <= 0.5:
+        raise InvalidRequest.of("simulation_params.price_impact", order.price_impact, "a number from 0 to 0.5")
+    if (order.time_in_force is TimeInForce.GTD) != (order.expire_ts > 0):
+        raise InvalidRequest.of("expire_time", order.expire_ts or None, "an instant for GTD, and only for GTD")
+    kind, stop_ticks = order.order_type, 0
+    if kind.is_stop != (order.stop_price is not None):
+        given = None if order.stop_price is None else str(order.stop_price)
+        raise InvalidRequest.of("stop_price", given, "a price for STOP and STOP_LIMIT, and only for these")
+    if order.stop_price is not None:
+        stop_ticks = loop.instrument.price_to_ticks(order.stop_price, "stop_price")
+    if not kind.has_price:
+        if order.price is not None:
+            raise InvalidRequest.of("price", str(order.price), f"no price for a {kind} order")
+        if order.post_only or (kind is OrderType.MARKET and order.time_in_force is TimeInForce.GTD):
+            raise InvalidRequest.of("type", str(kind), "LIMIT with GTD or post_only")
+        return 0, stop_ticks
+    if order.price is None:
+        raise InvalidRequest.of("price", None, f"a price for a {kind} order")
+    if order.post_only and order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
+        raise InvalidRequest.of("post_only", True, "false for IOC and FOK")
+    return loop.instrument.price_to_ticks(order.price), stop_ticks
+
+
+def display_lots_of(order: NewOrder, loop: PairLoop, qty_lots: int) -> int:
+    """Return what an order shows, in lots; 0 for all of it."""
+    if order.display_amount is None:
+        return 0
+    lots = loop.instrument.qty_to_lots(order.display_amount, "display_amount")
+    if not order.order_type.has_price or order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
+        raise InvalidRequest.of("display_amount", str(order.display_amount), "none for an order that cannot rest")
+    if lots > qty_lots:
+        raise InvalidRequest.of("display_amount", str(order.display_amount), f"at most the amount {order.amount}")
+    return lots
+
+
+def check_value(price_ticks: int, qty_lots: int) -> None:
+    """Raise InvalidRequest for an order of more than 2**62 tick-lots."""
+    if price_ticks * qty_lots > MAX_TICK_LOTS:
+        raise InvalidRequest.of("amount", qty_lots, "an order whose price times amount is below 2**62 tick-lots")

@@ -201,8 +201,8 @@ class MarketMakerService:
 
     async def get_positions(self, **filters: Any) -> list[Position]:
         """Return positions of users, newest first; filters as `storage.simulation.get_positions`."""
-        found = await simulation.get_positions(self.parts.database, **filters)
-        return [await self.describe(state) for state in found if state.account_id != MARKET_ACCOUNT_ID]
+        found = await simulation.get_positions(self.parts.database, other_than=MARKET_ACCOUNT_ID, **filters)
+        return [await self.describe(state) for state in found]
 
     async def open_position(
         self,

@@ -51,19 +51,25 @@ def valid_bodies(known: Known) -> dict[tuple[str, str], dict[str, Any]]:
     """Return a body that would be accepted for every endpoint that takes one."""
     return {
         ("post", "/api/v1/simulator/orders"): {
-            "pair_id": known.pair_id, "side": "BUY", "type": "LIMIT", "price": "40000.00", "amount": "0.001",
+            "pair_id": known.pair_id, "side": "BUY", "type": "STOP_LIMIT", "price": "40000.00", "amount": "0.001",
+            "stop_price": "41000.00", "display_amount": "0.0005", "self_trade_prevention": "CANCEL_NEWEST",
             "strategy_id": known.strategy_id, "account_id": known.account_id, "client_order_id": "c-1",
             "time_in_force": "GTC", "post_only": False, "expire_time": None,
             "simulation_params": {"execution_probability": 0.8, "price_impact": 0.001},
+        },
+        ("patch", "/api/v1/simulator/orders/{order_id}"): {
+            "price": "40001.00", "amount": "0.002", "stop_price": "40002.00",
         },
         ("post", "/api/v1/simulator/trades"): {
             "pair_id": known.pair_id, "side": "SELL", "price": "60000.00", "amount": "0.001",
         },
         ("post", "/api/v1/simulator/sessions"): {
             "pair_id": known.pair_id, "mode": "NORMAL", "seed": 1, "initial_price": "50000", "price_deviation": 0.001,
-            "execution_delay": "100ms", "market_update_interval": "1s",
+            "execution_delay": "100ms", "market_update_interval": "1s", "speed": 1.0,
         },
-        ("patch", "/api/v1/simulator/sessions/{session_id}"): {"state": "RUNNING", "recording": False},
+        ("patch", "/api/v1/simulator/sessions/{session_id}"): {
+            "state": "PAUSED", "recording": False, "speed": 1.0, "step": "1ms",
+        },
         ("post", "/api/v1/pairs"): {
             "symbol": "BTC-USDT", "base": "BTC", "quote": "USDT", "tick_size": "0.01", "lot_size": "0.0001",
             "venue": "simulator", "contract_type": "LINEAR", "maker_fee": "0", "taker_fee": "0.0005",
@@ -166,6 +172,8 @@ WRONG: dict[str, list[str]] = {
     "string": [*_ANY, *_NUMBERS, "1", "true", '""', '"\\ud800"', '"\\u0000"', '"' + "x" * 5000 + '"', _SQL, '"../../../etc/passwd"'],
 }  # fmt: skip
 
+FINE = {("speed", "11")}
+"""What is wrong for others and right here."""
 WRONG_QUERY: dict[str, list[str]] = {
     "uuid": ["x", "' OR '1'='1", "\x00", "../..", "1" * 3000, "\ud83d".encode("utf-8", "surrogatepass").decode("latin-1")],
     "integer": ["0", "-1", "1001", "x", "NaN", "1e9", "9" * 40, "1.5", "\x00", "1;DROP TABLE pairs"],
@@ -285,6 +293,8 @@ def _bodies(
             raise AssertionError(f"no valid value for {template} {path}")
         kind = kind_of(inner)
         for wrong in WRONG[kind]:
+            if (path, wrong) in FINE:
+                continue
             if (method, template, path) in FREE_TEXT and wrong in (_SQL, '"../../../etc/passwd"'):
                 continue
             if path == "quantity" and wrong.startswith("-1e3"):

@@ -37,6 +37,7 @@ NEEDS_TRADE = {
     ("post", "/api/v1/simulator/orders"),
     ("delete", "/api/v1/simulator/orders"),
     ("delete", "/api/v1/simulator/orders/{order_id}"),
+    ("patch", "/api/v1/simulator/orders/{order_id}"),
     ("post", "/api/v1/simulator/trades"),
     ("post", "/api/v1/positions"),
     ("patch", "/api/v1/positions/{position_id}"),

@@ -504,7 +504,7 @@ def test_every_endpoint_answers_as_described(client: StrictClient, http: httpx.C
         "get_backtest_results", "analyze_backtest_results", "assess_risk", "get_limits", "add_limit", "remove_limit",
         "get_alerts", "get_bars", "import_file", "add_strategy", "get_sessions", "get_session", "get_order_book",
         "get_import", "get_imports", "get_recorded_book", "get_quality", "get_trials", "explain_order",
-        "get_run_report", "run_sweep", "get_sweeps", "get_sweep", "cancel_sweep", "get_sweep_trials",
+        "get_run_report", "amend_order", "run_sweep", "get_sweeps", "get_sweep", "cancel_sweep", "get_sweep_trials",
     }  # fmt: skip
     text = Path(__file__).read_text(encoding="utf-8")
     assert [name for name in apart if text.count(f"client.{name}(") < 1] == []

@@ -225,12 +225,13 @@ class Sessions(Controller):
         """
         wish = await body_of(request, ChangeSession)
         simulator = service.parts.simulator
+        step_ns = None if wish.step is None else parse_duration(wish.step, "step")
         if wish.recording is not None:
             await simulator.record(session_id, wish.recording)
         if wish.speed is not None:
             await simulator.set_speed(session_id, wish.speed)
-        if wish.step is not None:
-            await simulator.step_session(session_id, parse_duration(wish.step, "step"))
+        if step_ns is not None:
+            await simulator.step_session(session_id, step_ns)
         if wish.state is not None:
             return answer(SessionView, session_view(await simulator.set_session_state(session_id, wish.state)))
         return answer(SessionView, session_view(await simulator.get_session(session_id)))

@@ -169,12 +169,24 @@ def _assess(client: Client, position_id: UUID) -> None:
     held = client.get_positions(pair_id=DEFAULT_PAIR_ID, limit=1000).items
     manual = next(item.position_id for item in held if item.strategy_id is None)
     for name, position in (("the backtest", position_id), ("the orders", manual)):
-        risk = client.assess_risk(position, confidence_level="0.95", time_horizon="1d")
+        risk = _assessed(client, position)
         _say(
             f"   position of {name}: {risk.quantity} at {risk.mark_price}: VaR {risk.value_at_risk:f},"
             f" ES {risk.expected_shortfall:f} ({risk.method}, {risk.observations} returns of"
             f" {risk.sampling_interval}, times {risk.scaling:.1f})"
         )
+
+
+def _assessed(client: Client, position_id: UUID) -> Any:
+    """Return the risk of a position; a market that has only just begun is given a minute to have prices enough."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return client.assess_risk(position_id, confidence_level="0.95", time_horizon="1d")
+        except DataError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(1.0)
 
 
 def _book_table(book: BookView) -> Table:

@@ -329,6 +329,12 @@ def calibrate(
     pair: Annotated[str, typer.Argument(help="id of a pair, or venue/symbol")],
     start: Annotated[str, typer.Argument(help="first UTC date or timestamp")],
     end: Annotated[str, typer.Argument(help="last UTC date (included) or timestamp")],
+    model: Annotated[str, typer.Option(help="intensity, or queue-reactive: a market for mode CUSTOM")] = "intensity",
+    levels: Annotated[int, typer.Option(help="queue-reactive: distances from the other side's best price")] = 20,
+    step_ticks: Annotated[int, typer.Option(help="queue-reactive: ticks that a level is wide")] = 1,
+    parameters: Annotated[
+        Path | None, typer.Option(help="queue-reactive: write the market's parameters to this file (.yaml or .json)")
+    ] = None,
     interval: Annotated[str, typer.Option(help="for how long a quote would stand")] = "100ms",
     depth_step: Annotated[float, typer.Option(help="ticks between the distances of the fit")] = 1.0,
     max_inventory: Annotated[int, typer.Option(min=1, help="lots, for the suggested risk aversion")] = 10,
@@ -338,9 +344,21 @@ def calibrate(
     config: Config = None,
     setting: Set = None,
 ) -> None:
-    """Estimate volatility and trading intensity (sigma, A, k) of a recorded market, with standard errors, by hour too."""
-    from market_maker.cli_calibrate import run_calibrate  # data frames are loaded by those who need them
+    """Estimate volatility and trading intensity (sigma, A, k) of a recorded market, with standard errors, by hour too.
 
+    With --model queue-reactive: rates of orders by the queue that they meet, as a synthetic market of mode CUSTOM.
+    """
+    from market_maker.cli_calibrate import QueueWish, run_calibrate, run_queue_reactive  # loads data frames
+
+    if model == "queue-reactive":
+        run_queue_reactive(
+            load_settings(config, overrides=setting or []), pair, parse_instant(start, "start"),
+            parse_instant(end, "end", end_of_day=True), allow_gaps=allow_gaps,
+            wish=QueueWish(levels, step_ticks, parameters, report),
+        )  # fmt: skip
+        return
+    if model != "intensity":
+        raise InvalidRequest.of("--model", model, "intensity, queue-reactive")
     run_calibrate(
         load_settings(config, overrides=setting or []), pair, parse_instant(start, "start"),
         parse_instant(end, "end", end_of_day=True), allow_gaps=allow_gaps,

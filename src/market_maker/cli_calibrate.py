@@ -1,17 +1,29 @@
-"""The command `calibrate`: what a recorded market says about volatility and trading intensity, as a table and as JSON."""
+"""The command `calibrate`: what a recorded market says about volatility and trading intensity, as a table and as JSON.
+
+And, with another model, a synthetic market fitted to it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import yaml
 from rich.console import Console
 from rich.table import Table
 
-from market_maker.backtest.market_calibration import calibrate_market, figures_of, market_of, suggestions
+from market_maker.backtest.market_calibration import (
+    calibrate_market,
+    deviation_per_second,
+    figures_of,
+    market_of,
+    suggestions,
+)
 from market_maker.bootstrap import Store, open_store
 from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.instrument import Instrument
@@ -19,6 +31,8 @@ from market_maker.domain.units import format_instant
 from market_maker.market_data.replay import open_feed
 from market_maker.settings import Settings
 from market_maker.strategies.calibration import Calibration
+from market_maker.synthetic.custom import parse_custom
+from market_maker.synthetic.queue_reactive.fit import QueueReactive, fit
 
 _NAMES = {"volatility": "volatility (sigma)", "intensity": "intensity (A)", "intensity_decay": "intensity decay (k)"}
 
@@ -77,6 +91,77 @@ def run_calibrate(
     if report is not None:
         report.write_text(json.dumps(made, indent=1), "utf-8")
         console.print(f"report: {report}", markup=False)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueWish:
+    """How a queue-reactive market is fitted, and where its parameters and its tables are written."""
+
+    levels: int
+    step_ticks: int
+    parameters: Path | None
+    report: Path | None
+
+
+def run_queue_reactive(
+    settings: Settings, pair: str, start_ts: int, end_ts: int, *, allow_gaps: bool, wish: QueueWish
+) -> None:
+    """Fit a queue-reactive market to [start_ts, end_ts), print its tables, and write it for mode CUSTOM."""
+    plain = Console()
+    console = plain if plain.is_terminal else Console(width=160)
+    if wish.parameters is not None and wish.parameters.suffix not in {".yaml", ".yml", ".json"}:
+        raise InvalidRequest.of("--parameters", wish.parameters.name, "a file that ends in .yaml or .json")
+
+    async def fitted() -> tuple[QueueReactive, float, Instrument]:
+        async with open_store(settings) as store:
+            instrument = (await store.reference.pair_named(pair)).instrument
+            with console.status("fitting"):
+                return *await asyncio.to_thread(estimate, store, instrument), instrument
+
+    def estimate(store: Store, instrument: Instrument) -> tuple[QueueReactive, float]:
+        steps = (instrument.tick_size, instrument.lot_size)
+        feed = open_feed(
+            store.lake, instrument.venue, instrument.symbol, start_ts, end_ts, allow_gaps=allow_gaps, steps=steps
+        )
+        found = fit(feed.exchange, levels=wish.levels, step_ticks=wish.step_ticks)
+        return found, deviation_per_second(market_of(feed))
+
+    found, deviation, instrument = asyncio.run(fitted())
+    made = {"flow": found.flow(), "reference": {"process": "GBM", "price_deviation": float(f"{deviation:.6g}")}}
+    parse_custom(made)  # what is written is what mode CUSTOM takes
+    _tell_queues(found, instrument, console)
+    if wish.parameters is not None:
+        dump = (
+            yaml.safe_dump(made, sort_keys=False) if wish.parameters.suffix != ".json" else json.dumps(made, indent=1)
+        )
+        wish.parameters.write_text(dump, "utf-8")
+        console.print(f"market: {wish.parameters}", markup=False)
+    if wish.report is not None:
+        counts = {name: getattr(found.counts, name).tolist() for name in ("limits", "cancels", "markets", "times")}
+        wish.report.write_text(json.dumps(made | {"counts": counts}, indent=1), "utf-8")
+        console.print(f"report: {wish.report}", markup=False)
+
+
+def _tell_queues(found: QueueReactive, instrument: Instrument, console: Console) -> None:
+    counts = found.counts
+    rates = Table("steps away", "limit orders, 1/s", "cancels of an order, 1/s", box=None,
+                  title=f"{instrument.venue}/{instrument.symbol}: by distance from the other side's best price")  # fmt: skip
+    for away, (limits, cancels) in enumerate(zip(found.limit_rates, found.cancel_rates, strict=True), 1):
+        rates.add_row(str(away), f"{limits:.4g}", f"{cancels:.4g}")
+    console.print(rates)
+    lengths = Table("queue", "limit, best", "limit, behind", "cancel, best", "cancel, behind", "market orders", box=None,
+                    title=f"Multipliers by length of the queue, in mean orders of {found.queue_lots} lots")  # fmt: skip
+    last = int(np.flatnonzero(counts.times.sum(axis=(0, 1)))[-1])
+    for n in range(last + 1):
+        columns = (found.limit[0], found.limit[1], found.cancel[0], found.cancel[1], found.market)
+        lengths.add_row(str(n), *(f"{column[n]:.3g}" for column in columns))
+    console.print(lengths)
+    console.print(
+        f"{counts.limits.sum():,.0f} limit orders, {counts.cancels.sum():,.0f} cancels, {counts.markets.sum():,.0f} market"
+        f" orders ({found.market_rate:.3g} a second, {found.market_size:.3g} mean limit orders large); a level is"
+        f" {found.step_ticks} ticks",
+        markup=False,
+    )
 
 
 def _short(found: Calibration | None) -> dict[str, Any]:

@@ -183,3 +183,12 @@ def _same(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bo
 def _rounded(value: float) -> float:
     """Return three significant digits: more would look like knowledge."""
     return float(f"{value:.3g}")
+
+
+def deviation_per_second(market: Market) -> float:
+    """Return the standard deviation of the log mid's change in a second; 0 for less than two seconds of mids."""
+    instants = np.arange(market.mid_ts[0], market.mid_ts[-1], 10**9, dtype=np.int64)
+    mids = market.mid_ticks[np.searchsorted(market.mid_ts, instants, side="right") - 1]
+    changes = np.diff(np.log(mids))
+    changes = changes[np.isfinite(changes)]
+    return float(changes.std()) if len(changes) > 1 else 0.0

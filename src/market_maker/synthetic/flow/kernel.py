@@ -8,8 +8,10 @@ All intensities are per second of average activity; `mood.speed` of them pass in
 
 import math
 
+import numpy as np
+
 from market_maker.synthetic.draws.kernel import bits_of, inlined, inner, nth, uniform
-from market_maker.synthetic.flow.state import SIZES
+from market_maker.synthetic.flow.state import REACTIONS, SIZES
 from market_maker.synthetic.reference.kernel import set_speed, step_activity, step_reference
 
 LIMIT, CANCEL, MARKET, PULL, NOTHING = 0, 1, 2, 3, 4
@@ -73,7 +75,7 @@ def market_rate(flow):
     rate = flow.rules[0]["market_base_rate"]
     for k in range(len(flow.excited)):
         rate += flow.excited[nth(k)]
-    return rate * flow.conditions[0]["market"]
+    return rate * flow.conditions[0]["market"] * flow.rules[0]["market_most"]
 
 
 @inner
@@ -227,6 +229,30 @@ def is_canceled(flow, away_steps, stale):
         return True
     place = max(1, min(away_steps - conditions["distance_steps"], len(flow.accepts) - 1))
     return draw(flow) < flow.accepts[nth(place)]
+
+
+@inlined
+def queue_length(flow, lots):
+    """Return how many mean orders a level of so many lots is long, rounded up, as the tables of reactions count."""
+    return min(np.int64(REACTIONS - 1), (lots + flow.rules[0]["queue_lots"] - 1) // flow.rules[0]["queue_lots"])
+
+
+@inlined
+def joins(flow, lots, behind):
+    """Tell whether a limit order comes although so many lots stand at its price (Huang, Lehalle, Rosenbaum 2015)."""
+    return draw(flow) < flow.limit_accepts[nth(behind), nth(queue_length(flow, lots))]
+
+
+@inlined
+def leaves(flow, lots, behind):
+    """Tell whether a proposed cancel happens in a queue of so many lots."""
+    return draw(flow) < flow.cancel_accepts[nth(behind), nth(queue_length(flow, lots))]
+
+
+@inlined
+def takes(flow, lots):
+    """Tell whether a market order comes to a best price at which so many lots stand."""
+    return draw(flow) < flow.market_accepts[nth(queue_length(flow, lots))]
 
 
 @inlined

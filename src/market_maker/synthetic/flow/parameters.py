@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from market_maker.domain.errors import InvalidRequest
 from market_maker.synthetic.draws.kernel import ONE, SHIFT
-from market_maker.synthetic.flow.state import DECAYS, LEVELS_MAX, SIZES, FlowState, new_state
+from market_maker.synthetic.flow.state import DECAYS, LEVELS_MAX, REACTIONS, SIZES, FlowState, new_state
 from market_maker.synthetic.reference.processes import Process
 
 NS = 1_000_000_000
@@ -31,7 +31,7 @@ FLOW_BOUNDS: dict[str, tuple[float, float]] = {
     "pull_rate": (0, 1e6), "pull_rate_max": (0, 1e6), "reach_steps": (0, 10**6), "lots_mean": (1, 1e9),
     "lots_sigma": (0, 3), "market_size": (1e-3, 1e3), "round_lots": (0, 10**9), "round_share": (0, 1),
     "activity_sigma": (0, 2), "activity_time_s": (1e-3, 1e9), "session_start_ns": (0, 86_400 * NS),
-    "session_ns": (0, 86_400 * NS), "session_swing": (0, 1),
+    "session_ns": (0, 86_400 * NS), "session_swing": (0, 1), "queue_lots": (0, 10**12),
 }  # fmt: skip
 REFERENCE_BOUNDS: dict[str, tuple[float, float]] = {
     "price_deviation": (0, 0.5), "step_ns": (1_000_000, 3_600 * NS), "reversion_time_s": (1e-3, 1e9),
@@ -42,6 +42,7 @@ CONDITION_BOUNDS: dict[str, tuple[float, float]] = {
     "activity": (1e-3, 1e3), "limit": (0, 1e3), "cancel": (0, 1e3), "market": (1e-3, 1e3), "size": (1e-3, 1e3),
     "distance_steps": (0, 10**6), "levels_max": (1, LEVELS_MAX), "buy_bias": (-1, 1), "volatility": (0, 1e3),
 }  # fmt: skip
+REACTION_NAMES = ("limit_best", "limit_behind", "cancel_best", "cancel_behind", "market_best")
 
 
 def _check(values: Any, bounds: dict[str, tuple[float, float]]) -> None:
@@ -61,6 +62,7 @@ class FlowParameters:
     speed : seconds of average activity that pass in a second
     levels : limit orders come so far from the other side's best price, in steps
     limit_rate, limit_exponent : a limit order comes `i` steps away at limit_rate / i^limit_exponent, on each side
+    limit_levels : rates at which it comes 1, 2, ... steps away, on each side, instead of the power law; 0 alone: by the power law
     cancel_rates, cancel_exponent : rate at which an order 1, 2, ... steps away is canceled; farther ones by a power law
     market_rate : mean rate of market orders of both sides
     branching, decays : mean number of market orders that one brings about, and how fast that fades, 1/s
@@ -76,6 +78,11 @@ class FlowParameters:
     market_size : mean size of market orders, in that of limit orders
     round_lots, round_share : share of orders whose size is 1, 2, 5 or 10 times round_lots; 0: about the mean
     activity_sigma, activity_time_s : standard deviation and relaxation time of the log activity
+    queue_lots : unit in which the queue-reactive market counts queues, such as a mean order; 0: nobody looks at queues
+    limit_best, limit_behind : what limit orders at or within the best price, and behind it, are multiplied by where a queue of
+        0, 1, 2, ... units stands; a longer one counts as the last (Huang, Lehalle, Rosenbaum 2015)
+    cancel_best, cancel_behind : the same of each order's cancels
+    market_best : the same of market orders, by the queue that they meet
     session_start_ns, session_ns, session_swing : begin (since midnight UTC) and length of the trading day; how much busier its
         ends are than its middle. Length 0: every hour is alike
 
@@ -117,6 +124,13 @@ class FlowParameters:
     session_start_ns: int = 0
     session_ns: int = 0
     session_swing: float = 0.5
+    limit_levels: tuple[float, ...] = (0.0,)
+    queue_lots: int = 0
+    limit_best: tuple[float, ...] = (1.0,)
+    limit_behind: tuple[float, ...] = (1.0,)
+    cancel_best: tuple[float, ...] = (1.0,)
+    cancel_behind: tuple[float, ...] = (1.0,)
+    market_best: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
         _check(self, FLOW_BOUNDS)
@@ -127,9 +141,19 @@ class FlowParameters:
             raise InvalidRequest.of("decays", self.decays, "positive numbers")
         if not self.cancel_rates or min(self.cancel_rates) <= 0:
             raise InvalidRequest.of("cancel_rates", self.cancel_rates, "positive numbers")
+        if min(self.limit_levels) < 0 or (max(self.limit_levels) == 0 and len(self.limit_levels) > 1):
+            raise InvalidRequest.of("limit_levels", self.limit_levels, "0 alone, or numbers of which one is positive")
+        for name in REACTION_NAMES:
+            values = getattr(self, name)
+            if not 1 <= len(values) <= REACTIONS or min(values) < 0 or max(values) == 0:
+                raise InvalidRequest.of(name, values, f"1 to {REACTIONS} numbers from 0, one of them positive")
 
     def limit_rates(self) -> NDArray[np.float64]:
         """Return the rate of limit orders on one side by distance, (levels,), 1/s."""
+        if max(self.limit_levels) > 0:
+            given = np.zeros(self.levels)
+            given[: len(self.limit_levels)] = self.limit_levels[: self.levels]
+            return given
         rates: NDArray[np.float64] = self.limit_rate / np.float_power(
             np.arange(1, self.levels + 1), self.limit_exponent
         )
@@ -367,8 +391,11 @@ def _write_rules(rules: Any, flow: FlowParameters, reference: ReferenceParameter
     ):  # fmt: skip
         rules[name] = getattr(flow, name)
     rules["day_offset_ns"] = flow.session_start_ns
-    rules["limit_rate"] = 2.0 * rates.sum()
-    rules["cancel_rate_max"] = cancels.max()
+    # What comes is proposed at the largest rate over all queues, and thinned by `limit_accepts` and its kin.
+    rules["queue_lots"] = flow.queue_lots
+    rules["limit_rate"] = 2.0 * rates.sum() * _largest(flow, "limit_best", "limit_behind")
+    rules["cancel_rate_max"] = cancels.max() * _largest(flow, "cancel_best", "cancel_behind")
+    rules["market_most"] = _largest(flow, "market_best")
     rules["market_base_rate"] = (1.0 - flow.branching) * flow.market_rate
     rules["activity_keep"] = math.exp(-step_s / flow.activity_time_s)
     rules["activity_shock"] = flow.activity_sigma * math.sqrt(-math.expm1(-2.0 * step_s / flow.activity_time_s))
@@ -389,7 +416,23 @@ def _write_rules(rules: Any, flow: FlowParameters, reference: ReferenceParameter
     rules["variance_correlation"] = reference.variance_correlation
 
 
+def _largest(flow: FlowParameters, *names: str) -> float:
+    """Return the largest of some multipliers; 1 where nobody looks at queues."""
+    return max(max(getattr(flow, name)) for name in names) if flow.queue_lots else 1.0
+
+
+def _by_queue(flow: FlowParameters, *names: str) -> NDArray[np.float64]:
+    """Return chances in proportion to some multipliers, (names, REACTIONS), of which the largest is 1."""
+    rows = [getattr(flow, name) for name in names]
+    table = np.array([[*row, *[row[-1]] * (REACTIONS - len(row))] for row in rows], np.float64)
+    chances: NDArray[np.float64] = table / table.max()
+    return chances
+
+
 def _write_laws(state: FlowState, flow: FlowParameters) -> None:
+    state.limit_accepts[:] = _by_queue(flow, "limit_best", "limit_behind")
+    state.cancel_accepts[:] = _by_queue(flow, "cancel_best", "cancel_behind")
+    state.market_accepts[:] = _by_queue(flow, "market_best")[0]
     cancels = flow.cancel_rates_of_levels()
     state.level_places[:], state.level_shares[:] = alias_table(flow.limit_rates())
     shares: NDArray[np.float64] = np.float_power(np.arange(1, flow.metaorders + 1), -flow.participation_exponent)

@@ -15,6 +15,8 @@ DECAYS = 4
 LEVELS_MAX = 200
 SIZES = 4096
 """Sizes are drawn from a table of so many equally likely quantities."""
+REACTIONS = 32
+"""Queues are told apart up to so many mean orders, less one; longer ones count as that long."""
 
 
 def _record(kind: type, *names: str) -> np.dtype[Any]:
@@ -42,14 +44,14 @@ RULES_DTYPE = np.dtype(
             (name, np.int64)
             for name in (
                 "step_ticks", "step_ns", "levels", "length_max", "process", "stale_steps", "reach_steps",
-                "day_offset_ns", "session_ns",
+                "day_offset_ns", "session_ns", "queue_lots",
             )
         ],
         *[
             (name, np.float64)
             for name in (
                 # rates per second of average activity: of all limit orders, of one order's cancel at most, of market orders
-                "speed", "limit_rate", "cancel_rate_max", "market_base_rate", "pull_rate", "pull_rate_max",
+                "speed", "limit_rate", "cancel_rate_max", "market_base_rate", "market_most", "pull_rate", "pull_rate_max",
                 # feedback, pull to the reference price
                 "limit_pull", "sign_pull", "skew_max", "length_exponent",
                 # activity
@@ -93,7 +95,9 @@ class FlowState(NamedTuple):
     head, rules, mood, conditions (1,); decays (DECAYS,) 1/s, excitations and weights (DECAYS,): what a market order adds to the
     intensity of others and how it turns liquidity, by decay; excited (DECAYS,) 1/s and signed (DECAYS,): decayed sums of past
     market orders and of their signs; level_places (levels,) int64 and level_shares (levels,) float64: the alias table of
-    distances; accepts (levels + 1,) chance that a proposed cancel at a distance happens; sizes, market_sizes (SIZES,) lots;
+    distances; accepts (levels + 1,) chance that a proposed cancel at a distance happens; limit_accepts and cancel_accepts (2, REACTIONS),
+    market_accepts (REACTIONS,): chance that an order happens by the length of the queue it meets, at the best price and
+    behind it; sizes, market_sizes (SIZES,) lots;
     metaorders (k, 2): sign and orders left, with the alias table of who is next; pool (n,): open orders of the flow, some of them gone already; loadings (f,):
     weights of the common factors of the reference price.
     """
@@ -110,6 +114,9 @@ class FlowState(NamedTuple):
     level_places: Any
     level_shares: Any
     accepts: Any
+    limit_accepts: Any
+    cancel_accepts: Any
+    market_accepts: Any
     sizes: Any
     market_sizes: Any
     metaorders: Any
@@ -130,6 +137,9 @@ def new_state(*, levels: int, metaorders: int, pool: int, factors: int) -> FlowS
         level_places=np.zeros(levels, np.int64),
         level_shares=np.zeros(levels, np.float64),
         accepts=np.zeros(levels + 1, np.float64),
+        limit_accepts=np.ones((2, REACTIONS)),
+        cancel_accepts=np.ones((2, REACTIONS)),
+        market_accepts=np.ones(REACTIONS),
         sizes=np.zeros(SIZES, np.int64),
         market_sizes=np.zeros(SIZES, np.int64),
         metaorders=np.zeros((metaorders, 2), np.int64),

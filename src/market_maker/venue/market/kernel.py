@@ -12,7 +12,7 @@ import numpy as np
 
 from market_maker.matching.codes import EngineOrderType, Phase, Progress, Stage
 from market_maker.matching.kernel import obstacle, settle, submit_one, withdraw_one
-from market_maker.matching.levels.kernel import inlined, inner, next_rank, nth
+from market_maker.matching.levels.kernel import find_level, inlined, inner, next_rank, nth
 from market_maker.matching.orders.kernel import find_order, price_of, side_of
 from market_maker.matching.state import NO_RANK, PRICE_TICKS_MAX
 from market_maker.synthetic.draws.kernel import SHIFT
@@ -27,6 +27,8 @@ from market_maker.synthetic.flow.kernel import (
     draw_bits,
     drop,
     is_canceled,
+    joins,
+    leaves,
     limit_side,
     limit_size,
     market_size,
@@ -36,6 +38,7 @@ from market_maker.synthetic.flow.kernel import (
     remember,
     reset_plan,
     take_step,
+    takes,
 )
 from market_maker.synthetic.reference.kernel import move, take_impact
 
@@ -110,6 +113,13 @@ def first_order(flow):
     return side, price, limit_size(flow)
 
 
+@inlined
+def standing(matching, side, price):
+    """Return the lots displayed at a price of a side."""
+    level = find_level(matching, np.int64(0 if side > 0 else 1), np.int64(-price if side > 0 else price))
+    return np.int64(0) if level < 0 else matching.levels[nth(level)]["shown_lots"]
+
+
 @inner
 def limit_order(matching, flow):
     """Return side, price and size of a limit order; an empty side is served first. Size 0 is for none."""
@@ -122,7 +132,12 @@ def limit_order(matching, flow):
         side = 1 if no_bid else -1
     elif away > conditions["levels_max"]:
         lots = 0
-    return side, grid_price(flow, side, away + conditions["distance_steps"], bid, ask), lots
+    price = grid_price(flow, side, away + conditions["distance_steps"], bid, ask)
+    if flow.rules[0]["queue_lots"] != 0 and no_bid == no_ask:
+        behind = np.int64(price < bid) if side > 0 else np.int64(price > ask)
+        if not joins(flow, standing(matching, side, price), behind):
+            lots = 0
+    return side, price, lots
 
 
 @inner
@@ -135,6 +150,8 @@ def market_order(matching, flow, pulls):
         side = 1 if steps > 0.0 else -1
     else:
         side = metaorder_side(flow, steps)
+        if rules["queue_lots"] != 0 and not takes(flow, standing(matching, -side, ask if side > 0 else bid)):
+            return side, np.int64(1), np.int64(0)
         remember(flow, side)
     lots = market_size(flow)
     if matching.head[0]["phase"] != CONTINUOUS or (no_ask if side > 0 else no_bid):
@@ -188,7 +205,11 @@ def come_cancel(matching, flow):
     side, price, step = side_of(order), price_of(order), flow.rules[0]["step_ticks"]
     ahead = ask - price if side > 0 else price - bid
     stale = side * (price - reference_ticks(flow)) > flow.rules[0]["stale_steps"] * step
-    if is_canceled(flow, (ahead + step - 1) // step, stale) and not is_last(matching, order):
+    cancels = is_canceled(flow, (ahead + step - 1) // step, stale)
+    if cancels and not stale and flow.rules[0]["queue_lots"] != 0:
+        lots = matching.levels[nth(order["level"])]["shown_lots"]
+        cancels = leaves(flow, lots, np.int64(order["rank"] != matching.best[nth(order["book"])]))
+    if cancels and not is_last(matching, order):
         withdraw_one(matching, order_id, np.int64(FLOW))
         drop(flow, place)
         flow.head[0]["cancels"] += 1

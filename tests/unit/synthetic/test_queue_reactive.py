@@ -1,0 +1,160 @@
+"""A market whose participants look at queues is found again in its own recording; what cannot be fitted is refused."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from market_maker.backtest.engine import RunConfig
+from market_maker.backtest.market_calibration import Market, deviation_per_second
+from market_maker.backtest.result import FillModel
+from market_maker.domain.errors import DataError, InvalidRequest
+from market_maker.domain.instrument import Instrument
+from market_maker.market_data.stretch import Rows, rows_of
+from market_maker.montecarlo.engine import Simulation, SimulationConfig
+from market_maker.montecarlo.recording import feed_of_tape
+from market_maker.strategies.contract import find_strategy
+from market_maker.synthetic.custom import parse_custom
+from market_maker.synthetic.flow.parameters import NS, FlowParameters, MarketDesign, ReferenceParameters
+from market_maker.synthetic.flow.state import REACTIONS
+from market_maker.synthetic.queue_reactive import kernel
+from market_maker.synthetic.queue_reactive.fit import fit, products
+
+START_TS = 1_700_000_000 * NS
+LIMIT_BEST, LIMIT_BEHIND = (0.4, 1.6, 1.2, 1.0, 0.8, 0.6), (1.5, 1.2, 1.0, 0.8)
+CANCEL_BEST, MARKET_BEST = (1.0, 1.4, 1.1, 0.9, 0.7), (1.0, 1.6, 1.2, 0.9, 0.6)
+LIMITS, CANCELS = (1.5, 1.2, 1.0, 0.8, 0.7, 0.6, 0.5, 0.5), (0.4, 0.3, 0.25, 0.25, 0.2, 0.2, 0.2, 0.2)
+FLOW = FlowParameters(
+    levels=8, limit_levels=LIMITS, cancel_rates=CANCELS, market_rate=1.5, branching=0.0, feedback=(0.0,) * 4, metaorders=1,
+    length_max=1, activity_sigma=0.0, lots_mean=10.0, lots_sigma=0.2, round_share=0.0, queue_lots=10, limit_best=LIMIT_BEST,
+    limit_behind=LIMIT_BEHIND, cancel_best=CANCEL_BEST, market_best=MARKET_BEST, pull_rate=0.0, limit_pull=0.0, sign_pull=0.0,
+    stale_steps=100_000,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def recording() -> list[Rows]:
+    """Return the rows of an hour and more of the market above, in which nobody else trades."""
+    pair = Instrument(UUID(int=1), "made", "A-B", "A", "B", Decimal("0.01"), Decimal("0.001"))
+    run = RunConfig(pair, "do_nothing", START_TS, START_TS + 5_000 * NS, {}, 0, 0, Decimal(10**9), FillModel.PARTIAL)
+    design = MarketDesign(
+        price_ticks=100_000, start_ts=START_TS, flow=FLOW, reference=ReferenceParameters(price_deviation=0.0)
+    )
+    strategy = find_strategy("do_nothing").prepare({"interval_ns": 3_600 * NS})
+    simulation = Simulation(SimulationConfig(run, design), strategy, 7, records=True)
+    simulation.run_until(run.end_ts - 1)
+    simulation.finish()
+    return list(feed_of_tape(simulation).exchange())
+
+
+@pytest.fixture
+def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `kernel.count_rows`, called from Python, call plain Python."""
+    for name in ("length_of", "find_best", "expose"):
+        monkeypatch.setattr(kernel, name, getattr(kernel, name).py_func)
+
+
+def test_the_laws_of_a_market_are_found_in_its_recording(recording: list[Rows]) -> None:
+    found = fit(lambda: recording, levels=8)
+    assert found.queue_lots == 10
+    assert found.counts.limits.sum() > 50_000
+    # Multipliers are told up to one factor, which the rates have: their mean over the recording is one.
+    for multipliers, truth, rates, known in (
+        (found.limit[kernel.AT_BEST], LIMIT_BEST, found.limit_rates, LIMITS),
+        (found.cancel[kernel.AT_BEST][1:], CANCEL_BEST[1:], found.cancel_rates, CANCELS),
+        (found.market[1:], MARKET_BEST[1:], None, None),
+    ):
+        shape = np.asarray(multipliers[: len(truth)])
+        np.testing.assert_allclose(shape / shape.mean(), np.array(truth) / np.mean(truth), rtol=0.15)
+        if rates is not None:
+            np.testing.assert_allclose(rates / rates.mean(), np.array(known) / np.mean(known), rtol=0.1)
+    # The two classes of limit orders share the rates of the distances: their factor is the same.
+    factor = found.limit[kernel.AT_BEST][1] / LIMIT_BEST[1]
+    np.testing.assert_allclose(found.limit[kernel.BEHIND][:4] / factor, LIMIT_BEHIND, rtol=0.15)
+    np.testing.assert_allclose(found.limit_rates * factor, LIMITS, rtol=0.1)
+    assert found.market_size == pytest.approx(1.0, abs=0.05)
+    assert found.lots_sigma == pytest.approx(0.2, abs=0.03)
+
+
+def test_a_fitted_market_is_one_of_mode_custom_and_fits_itself_again(recording: list[Rows]) -> None:
+    found = fit(lambda: recording, levels=8)
+    values = parse_custom({"flow": found.flow()})["flow"]
+    again = FlowParameters(**values)
+    assert again.limit_rates()[:8] == pytest.approx(found.limit_rates, rel=1e-5)
+    assert again.cancel_rates_of_levels()[:8] == pytest.approx(found.cancel_rates, rel=1e-5)
+
+
+@pytest.mark.usefixtures("interpreted")
+def test_compiled_and_interpreted_counts_are_equal(recording: list[Rows]) -> None:
+    rows = recording[0].part(0, 3_000)
+    compiled = fit(lambda: [rows], levels=5, step_ticks=2).counts
+    arrays = {name: np.zeros_like(getattr(compiled, name)) for name in compiled.__dataclass_fields__}
+    unit = fit(lambda: [rows], levels=5, step_ticks=2).queue_lots
+    low = int(rows.price_ticks[np.abs(rows.code) == 1].min())
+    low -= low % 2
+    places = int(rows.price_ticks.max()) - low + 10
+    kernel.count_rows(
+        rows.ts, rows.price_ticks, rows.qty_lots, rows.code, low, 2, unit, np.zeros((2, places), np.int64),
+        np.zeros((2, places), np.int64), np.array([0, -1, -1, 0]), np.full((kernel.TRADES_KEPT, 4), -1),
+        *(arrays[name] for name in ("times", "orders", "market_times", "limits", "cancels", "markets", "totals")),
+    )  # fmt: skip
+    for name, values in arrays.items():
+        np.testing.assert_allclose(values, getattr(compiled, name), rtol=1e-12, err_msg=name)
+
+
+@pytest.mark.usefixtures("interpreted")
+def test_what_traded_was_not_canceled_and_a_snapshot_is_no_event() -> None:
+    rows = rows_of({
+        "ts": [1, 1, 2, 3, 3, 4, 4, 5], "code": [1, -1, 1, -2, 1, 3, 1, -1],
+        "price_ticks": [100, 103, 101, 101, 101, 0, 99, 104], "qty_lots": [10, 10, 4, 4, 0, 0, 7, 2],
+    })  # fmt: skip
+    arrays = [np.zeros((2, 3, REACTIONS)) for _ in range(4)]
+    market_times, markets, totals = np.zeros(REACTIONS), np.zeros(REACTIONS), np.zeros(kernel.COUNTS)
+    kernel.count_rows(
+        rows.ts, rows.price_ticks, rows.qty_lots, rows.code, 90, 1, 5, np.zeros((2, 30), np.int64),
+        np.zeros((2, 30), np.int64), np.array([0, -1, -1, 0]), np.full((kernel.TRADES_KEPT, 4), -1), arrays[0], arrays[1],
+        market_times, arrays[2], arrays[3], markets, totals,
+    )  # fmt: skip
+    # A bid within the spread, to an empty level two steps from the ask; the order that took it; an ask one step behind 103.
+    assert arrays[2].sum() == 1
+    assert arrays[2][kernel.AT_BEST, 1, 0] == 1
+    assert arrays[3].sum() == 0
+    assert markets[1] == 1
+    assert markets.sum() == 1
+
+
+def test_products_recover_rates_and_multipliers() -> None:
+    rng = np.random.default_rng(5)
+    exposure = rng.random((2, 4, 6)) * 1e6
+    rates, multipliers = rng.random(4) + 0.2, rng.random((2, 6)) + 0.2
+    found, by_queue = products(exposure * rates[None, :, None] * multipliers[:, None, :], exposure)
+    np.testing.assert_allclose(found[:, None, None] * by_queue, rates[:, None, None] * multipliers, rtol=1e-4)
+
+
+def test_bad_input_is_refused(recording: list[Rows]) -> None:
+    with pytest.raises(InvalidRequest, match="levels"):
+        fit(lambda: recording, levels=1)
+    with pytest.raises(InvalidRequest, match="step_ticks"):
+        fit(lambda: recording, step_ticks=0)
+    with pytest.raises(DataError, match="events within"):
+        fit(lambda: [recording[0].part(0, 100)])
+    with pytest.raises(DataError, match="no levels"):
+        fit(list)
+    for values in (
+        {"limit_best": (0.0,)},
+        {"market_best": (1.0,) * 33},
+        {"limit_levels": (0.0, 0.0)},
+        {"queue_lots": -1},
+    ):
+        with pytest.raises(InvalidRequest, match=next(iter(values))):
+            FlowParameters(**values)
+
+
+def test_the_deviation_of_a_second() -> None:
+    ts = np.arange(0, 1_000 * NS, NS // 2, dtype=np.int64)
+    steps = np.random.default_rng(2).normal(0.0, 1e-4, len(ts))
+    market = Market(ts, np.exp(np.cumsum(steps)) * 1e5, *(np.zeros(0, np.int64) for _ in range(3)))
+    assert deviation_per_second(market) == pytest.approx(1e-4 * np.sqrt(2.0), rel=0.1)

@@ -22,7 +22,9 @@ from market_maker.messaging.bus import Bus, InProcessBus
 from market_maker.messaging.relay import Relay
 from market_maker.monitoring.health import CheckResult, Health, State, check_durability
 from market_maker.monitoring.metrics import Metrics
+from market_maker.monitoring.sampling import sample_for_ever
 from market_maker.records import Records
+from market_maker.risk.observation import observe_alerts
 from market_maker.risk.service import RiskAssessmentService
 from market_maker.service import MarketMakerService
 from market_maker.settings import Settings, load_settings
@@ -142,7 +144,8 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
         await bus.start()
         relay.start()
         pruning = asyncio.create_task(prune_for_ever(store.database, store.clock, settings.event_retention))
-        observation = await observe_backtests(bus, metrics)
+        sampling = asyncio.create_task(sample_for_ever(metrics, store.database.statistics, health.readiness))
+        observations = [await observe_backtests(bus, metrics), await observe_alerts(bus, metrics)]
         try:
             await simulator.start()
             await imports.start()
@@ -154,7 +157,9 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
             await simulator.stop()
             await relay.stop()
             pruning.cancel()
-            await observation.cancel()
+            sampling.cancel()
+            for observation in observations:
+                await observation.cancel()
             await bus.close()
 
 

@@ -166,6 +166,7 @@ async def _keep_worker(runtime: Runtime) -> None:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "market_maker", "worker", "--parent", str(os.getpid()), env=environment
         )
+        runtime.metrics.resources.watch_worker(process.pid)
         try:
             code = await process.wait()
         except asyncio.CancelledError:
@@ -175,6 +176,8 @@ async def _keep_worker(runtime: Runtime) -> None:
             if process.returncode is None:
                 process.kill()
             raise
+        finally:
+            runtime.metrics.resources.forget_worker(process.pid)
         _log.warning("a worker ended; another is started", exit_code=code)
         long_life = time.monotonic() - started > _LONG_LIFE_S
         pause_s = _FIRST_PAUSE_S if long_life else min(2 * pause_s, _LONGEST_PAUSE_S)

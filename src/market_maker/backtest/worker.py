@@ -272,6 +272,7 @@ class Worker:
                 "summary": content["summary"],
                 "digest": result.digest(),
                 "coverage": content["reproducibility"]["coverage"],
+                "events": result.reproducibility["events"],
                 "quote": instruments[0].quote,
                 "position_id": position_ids[0],
                 "position_ids": position_ids,

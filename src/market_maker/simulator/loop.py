@@ -165,8 +165,10 @@ class PairLoop:
 
     def _enqueue(self, command: PlaceCommand | ActionCommand) -> None:
         if self.exchange is None:
+            self.metrics.commands_refused.labels(Unavailable.__name__).inc()
             raise Unavailable(self.failure)
         if len(self._queue) >= self._queue_max:
+            self.metrics.commands_refused.labels(Unavailable.__name__).inc()
             raise Unavailable(f"{len(self._queue)} commands wait for this pair already; try again")
         self._queue.append(command)
         self._wake.set()
@@ -226,6 +228,7 @@ class PairLoop:
         self._waiting.clear()
         for answer in answers:
             if not answer.done():
+                self.metrics.commands_refused.labels(type(error).__name__).inc()
                 answer.set_exception(error)
 
     async def _wait_for_work(self) -> None:
@@ -256,13 +259,16 @@ class PairLoop:
             self._settled.clear()
             now = self._next_ts()
             if exchange.session.state == "RUNNING":
+                started = time.perf_counter()
                 exchange.advance_to(now)
+                self.metrics.book_update_seconds.observe(time.perf_counter() - started)
             keys: list[IdempotencyKey] = []
             statements: list[tuple[str, tuple[Any, ...]]] = []
             for command in commands:
                 try:
                     result = await self._apply(command, exchange, keys)
                 except MarketMakerError as error:
+                    self.metrics.commands_refused.labels(type(error).__name__).inc()
                     if not command.answer.done():
                         command.answer.set_exception(error)
                     continue

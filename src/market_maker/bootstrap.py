@@ -74,6 +74,35 @@ def data_dir_of(settings: Settings) -> Path:
 
 
 @asynccontextmanager
+async def open_server(settings: Settings) -> AsyncIterator[str]:
+    """Start or attach to the database server, the embedded one unless another is given; yield the address. No schema."""
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    embedded = await asyncio.to_thread(start_embedded, data_dir_of(settings))
+    try:
+        yield embedded.dsn
+    finally:
+        await asyncio.to_thread(embedded.stop)
+
+
+def database_exists(settings: Settings) -> bool:
+    """Return False where the embedded database has not been made yet."""
+    return settings.database_url is not None or (data_dir_of(settings) / "postgres" / "data" / "PG_VERSION").exists()
+
+
+def lake_of(settings: Settings) -> Lake:
+    """Return the lake that the settings name."""
+    objects = None if settings.lake_url is None else ObjectStore(settings.lake_url)
+    return Lake(lake_root_of(settings), objects)
+
+
+def lake_root_of(settings: Settings) -> Path:
+    """Return the folder of the lake, or of its cache."""
+    return settings.lake or data_dir_of(settings) / "lake"
+
+
+@asynccontextmanager
 async def open_store(settings: Settings) -> AsyncIterator[Store]:
     """Open the database (embedded unless a server is given), bring its schema up to date, load reference data."""
     for file in settings.strategy_files:
@@ -93,9 +122,7 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
         reference = ReferenceData(database)
         await reference.seed(settings.simulator.default_balance, clock.now_ns())
         await reference.load()
-        objects = None if settings.lake_url is None else ObjectStore(settings.lake_url)
-        lake = Lake(settings.lake or data_dir / "lake", objects)
-        yield Store(settings, dsn, data_dir, database, reference, lake, clock)
+        yield Store(settings, dsn, data_dir, database, reference, lake_of(settings), clock)
     finally:
         await database.close()
         if embedded is not None and keeper is not None:

@@ -467,6 +467,20 @@ def keys(
 
 
 @app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="findings as JSON")] = False,
+    checksums: Annotated[bool, typer.Option(help="read every file of the lake and compare its checksum")] = False,
+    config: Config = None,
+    setting: Set = None,
+) -> None:
+    """Look at machine, settings, database, broker, data and versions, and say what to do; exit code 1 when something is wrong."""
+    from market_maker.cli_doctor import run_doctor
+
+    if not asyncio.run(run_doctor(config, setting or [], as_json=as_json, checksums=checksums)):
+        raise SystemExit(1)
+
+
+@app.command()
 def demo(
     data: Annotated[Path | None, typer.Option(help="a recording of your own to backtest on")] = None,
     config: Config = None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import ipaddress
 import os
 import signal
 import sys
@@ -17,10 +16,10 @@ import structlog
 import uvicorn
 
 from market_maker.api.app import create_app
-from market_maker.api.guard import ApiKeys
+from market_maker.api.exposure import check_exposure
 from market_maker.api.http_protocol import BoundedHttp
 from market_maker.bootstrap import Runtime, open_store, running
-from market_maker.domain.errors import InvalidRequest, Unavailable
+from market_maker.domain.errors import Unavailable
 from market_maker.monitoring.logs import configure_logging
 from market_maker.settings import Settings
 
@@ -116,18 +115,6 @@ async def work(settings: Settings, parent_pid: int | None) -> None:
         for task in (serving, stopping):
             task.cancel()
         await asyncio.gather(serving, stopping, return_exceptions=True)
-
-
-def check_exposure(settings: Settings) -> None:
-    """Refuse an address that others can reach unless API keys are set."""
-    try:
-        is_loopback = ipaddress.ip_address(settings.host).is_loopback
-    except ValueError:
-        is_loopback = settings.host == "localhost"
-    if not is_loopback and not ApiKeys(settings.api_keys):
-        raise InvalidRequest.of(
-            "host", settings.host, "127.0.0.1, or another address once api_keys are set (`market-maker keys`)"
-        )
 
 
 @asynccontextmanager

@@ -197,6 +197,30 @@ def load_settings(
         raise _translate(error) from None
 
 
+def setting_sources(
+    config: Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Return for every setting that was given where its value comes from; the parameters are those of `load_settings`."""
+    environment = os.environ if environment is None else environment
+    if config is None and environment.get("MM_CONFIG"):
+        config = Path(environment["MM_CONFIG"])
+    sources = {} if config is None else dict.fromkeys(_leaves(_read_file(config)), f"file {config}")
+    for name in sorted(environment):
+        if name.startswith(ENVIRONMENT_PREFIX) and not name.startswith(_NOT_SETTINGS):
+            sources[name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")] = f"environment {name}"
+    return sources | {override.partition("=")[0].strip(): "command line" for override in overrides}
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for name, value in values.items():
+        found += _leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else [f"{prefix}{name}"]
+    return found
+
+
 def _read_file(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -6,8 +6,6 @@ It parses words, shows progress and prints; the work is done by the services.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import secrets
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,12 +13,14 @@ from uuid import UUID
 
 import typer
 
-from market_maker import cli_db, cli_fetch, cli_strategy
+from market_maker import cli_db, cli_doctor, cli_fetch, cli_keys, cli_strategy
 from market_maker.domain.errors import InvalidRequest, MarketMakerError
 from market_maker.domain.units import parse_decimal, parse_duration, parse_instant
 from market_maker.settings import load_settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+app.command()(cli_doctor.doctor)
+app.command()(cli_keys.keys)
 app.add_typer(cli_db.app, name="db")
 app.add_typer(cli_fetch.app, name="fetch")
 app.add_typer(cli_strategy.app, name="strategy")
@@ -453,32 +453,6 @@ def compile_kernels(
         compile_part(part)
     else:
         compile_side_by_side(tuple(PARTS) if every else USUAL)
-
-
-@app.command()
-def keys(
-    scope: Annotated[str, typer.Argument(help="read, trade or admin")] = "trade",
-) -> None:
-    """Make an API key: prints it once, and the line for `api_keys` in the settings."""
-    if scope not in ("read", "trade", "admin"):
-        raise InvalidRequest.of("scope", scope, "read, trade or admin")
-    key = secrets.token_urlsafe(32)
-    print(f"key (kept by the caller, shown only now): {key}")
-    print(f"setting: api_keys: [{scope}:{hashlib.sha256(key.encode()).hexdigest()}]")
-
-
-@app.command()
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="findings as JSON")] = False,
-    checksums: Annotated[bool, typer.Option(help="read every file of the lake and compare its checksum")] = False,
-    config: Config = None,
-    setting: Set = None,
-) -> None:
-    """Look at machine, settings, database, broker, data and versions, and say what to do; exit code 1 when something is wrong."""
-    from market_maker.cli_doctor import run_doctor
-
-    if not asyncio.run(run_doctor(config, setting or [], as_json=as_json, checksums=checksums)):
-        raise SystemExit(1)
 
 
 @app.command()

@@ -149,7 +149,7 @@ class Settings(_Section):
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     api_keys: tuple[str, ...] = Field(
         (),
-        description="accepted API keys, each scope:sha256-of-the-key in hex, scope one of read, trade, admin; make one with `market-maker keys`",
+        description="accepted API keys, each scope:sha256-of-the-key in hex, scope one of read, trade, admin; scope@account-id binds it to one account; make one with `market-maker keys`",
     )
     rate_limit: int = Field(0, ge=0, description="most requests per second of one client address; 0: no limit")
     event_retention: DurationNs = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +19,7 @@ from market_maker.api.guard import MAX_BODY, ApiKeys, Guard
 from market_maker.api.market_data import MarketData
 from market_maker.api.openapi import build
 from market_maker.api.ops import Operations
+from market_maker.api.own_account import check_bounds
 from market_maker.api.problems import handle
 from market_maker.api.reference import Accounts, Pairs, Positions, Strategies
 from market_maker.api.risk import Risk
@@ -65,7 +67,10 @@ def create_app(
     app = _litestar(service, metrics, health, hub, bus)
     document.update(build(app))
     direct = {("POST", ORDERS_PATH): place_directly(service)}
-    return Guard(app, keys=ApiKeys(api_keys), rate_limit=rate_limit, metrics=metrics, direct=direct)
+    return Guard(
+        app, keys=ApiKeys(api_keys), rate_limit=rate_limit, metrics=metrics, direct=direct,
+        check_bounds=partial(check_bounds, service),
+    )  # fmt: skip
 
 
 document: dict[str, Any] = {}

@@ -19,6 +19,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 
 from market_maker.api.answers import Service
+from market_maker.api.own_account import bound_account
 from market_maker.api.simulator import levels_data
 from market_maker.monitoring.metrics import Metrics
 from market_maker.service import MarketMakerService
@@ -39,9 +40,13 @@ class Reader:
         self.pairs = pairs
         self.queue: asyncio.Queue[str] = asyncio.Queue(_QUEUE)
         self.evicted = asyncio.Event()
+        own = bound_account()
+        self._mark = None if own is None else f'"account_id":"{own}"'.encode()
 
-    def wants(self, routing_key: str) -> bool:
-        """Tell whether the reader asked for events of this key."""
+    def wants(self, routing_key: str, body: bytes = b"") -> bool:
+        """Tell whether the reader asked for events of this key; one bound to an account gets only what names that account."""
+        if self._mark is not None and self._mark not in body:
+            return False
         return any(pattern.fullmatch(routing_key) for pattern in self.patterns)
 
     def put(self, text: str) -> None:
@@ -73,7 +78,7 @@ class StreamHub:
 
     def on_event(self, routing_key: str, body: bytes) -> None:
         """Pass an event of the bus on to those who want it."""
-        wanting = [reader for reader in self._readers if reader.wants(routing_key)]
+        wanting = [reader for reader in self._readers if reader.wants(routing_key, body)]
         if wanting:
             text = body.decode()
             for reader in wanting:

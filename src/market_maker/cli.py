@@ -46,12 +46,18 @@ def serve(
     host: Annotated[
         str | None, typer.Option(help="address to listen on; other than loopback only with API keys")
     ] = None,
+    role: Annotated[
+        str | None, typer.Option(help="all (default), api, relay or worker; see docs/howto/operate.md")
+    ] = None,
+    standby: Annotated[bool, typer.Option("--standby", help="wait for another service to end, then take over")] = False,
 ) -> None:
-    """Run the service: API, simulated markets, relay and workers."""
+    """Run the service: API, simulated markets, relay and workers, or with --role one of its parts."""
     from market_maker.server import run_service  # the web server is loaded by those who serve
 
     given = [f"port={port}"] if port is not None else []
     given += [f"host={host}"] if host is not None else []
+    given += [f"role={role.upper()}"] if role is not None else []
+    given += ["standby=true"] if standby else []
     run_service(load_settings(config, overrides=[*(setting or []), *given]))
 
 

@@ -7,9 +7,10 @@ import contextlib
 import gc
 import os
 import signal
+import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import structlog
@@ -18,10 +19,10 @@ import uvicorn
 from market_maker.api.app import create_app
 from market_maker.api.exposure import check_exposure
 from market_maker.api.http_protocol import BoundedHttp
-from market_maker.bootstrap import Runtime, open_store, running
-from market_maker.domain.errors import Unavailable
+from market_maker.bootstrap import Runtime, open_store, relaying, running
+from market_maker.domain.errors import InvalidRequest, Unavailable
 from market_maker.monitoring.logs import configure_logging
-from market_maker.settings import Settings
+from market_maker.settings import Role, Settings
 
 _GRACE_S = 5
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONG_LIFE_S = 0.5, 8.0, 10.0
@@ -48,18 +49,31 @@ async def serve(settings: Settings) -> None:
     Unavailable : database or port cannot be had
     """
     check_exposure(settings)
+    if settings.role in (Role.API, Role.RELAY) and settings.rabbitmq_url is None:
+        allowed = "ALL or WORKER; API and RELAY meet in RabbitMQ: set rabbitmq_url"
+        raise InvalidRequest.of("role", settings.role.value, allowed)
+    if settings.role is Role.WORKER:
+        await work(settings, None)
+        return
     configure_logging(settings.log_level)
+    if settings.role is Role.RELAY:
+        async with _stopped_by_signal() as stopped, relaying(settings):
+            print("market-maker relays events", flush=True)  # noqa: T201
+            await stopped.wait()
+        return
     async with running(settings) as runtime:
-        web = uvicorn.Server(
+        app = create_app(
+            runtime.service,
+            runtime.metrics,
+            runtime.health,
+            runtime.bus,
+            api_keys=settings.api_keys,
+            rate_limit=settings.rate_limit,
+        )
+        web = _DrainedServer(
+            app.drain,
             uvicorn.Config(
-                create_app(
-                    runtime.service,
-                    runtime.metrics,
-                    runtime.health,
-                    runtime.bus,
-                    api_keys=settings.api_keys,
-                    rate_limit=settings.rate_limit,
-                ),
+                app,
                 host=settings.host,
                 port=settings.port,
                 log_config=None,
@@ -68,9 +82,9 @@ async def serve(settings: Settings) -> None:
                 timeout_graceful_shutdown=_GRACE_S,
                 http=BoundedHttp,
                 ws_max_size=1 << 16,
-            )
+            ),
         )
-        async with worker_processes(runtime):
+        async with worker_processes(runtime, 0 if settings.role is Role.API else settings.backtest.workers):
             # uvicorn ends at the first of these signals and raises it again: that must not end us before we have closed
             for name in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(name, signal.SIG_IGN)
@@ -89,6 +103,30 @@ async def serve(settings: Settings) -> None:
             raise Unavailable(f"cannot listen on {settings.host}:{settings.port}; choose another by --port")
 
 
+class _DrainedServer(uvicorn.Server):
+    """Lets nothing new in before it closes: what comes over connections that are open is answered 503."""
+
+    def __init__(self, drain: Callable[[], Awaitable[None]], config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._drain = drain
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close listeners and connections; what is being answered is waited for."""
+        for server in self.servers:
+            server.close()
+        await self._drain()
+        await super().shutdown(sockets)
+
+
+@asynccontextmanager
+async def _stopped_by_signal() -> AsyncIterator[asyncio.Event]:
+    """Yield what SIGTERM and SIGINT set."""
+    stopped = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stopped.set)
+    yield stopped
+
+
 def settle_memory() -> None:
     """Take what start-up made out of garbage collection, and collect the rest less often.
 
@@ -104,10 +142,7 @@ async def work(settings: Settings, parent_pid: int | None) -> None:
     from market_maker.backtest.worker import Worker  # the job queue and the compiler are loaded by those who work
 
     configure_logging(settings.log_level)
-    stopped = asyncio.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, stopped.set)
-    async with open_store(settings) as store:
+    async with _stopped_by_signal() as stopped, open_store(settings) as store:
         worker = Worker(store.database, store.reference, store.lake, store.clock, store.data_dir / "results")
         serving = asyncio.create_task(worker.serve(parent_pid=parent_pid))
         stopping = asyncio.create_task(stopped.wait())
@@ -118,9 +153,9 @@ async def work(settings: Settings, parent_pid: int | None) -> None:
 
 
 @asynccontextmanager
-async def worker_processes(runtime: Runtime) -> AsyncIterator[None]:
-    """Keep the configured number of worker processes alive for the length of the block."""
-    keepers = [asyncio.create_task(_keep_worker(runtime)) for _ in range(runtime.settings.backtest.workers)]
+async def worker_processes(runtime: Runtime, count: int) -> AsyncIterator[None]:
+    """Keep `count` worker processes alive for the length of the block."""
+    keepers = [asyncio.create_task(_keep_worker(runtime)) for _ in range(count)]
     try:
         yield
     finally:

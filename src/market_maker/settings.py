@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,6 +41,15 @@ def _money(value: object) -> Money:
 
 DurationNs = Annotated[int, BeforeValidator(_duration), PlainSerializer(format_duration, return_type=str)]
 MoneySetting = Annotated[Money, BeforeValidator(_money), PlainSerializer(str, return_type=str)]
+
+
+class Role(StrEnum):
+    """What a process of the service does."""
+
+    ALL = "ALL"
+    API = "API"
+    RELAY = "RELAY"
+    WORKER = "WORKER"
 
 
 class _Section(BaseModel):
@@ -150,6 +160,13 @@ class Settings(_Section):
     api_keys: tuple[str, ...] = Field(
         (),
         description="accepted API keys, each scope:sha256-of-the-key in hex, scope one of read, trade, admin; scope@account-id binds it to one account; make one with `market-maker keys`",
+    )
+    role: Role = Field(
+        Role.ALL,
+        description="what `serve` runs: ALL; API (with its markets, but neither relay nor workers); RELAY; WORKER. Roles apart need rabbitmq_url",
+    )
+    standby: bool = Field(
+        False, description="wait while another service runs markets on the same database, and take over when it ends"
     )
     rate_limit: int = Field(0, ge=0, description="most requests per second of one client address; 0: no limit")
     event_retention: DurationNs = Field(

@@ -12,7 +12,6 @@ from typing import Any
 from litestar import Litestar
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
-from litestar.types import ASGIApp
 
 from market_maker.api.backtest import Backtests
 from market_maker.api.guard import MAX_BODY, ApiKeys, Guard
@@ -54,8 +53,8 @@ def create_app(
     *,
     api_keys: tuple[str, ...],
     rate_limit: int,
-) -> ASGIApp:
-    """Return the ASGI application over a running service.
+) -> Guard:
+    """Return the ASGI application over a running service; `drain` it before it is stopped.
 
     Parameters
     ----------
@@ -69,7 +68,7 @@ def create_app(
     direct = {("POST", ORDERS_PATH): place_directly(service)}
     return Guard(
         app, keys=ApiKeys(api_keys), rate_limit=rate_limit, metrics=metrics, direct=direct,
-        check_bounds=partial(check_bounds, service),
+        check_bounds=partial(check_bounds, service), send_away=hub.send_away,
     )  # fmt: skip
 
 

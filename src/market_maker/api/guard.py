@@ -143,7 +143,10 @@ class Guard:
         metrics: Metrics,
         direct: Mapping[tuple[str, str], Direct] = MappingProxyType({}),
         check_bounds: Callable[[Scope], Awaitable[None]] | None = None,
+        send_away: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._send_away = send_away
+        self._draining = False
         self._check_bounds = check_bounds
         self._app = app
         self._direct = direct
@@ -192,11 +195,21 @@ class Guard:
             if scope["type"] == "http":
                 self._note(scope, status, time.perf_counter() - started)
 
+    async def drain(self) -> None:
+        """Let in nothing new from now on (503), and close the streams; what is being answered goes on."""
+        self._draining = True
+        if self._send_away is not None:
+            await self._send_away()
+
     def _correlation(self, headers: dict[bytes, bytes]) -> str:
         given = headers.get(b"x-correlation-id", b"").decode("latin-1")
         return given if _CORRELATION.fullmatch(given) else new_id().hex
 
     def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
+        if self._draining:
+            refused = Refused(503, "Stopping", "the service is stopping; another takes over or it starts again")
+            refused.headers |= {"Retry-After": "1", "Connection": "close"}
+            raise refused
         client = scope.get("client")
         if not self._rates.admit(client[0] if client else ""):
             refused = Refused(429, "Too many requests", "the rate limit of this address is used up; try again later")
@@ -276,7 +289,8 @@ class Guard:
 
     async def _refuse(self, scope: Scope, refused: Refused, send: Send) -> None:
         if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 4401 if refused.status == 401 else 4403, "reason": ""})
+            code = {401: 4401, 503: 1001}.get(refused.status, 4403)
+            await send({"type": "websocket.close", "code": code, "reason": ""})
             return
         answer = problem(refused.status, refused.title, str(refused), refused.errors)
         body = answer.content

@@ -2,7 +2,8 @@
 
 Later sources win: defaults < file < environment < command line. Unknown keys and wrong values are errors
 that name the key. Nested keys are joined by a dot in files and on the command line and by two underscores
-in the environment: simulator.execution_delay = MM_SIMULATOR__EXECUTION_DELAY.
+in the environment: simulator.execution_delay = MM_SIMULATOR__EXECUTION_DELAY. A variable with _FILE at its end names a
+file that holds the value: MM_DATABASE_URL_FILE.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from market_maker.domain.modes import RiskModel, TestMode
 from market_maker.domain.units import DAY_NS, NS_PER_SECOND, Money, format_duration, parse_duration, parse_money
 
 ENVIRONMENT_PREFIX = "MM_"
+_FROM_FILE = "_FILE"
 _NOT_SETTINGS = ("MM_TEST_", "MM_SAMPLE_DATA", "MM_CONFIG", "MM_KERNEL_CACHE")
 
 
@@ -202,7 +204,8 @@ def load_settings(
     merged: dict[str, Any] = {} if config is None else _read_file(config)
     for name in sorted(environment):
         if name.startswith(ENVIRONMENT_PREFIX) and not name.startswith(_NOT_SETTINGS):
-            _put(merged, name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), environment[name], source=name)
+            text = _secret(name, environment[name]) if name.endswith(_FROM_FILE) else environment[name]
+            _put(merged, _key_of(name).split("."), text, source=name)
     for override in overrides:
         key, separator, value = override.partition("=")
         if not separator:
@@ -227,7 +230,7 @@ def setting_sources(
     sources = {} if config is None else dict.fromkeys(_leaves(_read_file(config)), f"file {config}")
     for name in sorted(environment):
         if name.startswith(ENVIRONMENT_PREFIX) and not name.startswith(_NOT_SETTINGS):
-            sources[name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")] = f"environment {name}"
+            sources[_key_of(name)] = f"environment {name}"
     return sources | {override.partition("=")[0].strip(): "command line" for override in overrides}
 
 
@@ -236,6 +239,21 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     for name, value in values.items():
         found += _leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else [f"{prefix}{name}"]
     return found
+
+
+def _key_of(variable: str) -> str:
+    """Return the dotted key of an environment variable: MM_BACKTEST__WORKERS is backtest.workers."""
+    return variable.removeprefix(ENVIRONMENT_PREFIX).removesuffix(_FROM_FILE).lower().replace("__", ".")
+
+
+def _secret(variable: str, path: str) -> str:
+    """Return the content of the file that a variable such as MM_DATABASE_URL_FILE names."""
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequest.of(
+            variable, path, f"a readable file with the value ({shorten(str(error), 200)})"
+        ) from None
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from market_maker.api.http_protocol import BoundedHttp
 from market_maker.bootstrap import Runtime, open_store, relaying, running
 from market_maker.domain.errors import InvalidRequest, Unavailable
 from market_maker.monitoring.logs import configure_logging
+from market_maker.monitoring.tracing import configure_tracing, stop_tracing
 from market_maker.settings import Role, Settings
 
 _GRACE_S = 5
@@ -56,6 +57,14 @@ async def serve(settings: Settings) -> None:
         await work(settings, None)
         return
     configure_logging(settings.log_level)
+    configure_tracing(settings.otlp_endpoint, role="relay" if settings.role is Role.RELAY else "service")
+    try:
+        await _serve_role(settings)
+    finally:
+        stop_tracing()
+
+
+async def _serve_role(settings: Settings) -> None:
     if settings.role is Role.RELAY:
         async with _stopped_by_signal() as stopped, relaying(settings):
             print("market-maker relays events", flush=True)  # noqa: T201
@@ -142,6 +151,7 @@ async def work(settings: Settings, parent_pid: int | None) -> None:
     from market_maker.backtest.worker import Worker  # the job queue and the compiler are loaded by those who work
 
     configure_logging(settings.log_level)
+    configure_tracing(settings.otlp_endpoint, role="worker")
     async with _stopped_by_signal() as stopped, open_store(settings) as store:
         worker = Worker(store.database, store.reference, store.lake, store.clock, store.data_dir / "results")
         serving = asyncio.create_task(worker.serve(parent_pid=parent_pid))
@@ -150,6 +160,7 @@ async def work(settings: Settings, parent_pid: int | None) -> None:
         for task in (serving, stopping):
             task.cancel()
         await asyncio.gather(serving, stopping, return_exceptions=True)
+    stop_tracing()
 
 
 @asynccontextmanager
@@ -180,6 +191,8 @@ async def _keep_worker(runtime: Runtime) -> None:
         environment["MM_LAKE"] = str(settings.lake)
     if settings.lake_url is not None:
         environment["MM_LAKE_URL"] = settings.lake_url
+    if settings.otlp_endpoint is not None:
+        environment["MM_OTLP_ENDPOINT"] = settings.otlp_endpoint
     if settings.strategy_files:
         environment["MM_STRATEGY_FILES"] = ",".join(str(path.absolute()) for path in settings.strategy_files)
     pause_s = _FIRST_PAUSE_S

@@ -175,6 +175,11 @@ class Settings(_Section):
         DAY_NS, ge=3600 * NS_PER_SECOND, description="how long published events are kept in the database"
     )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least severity that is logged")
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/]+(/[^\s]*)?$",
+        description="OpenTelemetry collector over HTTP that gets traces, such as http://127.0.0.1:4318 (extra `otel`); default: no traces",
+    )
     simulator: SimulatorSettings = SimulatorSettings()
     backtest: BacktestSettings = BacktestSettings()
     risk: RiskSettings = RiskSettings()

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import hmac
 import ipaddress
+import logging
 import re
 import time
 import types
@@ -21,6 +22,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
+import structlog
 from prometheus_client import Counter
 
 from market_maker.api.own_account import OutOfBounds, bind, bound_account
@@ -30,7 +32,10 @@ from market_maker.domain.ids import new_id
 from market_maker.monitoring.histograms import HistogramChild
 from market_maker.monitoring.logs import bind_correlation
 from market_maker.monitoring.metrics import Metrics
+from market_maker.monitoring.tracing import is_tracing, name_request, request_span
 
+_log = structlog.get_logger("api")
+_is_logged = logging.getLogger("api").isEnabledFor
 MAX_BODY = 1 << 20
 MAX_DEPTH = 32
 BODY_S = 5.0
@@ -161,6 +166,16 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        if not is_tracing() or scope["type"] != "http":
+            await self._handle(scope, headers, receive, send)
+            return
+        with request_span(headers) as span:
+            status = await self._handle(scope, headers, receive, send)
+            route, correlation = scope.get("path_template") or "unmatched", scope["state"]["correlation_id"]
+            name_request(span, scope["method"], route, status, correlation)
+
+    async def _handle(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> int:
+        """Handle one connection; return the status of the answer."""
         correlation = self._correlation(headers)
         scope["state"] = {**scope.get("state", {}), "correlation_id": correlation}
         started = time.perf_counter()
@@ -183,7 +198,7 @@ class Guard:
                 if direct is not None and not scope["query_string"]:
                     scope["path_template"] = scope["path"]
                     await direct(scope, send_noted)
-                    return
+                    return status
             else:
                 await self._check_account(scope)
             await self._app(scope, receive, send_noted)
@@ -194,6 +209,7 @@ class Guard:
         finally:
             if scope["type"] == "http":
                 self._note(scope, status, time.perf_counter() - started)
+        return status
 
     async def drain(self) -> None:
         """Let in nothing new from now on (503), and close the streams; what is being answered goes on."""
@@ -308,6 +324,12 @@ class Guard:
             kept = self._kept[key] = (count, self._metrics.http_seconds.labels(scope["method"], route))
         kept[0].inc()
         kept[1].observe(seconds)
+        if status >= 500:
+            _log.warning(
+                "a request was not answered as it should be", method=scope["method"], route=route, status=status
+            )
+        elif _is_logged(logging.DEBUG):
+            _log.debug("request", method=scope["method"], route=route, status=status, ms=round(seconds * 1e3, 2))
 
 
 def _needed_level(scope: Scope) -> int:

@@ -20,7 +20,8 @@ FOLDER = Path(__file__).resolve().parent / "reference"
 NOTE = "*Written by `make reference` from `{source}`.*\n"
 SETTINGS_NOTE = """\
 Later sources win: default, YAML file (`MM_CONFIG` or `--config`), environment, command line
-(`--set simulator.execution_delay=50ms`). Unknown keys and wrong values stop the start and are named.
+(`--set simulator.execution_delay=50ms`). A variable with `_FILE` at its end names a file that holds the value, as secrets
+are given to containers: `MM_DATABASE_URL_FILE`. Unknown keys and wrong values stop the start and are named.
 """
 EVENTS_NOTE = """\
 Published to the topic exchange `{exchange}` and on the WebSocket stream, with these routing keys. At least once, in

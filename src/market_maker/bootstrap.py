@@ -22,10 +22,13 @@ from market_maker.messaging.bus import Bus, InProcessBus
 from market_maker.messaging.relay import Relay
 from market_maker.monitoring.health import CheckResult, Health, State, check_durability
 from market_maker.monitoring.metrics import Metrics
+from market_maker.monitoring.sampling import sample_for_ever
 from market_maker.records import Records
+from market_maker.risk.observation import observe_alerts
 from market_maker.risk.service import RiskAssessmentService
 from market_maker.service import MarketMakerService
-from market_maker.settings import Settings, load_settings
+from market_maker.settings import Role, Settings, load_settings
+from market_maker.simulator.recovery import is_run_by_another
 from market_maker.simulator.service import SimulatorService
 from market_maker.storage import schema
 from market_maker.storage.database import Database
@@ -35,6 +38,7 @@ from market_maker.storage.objects import ObjectStore
 from market_maker.storage.reference import ReferenceData
 from market_maker.storage.retention import prune_for_ever
 from market_maker.strategies.contract import add_strategy_file
+from market_maker.venue.market.compiled import compiled_market
 
 _log = structlog.get_logger("bootstrap")
 
@@ -72,8 +76,40 @@ def data_dir_of(settings: Settings) -> Path:
 
 
 @asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[Store]:
-    """Open the database (embedded unless a server is given), bring its schema up to date, load reference data."""
+async def open_server(settings: Settings) -> AsyncIterator[str]:
+    """Start or attach to the database server, the embedded one unless another is given; yield the address. No schema."""
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    embedded = await asyncio.to_thread(start_embedded, data_dir_of(settings))
+    try:
+        yield embedded.dsn
+    finally:
+        await asyncio.to_thread(embedded.stop)
+
+
+def database_exists(settings: Settings) -> bool:
+    """Return False where the embedded database has not been made yet."""
+    return settings.database_url is not None or (data_dir_of(settings) / "postgres" / "data" / "PG_VERSION").exists()
+
+
+def lake_of(settings: Settings) -> Lake:
+    """Return the lake that the settings name."""
+    objects = None if settings.lake_url is None else ObjectStore(settings.lake_url)
+    return Lake(lake_root_of(settings), objects)
+
+
+def lake_root_of(settings: Settings) -> Path:
+    """Return the folder of the lake, or of its cache."""
+    return settings.lake or data_dir_of(settings) / "lake"
+
+
+@asynccontextmanager
+async def open_store(settings: Settings, *, standby: bool = False) -> AsyncIterator[Store]:
+    """Open the database (embedded unless a server is given), bring its schema up to date, load reference data.
+
+    With `standby` nothing of this is done before the markets of another service have ended.
+    """
     for file in settings.strategy_files:
         add_strategy_file(file)
     data_dir = data_dir_of(settings)
@@ -85,15 +121,15 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
     database = Database(dsn, pool_size=settings.database_pool)
     keeper = None if embedded is None else asyncio.create_task(_keep_running(embedded))
     try:
-        await asyncio.to_thread(schema.upgrade, dsn)
         await database.open()
+        if standby:
+            await wait_for_markets(database)
+        await asyncio.to_thread(schema.upgrade, dsn)
         clock = SystemClock()
         reference = ReferenceData(database)
         await reference.seed(settings.simulator.default_balance, clock.now_ns())
         await reference.load()
-        objects = None if settings.lake_url is None else ObjectStore(settings.lake_url)
-        lake = Lake(settings.lake or data_dir / "lake", objects)
-        yield Store(settings, dsn, data_dir, database, reference, lake, clock)
+        yield Store(settings, dsn, data_dir, database, reference, lake_of(settings), clock)
     finally:
         await database.close()
         if embedded is not None and keeper is not None:
@@ -117,7 +153,7 @@ async def _keep_running(embedded: EmbeddedDatabase) -> None:
 async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
     """Run everything but HTTP and workers for the length of the block."""
     settings = load_settings() if settings is None else settings
-    async with open_store(settings) as store:
+    async with open_store(settings, standby=settings.standby) as store:
         metrics = Metrics()
         bus = make_bus(settings)
         relay = Relay(store.dsn, bus, metrics, clock=store.clock)
@@ -140,9 +176,11 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
         directory = Directory(parts, settings.simulator.default_balance)
         health = make_health(store.database, bus, simulator, metrics)
         await bus.start()
-        relay.start()
+        if settings.role is not Role.API:
+            relay.start()
         pruning = asyncio.create_task(prune_for_ever(store.database, store.clock, settings.event_retention))
-        observation = await observe_backtests(bus, metrics)
+        sampling = asyncio.create_task(sample_for_ever(metrics, store.database.statistics, health.readiness))
+        observations = [await observe_backtests(bus, metrics), await observe_alerts(bus, metrics)]
         try:
             await simulator.start()
             await imports.start()
@@ -154,7 +192,34 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
             await simulator.stop()
             await relay.stop()
             pruning.cancel()
-            await observation.cancel()
+            sampling.cancel()
+            for observation in observations:
+                await observation.cancel()
+            await bus.close()
+
+
+async def wait_for_markets(database: Database, poll_s: float = 0.1) -> None:
+    """Wait until no other service runs markets on this database; what takes long at a start is done meanwhile."""
+    if not await is_run_by_another(database):
+        return
+    _log.info("standing by: another service runs markets on this database")
+    await asyncio.to_thread(compiled_market)
+    while await is_run_by_another(database):  # noqa: ASYNC110  (it is another process that ends)
+        await asyncio.sleep(poll_s)
+
+
+@asynccontextmanager
+async def relaying(settings: Settings) -> AsyncIterator[Relay]:
+    """Run the relay alone for the length of the block."""
+    async with open_store(settings) as store:
+        bus = make_bus(settings)
+        relay = Relay(store.dsn, bus, Metrics(), clock=store.clock)
+        await bus.start()
+        relay.start()
+        try:
+            yield relay
+        finally:
+            await relay.stop()
             await bus.close()
 
 

@@ -6,8 +6,6 @@ It parses words, shows progress and prints; the work is done by the services.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import secrets
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,12 +13,15 @@ from uuid import UUID
 
 import typer
 
-from market_maker import cli_fetch, cli_strategy
+from market_maker import cli_db, cli_doctor, cli_fetch, cli_keys, cli_strategy
 from market_maker.domain.errors import InvalidRequest, MarketMakerError
 from market_maker.domain.units import parse_decimal, parse_duration, parse_instant
 from market_maker.settings import load_settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+app.command()(cli_doctor.doctor)
+app.command()(cli_keys.keys)
+app.add_typer(cli_db.app, name="db")
 app.add_typer(cli_fetch.app, name="fetch")
 app.add_typer(cli_strategy.app, name="strategy")
 
@@ -45,12 +46,18 @@ def serve(
     host: Annotated[
         str | None, typer.Option(help="address to listen on; other than loopback only with API keys")
     ] = None,
+    role: Annotated[
+        str | None, typer.Option(help="all (default), api, relay or worker; see docs/howto/operate.md")
+    ] = None,
+    standby: Annotated[bool, typer.Option("--standby", help="wait for another service to end, then take over")] = False,
 ) -> None:
-    """Run the service: API, simulated markets, relay and workers."""
+    """Run the service: API, simulated markets, relay and workers, or with --role one of its parts."""
     from market_maker.server import run_service  # the web server is loaded by those who serve
 
     given = [f"port={port}"] if port is not None else []
     given += [f"host={host}"] if host is not None else []
+    given += [f"role={role.upper()}"] if role is not None else []
+    given += ["standby=true"] if standby else []
     run_service(load_settings(config, overrides=[*(setting or []), *given]))
 
 
@@ -470,18 +477,6 @@ def compile_kernels(
         compile_part(part)
     else:
         compile_side_by_side(tuple(PARTS) if every else USUAL)
-
-
-@app.command()
-def keys(
-    scope: Annotated[str, typer.Argument(help="read, trade or admin")] = "trade",
-) -> None:
-    """Make an API key: prints it once, and the line for `api_keys` in the settings."""
-    if scope not in ("read", "trade", "admin"):
-        raise InvalidRequest.of("scope", scope, "read, trade or admin")
-    key = secrets.token_urlsafe(32)
-    print(f"key (kept by the caller, shown only now): {key}")
-    print(f"setting: api_keys: [{scope}:{hashlib.sha256(key.encode()).hexdigest()}]")
 
 
 @app.command()

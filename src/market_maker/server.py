@@ -5,24 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import ipaddress
 import os
 import signal
+import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import structlog
 import uvicorn
 
 from market_maker.api.app import create_app
-from market_maker.api.guard import ApiKeys
+from market_maker.api.exposure import check_exposure
 from market_maker.api.http_protocol import BoundedHttp
-from market_maker.bootstrap import Runtime, open_store, running
+from market_maker.bootstrap import Runtime, open_store, relaying, running
 from market_maker.domain.errors import InvalidRequest, Unavailable
 from market_maker.monitoring.logs import configure_logging
-from market_maker.settings import Settings
+from market_maker.monitoring.tracing import configure_tracing, stop_tracing
+from market_maker.settings import Role, Settings
 
 _GRACE_S = 5
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONG_LIFE_S = 0.5, 8.0, 10.0
@@ -49,18 +50,39 @@ async def serve(settings: Settings) -> None:
     Unavailable : database or port cannot be had
     """
     check_exposure(settings)
+    if settings.role in (Role.API, Role.RELAY) and settings.rabbitmq_url is None:
+        allowed = "ALL or WORKER; API and RELAY meet in RabbitMQ: set rabbitmq_url"
+        raise InvalidRequest.of("role", settings.role.value, allowed)
+    if settings.role is Role.WORKER:
+        await work(settings, None)
+        return
     configure_logging(settings.log_level)
+    configure_tracing(settings.otlp_endpoint, role="relay" if settings.role is Role.RELAY else "service")
+    try:
+        await _serve_role(settings)
+    finally:
+        stop_tracing()
+
+
+async def _serve_role(settings: Settings) -> None:
+    if settings.role is Role.RELAY:
+        async with _stopped_by_signal() as stopped, relaying(settings):
+            print("market-maker relays events", flush=True)  # noqa: T201
+            await stopped.wait()
+        return
     async with running(settings) as runtime:
-        web = uvicorn.Server(
+        app = create_app(
+            runtime.service,
+            runtime.metrics,
+            runtime.health,
+            runtime.bus,
+            api_keys=settings.api_keys,
+            rate_limit=settings.rate_limit,
+        )
+        web = _DrainedServer(
+            app.drain,
             uvicorn.Config(
-                create_app(
-                    runtime.service,
-                    runtime.metrics,
-                    runtime.health,
-                    runtime.bus,
-                    api_keys=settings.api_keys,
-                    rate_limit=settings.rate_limit,
-                ),
+                app,
                 host=settings.host,
                 port=settings.port,
                 log_config=None,
@@ -69,9 +91,9 @@ async def serve(settings: Settings) -> None:
                 timeout_graceful_shutdown=_GRACE_S,
                 http=BoundedHttp,
                 ws_max_size=1 << 16,
-            )
+            ),
         )
-        async with worker_processes(runtime):
+        async with worker_processes(runtime, 0 if settings.role is Role.API else settings.backtest.workers):
             # uvicorn ends at the first of these signals and raises it again: that must not end us before we have closed
             for name in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(name, signal.SIG_IGN)
@@ -90,6 +112,30 @@ async def serve(settings: Settings) -> None:
             raise Unavailable(f"cannot listen on {settings.host}:{settings.port}; choose another by --port")
 
 
+class _DrainedServer(uvicorn.Server):
+    """Lets nothing new in before it closes: what comes over connections that are open is answered 503."""
+
+    def __init__(self, drain: Callable[[], Awaitable[None]], config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._drain = drain
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close listeners and connections; what is being answered is waited for."""
+        for server in self.servers:
+            server.close()
+        await self._drain()
+        await super().shutdown(sockets)
+
+
+@asynccontextmanager
+async def _stopped_by_signal() -> AsyncIterator[asyncio.Event]:
+    """Yield what SIGTERM and SIGINT set."""
+    stopped = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stopped.set)
+    yield stopped
+
+
 def settle_memory() -> None:
     """Take what start-up made out of garbage collection, and collect the rest less often.
 
@@ -105,10 +151,8 @@ async def work(settings: Settings, parent_pid: int | None) -> None:
     from market_maker.backtest.worker import Worker  # the job queue and the compiler are loaded by those who work
 
     configure_logging(settings.log_level)
-    stopped = asyncio.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, stopped.set)
-    async with open_store(settings) as store:
+    configure_tracing(settings.otlp_endpoint, role="worker")
+    async with _stopped_by_signal() as stopped, open_store(settings) as store:
         worker = Worker(store.database, store.reference, store.lake, store.clock, store.data_dir / "results")
         serving = asyncio.create_task(worker.serve(parent_pid=parent_pid))
         stopping = asyncio.create_task(stopped.wait())
@@ -116,24 +160,13 @@ async def work(settings: Settings, parent_pid: int | None) -> None:
         for task in (serving, stopping):
             task.cancel()
         await asyncio.gather(serving, stopping, return_exceptions=True)
-
-
-def check_exposure(settings: Settings) -> None:
-    """Refuse an address that others can reach unless API keys are set."""
-    try:
-        is_loopback = ipaddress.ip_address(settings.host).is_loopback
-    except ValueError:
-        is_loopback = settings.host == "localhost"
-    if not is_loopback and not ApiKeys(settings.api_keys):
-        raise InvalidRequest.of(
-            "host", settings.host, "127.0.0.1, or another address once api_keys are set (`market-maker keys`)"
-        )
+    stop_tracing()
 
 
 @asynccontextmanager
-async def worker_processes(runtime: Runtime) -> AsyncIterator[None]:
-    """Keep the configured number of worker processes alive for the length of the block."""
-    keepers = [asyncio.create_task(_keep_worker(runtime)) for _ in range(runtime.settings.backtest.workers)]
+async def worker_processes(runtime: Runtime, count: int) -> AsyncIterator[None]:
+    """Keep `count` worker processes alive for the length of the block."""
+    keepers = [asyncio.create_task(_keep_worker(runtime)) for _ in range(count)]
     try:
         yield
     finally:
@@ -158,6 +191,8 @@ async def _keep_worker(runtime: Runtime) -> None:
         environment["MM_LAKE"] = str(settings.lake)
     if settings.lake_url is not None:
         environment["MM_LAKE_URL"] = settings.lake_url
+    if settings.otlp_endpoint is not None:
+        environment["MM_OTLP_ENDPOINT"] = settings.otlp_endpoint
     if settings.strategy_files:
         environment["MM_STRATEGY_FILES"] = ",".join(str(path.absolute()) for path in settings.strategy_files)
     pause_s = _FIRST_PAUSE_S
@@ -166,6 +201,7 @@ async def _keep_worker(runtime: Runtime) -> None:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "market_maker", "worker", "--parent", str(os.getpid()), env=environment
         )
+        runtime.metrics.resources.watch_worker(process.pid)
         try:
             code = await process.wait()
         except asyncio.CancelledError:
@@ -175,6 +211,8 @@ async def _keep_worker(runtime: Runtime) -> None:
             if process.returncode is None:
                 process.kill()
             raise
+        finally:
+            runtime.metrics.resources.forget_worker(process.pid)
         _log.warning("a worker ended; another is started", exit_code=code)
         long_life = time.monotonic() - started > _LONG_LIFE_S
         pause_s = _FIRST_PAUSE_S if long_life else min(2 * pause_s, _LONGEST_PAUSE_S)

@@ -2,7 +2,8 @@
 
 Later sources win: defaults < file < environment < command line. Unknown keys and wrong values are errors
 that name the key. Nested keys are joined by a dot in files and on the command line and by two underscores
-in the environment: simulator.execution_delay = MM_SIMULATOR__EXECUTION_DELAY.
+in the environment: simulator.execution_delay = MM_SIMULATOR__EXECUTION_DELAY. A variable with _FILE at its end names a
+file that holds the value: MM_DATABASE_URL_FILE.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +23,7 @@ from market_maker.domain.modes import RiskModel, TestMode
 from market_maker.domain.units import DAY_NS, NS_PER_SECOND, Money, format_duration, parse_duration, parse_money
 
 ENVIRONMENT_PREFIX = "MM_"
+_FROM_FILE = "_FILE"
 _NOT_SETTINGS = ("MM_TEST_", "MM_SAMPLE_DATA", "MM_CONFIG", "MM_KERNEL_CACHE")
 
 
@@ -40,6 +43,15 @@ def _money(value: object) -> Money:
 
 DurationNs = Annotated[int, BeforeValidator(_duration), PlainSerializer(format_duration, return_type=str)]
 MoneySetting = Annotated[Money, BeforeValidator(_money), PlainSerializer(str, return_type=str)]
+
+
+class Role(StrEnum):
+    """What a process of the service does."""
+
+    ALL = "ALL"
+    API = "API"
+    RELAY = "RELAY"
+    WORKER = "WORKER"
 
 
 class _Section(BaseModel):
@@ -149,13 +161,25 @@ class Settings(_Section):
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     api_keys: tuple[str, ...] = Field(
         (),
-        description="accepted API keys, each scope:sha256-of-the-key in hex, scope one of read, trade, admin; make one with `market-maker keys`",
+        description="accepted API keys, each scope:sha256-of-the-key in hex, scope one of read, trade, admin; scope@account-id binds it to one account; make one with `market-maker keys`",
+    )
+    role: Role = Field(
+        Role.ALL,
+        description="what `serve` runs: ALL; API (with its markets, but neither relay nor workers); RELAY; WORKER. Roles apart need rabbitmq_url",
+    )
+    standby: bool = Field(
+        False, description="wait while another service runs markets on the same database, and take over when it ends"
     )
     rate_limit: int = Field(0, ge=0, description="most requests per second of one client address; 0: no limit")
     event_retention: DurationNs = Field(
         DAY_NS, ge=3600 * NS_PER_SECOND, description="how long published events are kept in the database"
     )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least severity that is logged")
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/]+(/[^\s]*)?$",
+        description="OpenTelemetry collector over HTTP that gets traces, such as http://127.0.0.1:4318 (extra `otel`); default: no traces",
+    )
     simulator: SimulatorSettings = SimulatorSettings()
     backtest: BacktestSettings = BacktestSettings()
     risk: RiskSettings = RiskSettings()
@@ -185,7 +209,8 @@ def load_settings(
     merged: dict[str, Any] = {} if config is None else _read_file(config)
     for name in sorted(environment):
         if name.startswith(ENVIRONMENT_PREFIX) and not name.startswith(_NOT_SETTINGS):
-            _put(merged, name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), environment[name], source=name)
+            text = _secret(name, environment[name]) if name.endswith(_FROM_FILE) else environment[name]
+            _put(merged, _key_of(name).split("."), text, source=name)
     for override in overrides:
         key, separator, value = override.partition("=")
         if not separator:
@@ -195,6 +220,45 @@ def load_settings(
         return Settings.model_validate(merged)
     except ValidationError as error:
         raise _translate(error) from None
+
+
+def setting_sources(
+    config: Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Return for every setting that was given where its value comes from; the parameters are those of `load_settings`."""
+    environment = os.environ if environment is None else environment
+    if config is None and environment.get("MM_CONFIG"):
+        config = Path(environment["MM_CONFIG"])
+    sources = {} if config is None else dict.fromkeys(_leaves(_read_file(config)), f"file {config}")
+    for name in sorted(environment):
+        if name.startswith(ENVIRONMENT_PREFIX) and not name.startswith(_NOT_SETTINGS):
+            sources[_key_of(name)] = f"environment {name}"
+    return sources | {override.partition("=")[0].strip(): "command line" for override in overrides}
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for name, value in values.items():
+        found += _leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else [f"{prefix}{name}"]
+    return found
+
+
+def _key_of(variable: str) -> str:
+    """Return the dotted key of an environment variable: MM_BACKTEST__WORKERS is backtest.workers."""
+    return variable.removeprefix(ENVIRONMENT_PREFIX).removesuffix(_FROM_FILE).lower().replace("__", ".")
+
+
+def _secret(variable: str, path: str) -> str:
+    """Return the content of the file that a variable such as MM_DATABASE_URL_FILE names."""
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequest.of(
+            variable, path, f"a readable file with the value ({shorten(str(error), 200)})"
+        ) from None
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -25,8 +25,8 @@ from e2e.http_connection import HttpConnection
 from e2e.raw_http import exchange, request_bytes
 from e2e.service_process import DEFAULT_PAIR, ServiceProcess
 from market_maker.api.app import openapi_document
+from market_maker.api.exposure import check_exposure
 from market_maker.domain.errors import InvalidRequest
-from market_maker.server import check_exposure
 from market_maker.settings import Settings
 
 KEYS = {scope: f"planted-{scope}-key-Zq7" for scope in ("read", "trade", "admin")}

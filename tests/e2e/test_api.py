@@ -533,6 +533,12 @@ def test_metrics_hold_every_monitoring_item_of_the_specification(client: StrictC
         "quality of risk figures": r'risk_quality{measure="coverage"} ',
         "memory": r"process_resident_memory_bytes [1-9]",
         "CPU": r"process_cpu_seconds_total [0-9]",
+        "memory of workers": r"workers_resident_memory_bytes [1-9]",
+        "how late the event loop is": r"event_loop_lag_seconds_count [1-9]",
+        "markets brought up to date": r"book_update_seconds_count [1-9]",
+        "connections": r'database_pool{state="size"} [1-9]',
+        "health, though nobody asked": r'health_state{check="database"} 0',
+        "version": r'build_info{version="[0-9]',
         "routes by their templates": r'http_requests_total{method="POST",route="/api/v1/simulator/orders",status="201"} [1-9]',
     }
 

@@ -38,6 +38,7 @@ def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         (["import", "f.gz", "--venue", "../x"], "venue: ../x is not allowed"),
         (["quality", "x/y", "--from", "2024-13-01"], "--from: 2024-13-01 is not allowed"),
         (["keys", "root"], "scope: root is not allowed; allowed: read, trade or admin"),
+        (["keys", "admin", "--account", STRATEGY], "--account: "),
     ],
 )
 def test_a_wrong_word_is_named(
@@ -72,3 +73,22 @@ def test_a_key_is_shown_once_with_the_setting_that_accepts_it(
         cli.main()
     told = capsys.readouterr().out
     assert "api_keys: [read:" in told
+
+
+def test_keys_that_are_accepted_are_listed_without_being_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = ["keys", "read", "--account", STRATEGY]
+    monkeypatch.setattr(sys, "argv", ["market-maker", *made])
+    with contextlib.suppress(SystemExit):
+        cli.main()
+    told = capsys.readouterr().out
+    entry = told.partition("api_keys: [")[2].partition("]")[0]
+    assert entry.startswith(f"read@{STRATEGY}:")
+    monkeypatch.setenv("MM_API_KEYS", f"{entry},admin:{'0' * 64}")
+    monkeypatch.setattr(sys, "argv", ["market-maker", "keys", "--list"])
+    with contextlib.suppress(SystemExit):
+        cli.main()
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in listed] == [["read", STRATEGY], ["admin", "all"]]
+    assert entry[-64:] not in "".join(listed)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 from litestar import Litestar
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
-from litestar.types import ASGIApp
 
 from market_maker.api.backtest import Backtests
 from market_maker.api.guard import MAX_BODY, ApiKeys, Guard
 from market_maker.api.market_data import MarketData
 from market_maker.api.openapi import build
 from market_maker.api.ops import Operations
+from market_maker.api.own_account import check_bounds
 from market_maker.api.problems import handle
 from market_maker.api.reference import Accounts, Pairs, Positions, Strategies
 from market_maker.api.risk import Risk
@@ -52,8 +53,8 @@ def create_app(
     *,
     api_keys: tuple[str, ...],
     rate_limit: int,
-) -> ASGIApp:
-    """Return the ASGI application over a running service.
+) -> Guard:
+    """Return the ASGI application over a running service; `drain` it before it is stopped.
 
     Parameters
     ----------
@@ -65,7 +66,10 @@ def create_app(
     app = _litestar(service, metrics, health, hub, bus)
     document.update(build(app))
     direct = {("POST", ORDERS_PATH): place_directly(service)}
-    return Guard(app, keys=ApiKeys(api_keys), rate_limit=rate_limit, metrics=metrics, direct=direct)
+    return Guard(
+        app, keys=ApiKeys(api_keys), rate_limit=rate_limit, metrics=metrics, direct=direct,
+        check_bounds=partial(check_bounds, service), send_away=hub.send_away,
+    )  # fmt: skip
 
 
 document: dict[str, Any] = {}

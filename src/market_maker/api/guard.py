@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import hmac
 import ipaddress
+import logging
 import re
 import time
 import types
@@ -19,16 +20,22 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
+from uuid import UUID
 
+import structlog
 from prometheus_client import Counter
 
+from market_maker.api.own_account import OutOfBounds, bind, bound_account
 from market_maker.api.problems import PROBLEM_JSON, problem
-from market_maker.domain.errors import FieldError, InvalidRequest, shorten
+from market_maker.domain.errors import FieldError, InvalidRequest, NotFound, shorten
 from market_maker.domain.ids import new_id
 from market_maker.monitoring.histograms import HistogramChild
 from market_maker.monitoring.logs import bind_correlation
 from market_maker.monitoring.metrics import Metrics
+from market_maker.monitoring.tracing import is_tracing, name_request, request_span
 
+_log = structlog.get_logger("api")
+_is_logged = logging.getLogger("api").isEnabledFor
 MAX_BODY = 1 << 20
 MAX_DEPTH = 32
 BODY_S = 5.0
@@ -40,6 +47,9 @@ Send = Any
 ASGIApp = Any
 Direct = Callable[[Scope, Send], Awaitable[None]]
 
+_KEY_ENTRY = re.compile(
+    r"(?P<scope>read|trade|admin)(?:@(?P<account>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}))?:(?P<digest>[0-9a-f]{64})"
+)
 _OPEN_PATHS = ("/health", "/api/v1/health")
 _CORRELATION = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _REMEMBERED_CLIENTS = 10_000
@@ -66,19 +76,24 @@ class ApiKeys:
 
     Parameters
     ----------
-    entries : texts ``scope:sha256-in-hex`` from the settings
+    entries : texts ``scope:sha256-in-hex``, or ``scope@account-id:sha256-in-hex``, from the settings
     """
 
     def __init__(self, entries: tuple[str, ...]) -> None:
         self._keys: list[tuple[bytes, int]] = []
+        self._accounts: dict[bytes, UUID] = {}
         for entry in entries:
-            scope, _, digest = entry.partition(":")
-            if scope not in SCOPES or not re.fullmatch(r"[0-9a-f]{64}", digest):
+            found = _KEY_ENTRY.fullmatch(entry)
+            if found is None or (found["account"] and found["scope"] == "admin"):
                 # what was given may be a key itself: it is not shown
                 raise InvalidRequest.of(
-                    "api_keys", "an entry", "scope:sha256-of-the-key in hex, scope read, trade or admin"
-                )
-            self._keys.append((bytes.fromhex(digest), SCOPES.index(scope)))
+                    "api_keys", "an entry", "scope:sha256-of-the-key in hex, scope read, trade or admin; read@ACCOUNT or"
+                    " trade@ACCOUNT binds it to one account",
+                )  # fmt: skip
+            digest = bytes.fromhex(found["digest"])
+            self._keys.append((digest, SCOPES.index(found["scope"])))
+            if found["account"]:
+                self._accounts[digest] = UUID(found["account"])
 
     def __bool__(self) -> bool:
         return bool(self._keys)
@@ -91,6 +106,10 @@ class ApiKeys:
             if hmac.compare_digest(known, digest):
                 found = level
         return found
+
+    def account(self, key: str) -> UUID | None:
+        """Return the account that a known key is bound to, None when it is not."""
+        return self._accounts.get(hashlib.sha256(key.encode("utf-8", "replace")).digest()) if self._accounts else None
 
 
 class RateLimit:
@@ -128,7 +147,12 @@ class Guard:
         rate_limit: int,
         metrics: Metrics,
         direct: Mapping[tuple[str, str], Direct] = MappingProxyType({}),
+        check_bounds: Callable[[Scope], Awaitable[None]] | None = None,
+        send_away: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._send_away = send_away
+        self._draining = False
+        self._check_bounds = check_bounds
         self._app = app
         self._direct = direct
         self._keys = keys
@@ -142,6 +166,16 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        if not is_tracing() or scope["type"] != "http":
+            await self._handle(scope, headers, receive, send)
+            return
+        with request_span(headers) as span:
+            status = await self._handle(scope, headers, receive, send)
+            route, correlation = scope.get("path_template") or "unmatched", scope["state"]["correlation_id"]
+            name_request(span, scope["method"], route, status, correlation)
+
+    async def _handle(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> int:
+        """Handle one connection; return the status of the answer."""
         correlation = self._correlation(headers)
         scope["state"] = {**scope.get("state", {}), "correlation_id": correlation}
         started = time.perf_counter()
@@ -159,11 +193,14 @@ class Guard:
             self._admit(scope, headers)
             if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
                 receive = await self._read_body(scope, headers, receive)
+                await self._check_account(scope)
                 direct = self._direct.get((scope["method"], scope["path"]))
                 if direct is not None and not scope["query_string"]:
                     scope["path_template"] = scope["path"]
                     await direct(scope, send_noted)
-                    return
+                    return status
+            else:
+                await self._check_account(scope)
             await self._app(scope, receive, send_noted)
         except Refused as refused:
             if refused.status == 413:
@@ -172,12 +209,23 @@ class Guard:
         finally:
             if scope["type"] == "http":
                 self._note(scope, status, time.perf_counter() - started)
+        return status
+
+    async def drain(self) -> None:
+        """Let in nothing new from now on (503), and close the streams; what is being answered goes on."""
+        self._draining = True
+        if self._send_away is not None:
+            await self._send_away()
 
     def _correlation(self, headers: dict[bytes, bytes]) -> str:
         given = headers.get(b"x-correlation-id", b"").decode("latin-1")
         return given if _CORRELATION.fullmatch(given) else new_id().hex
 
     def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
+        if self._draining:
+            refused = Refused(503, "Stopping", "the service is stopping; another takes over or it starts again")
+            refused.headers |= {"Retry-After": "1", "Connection": "close"}
+            raise refused
         client = scope.get("client")
         if not self._rates.admit(client[0] if client else ""):
             refused = Refused(429, "Too many requests", "the rate limit of this address is used up; try again later")
@@ -200,6 +248,19 @@ class Guard:
         needed = _needed_level(scope)
         if level < needed:
             raise Refused(403, "Not allowed", f"this needs a key of scope {SCOPES[needed]}")
+        bind(self._keys.account(given))
+
+    async def _check_account(self, scope: Scope) -> None:
+        """Refuse what a key that is bound to an account may not do; of another account's things nothing is told."""
+        if bound_account() is None or self._check_bounds is None or scope["path"].startswith(_OPEN_PATHS):
+            return
+        try:
+            await self._check_bounds(scope)
+        except OutOfBounds:
+            raise Refused(403, "Not allowed", "this key is bound to one account and may not do this") from None
+        except NotFound as error:
+            fault = error.errors[0]
+            raise Refused(404, "Not found", error.detail, fault.field, fault.value, fault.allowed) from None
 
     async def _read_body(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Receive:
         """Read the whole body within its bounds; it is given on in the scope's state and by the `receive` returned."""
@@ -244,7 +305,8 @@ class Guard:
 
     async def _refuse(self, scope: Scope, refused: Refused, send: Send) -> None:
         if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 4401 if refused.status == 401 else 4403, "reason": ""})
+            code = {401: 4401, 503: 1001}.get(refused.status, 4403)
+            await send({"type": "websocket.close", "code": code, "reason": ""})
             return
         answer = problem(refused.status, refused.title, str(refused), refused.errors)
         body = answer.content
@@ -262,6 +324,12 @@ class Guard:
             kept = self._kept[key] = (count, self._metrics.http_seconds.labels(scope["method"], route))
         kept[0].inc()
         kept[1].observe(seconds)
+        if status >= 500:
+            _log.warning(
+                "a request was not answered as it should be", method=scope["method"], route=route, status=status
+            )
+        elif _is_logged(logging.DEBUG):
+            _log.debug("request", method=scope["method"], route=route, status=status, ms=round(seconds * 1e3, 2))
 
 
 def _needed_level(scope: Scope) -> int:

@@ -9,6 +9,7 @@ from litestar import Controller, Response, get, patch, post
 from litestar.params import FromPath, FromQuery
 
 from market_maker.api.answers import After, AnyRequest, Limit, Service, answer, body_of, page
+from market_maker.api.own_account import account_of, bound_account
 from market_maker.api.schemas import (
     AccountList,
     AccountView,
@@ -72,7 +73,7 @@ class Accounts(Controller):
     @get(summary="List accounts")
     async def find(self, service: Service) -> Response[AccountList]:
         """Return all accounts with their balances."""
-        return answer(AccountList, {"items": await service.directory.accounts()})
+        return answer(AccountList, {"items": _own(await service.directory.accounts())})
 
     @post(status_code=201, opt={"body": NewAccount}, summary="Add an account")
     async def add(self, request: AnyRequest, service: Service) -> Response[AccountView]:
@@ -123,7 +124,9 @@ class Positions(Controller):
         limit: Limit = 100,
     ) -> Response[PositionPage]:
         """Return positions, newest first, valued where a market runs."""
-        found = await service.get_positions(pair_id=pair_id, account_id=account_id, after=after, limit=limit)
+        found = await service.get_positions(
+            pair_id=pair_id, account_id=account_of(account_id), after=after, limit=limit
+        )
         items: list[dict[str, Any]] = [position_data(position) for position in found]
         return page(PositionPage, items, "position_id", limit)
 
@@ -137,7 +140,7 @@ class Positions(Controller):
         """Return the position of an account, strategy and pair, made when there is none and brought to `quantity`."""
         wish = await body_of(request, NewPosition)
         position = await service.open_position(
-            wish.account_id, wish.strategy_id, wish.pair_id, wish.quantity, wish.average_price
+            account_of(wish.account_id), wish.strategy_id, wish.pair_id, wish.quantity, wish.average_price
         )
         return answer(PositionView, position_data(position), 201)
 
@@ -149,3 +152,9 @@ class Positions(Controller):
         wish = await body_of(request, ChangePosition)
         position = await service.change_position(position_id, wish.quantity, wish.average_price, wish.version)
         return answer(PositionView, position_data(position))
+
+
+def _own(accounts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the accounts that the request may see."""
+    own = bound_account()
+    return accounts if own is None else [account for account in accounts if account["account_id"] == str(own)]

@@ -28,6 +28,7 @@ from market_maker.api.answers import (
     raw_body,
     send_written,
 )
+from market_maker.api.own_account import account_of
 from market_maker.api.problems import handle
 from market_maker.api.schemas import (
     AmendOrder,
@@ -81,14 +82,16 @@ class Orders(Controller):
         service: Service,
         pair_id: FromQuery[UUID | None] = None,
         strategy_id: FromQuery[UUID | None] = None,
+        account_id: FromQuery[UUID | None] = None,
         is_open: FromQuery[bool | None] = None,
         after: After = None,
         limit: Limit = 100,
     ) -> Response[OrderPage]:
         """Return orders, newest first."""
         orders = await service.directory.orders(
-            pair_id=pair_id, strategy_id=strategy_id, is_open=is_open, after=after, limit=limit
-        )
+            pair_id=pair_id, strategy_id=strategy_id, account_id=account_of(account_id), is_open=is_open, after=after,
+            limit=limit,
+        )  # fmt: skip
         items = [order_content(order, service.directory.instrument(order.pair_id)) for order in orders]
         return page(OrderPage, items, "order_id", limit)
 
@@ -147,11 +150,15 @@ class Trades(Controller):
         service: Service,
         pair_id: FromQuery[UUID | None] = None,
         order_id: FromQuery[UUID | None] = None,
+        account_id: FromQuery[UUID | None] = None,
         after: After = None,
         limit: Limit = 100,
     ) -> Response[FillPage]:
         """Return the executions of our orders, newest first."""
-        fills = await service.directory.trades(pair_id=pair_id, order_id=order_id, after=after, limit=limit)
+        account = account_of(account_id)
+        fills = await service.directory.trades(
+            pair_id=pair_id, order_id=order_id, account_id=account, after=after, limit=limit
+        )
         items = [fill_content(fill, service.directory.instrument(fill.pair_id)) for fill in fills]
         return page(FillPage, items, "trade_id", limit)
 
@@ -336,7 +343,7 @@ def _to_order(wish: PlaceOrder) -> NewOrder:
         amount=wish.amount,
         price=wish.price,
         strategy_id=wish.strategy_id,
-        account_id=wish.account_id,
+        account_id=account_of(wish.account_id),
         client_order_id=wish.client_order_id,
         time_in_force=TimeInForce[wish.time_in_force or default],
         post_only=wish.post_only,

@@ -19,6 +19,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 
 from market_maker.api.answers import Service
+from market_maker.api.own_account import bound_account
 from market_maker.api.simulator import levels_data
 from market_maker.monitoring.metrics import Metrics
 from market_maker.service import MarketMakerService
@@ -28,6 +29,8 @@ _TOPIC = re.compile(r"#|(?:\*|[a-z_]{1,40})(?:\.(?:\*|[a-z_]{1,40})){0,3}(?:\.#)
 _QUEUE = 1000
 _MAX_TOPICS = 20
 EVICTED = 1013
+GOING_AWAY = 1001
+_FAREWELL_S = 2.0
 REFUSED = 1008
 
 
@@ -39,9 +42,14 @@ class Reader:
         self.pairs = pairs
         self.queue: asyncio.Queue[str] = asyncio.Queue(_QUEUE)
         self.evicted = asyncio.Event()
+        self.sent_away = False
+        own = bound_account()
+        self._mark = None if own is None else f'"account_id":"{own}"'.encode()
 
-    def wants(self, routing_key: str) -> bool:
-        """Tell whether the reader asked for events of this key."""
+    def wants(self, routing_key: str, body: bytes = b"") -> bool:
+        """Tell whether the reader asked for events of this key; one bound to an account gets only what names that account."""
+        if self._mark is not None and self._mark not in body:
+            return False
         return any(pattern.fullmatch(routing_key) for pattern in self.patterns)
 
     def put(self, text: str) -> None:
@@ -68,12 +76,21 @@ class StreamHub:
         """Forget a reader."""
         self._readers.discard(reader)
         self._metrics.stream_clients.set(len(self._readers))
-        if reader.evicted.is_set():
+        if reader.evicted.is_set() and not reader.sent_away:
             self._metrics.stream_evictions.inc()
+
+    async def send_away(self) -> None:
+        """Close every connection, since the service stops; returns when they are gone, or after two seconds."""
+        for reader in self._readers:
+            reader.sent_away = True
+            reader.evicted.set()
+        until = asyncio.get_running_loop().time() + _FAREWELL_S
+        while self._readers and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110  (twice in the life of a process)
+            await asyncio.sleep(0.01)
 
     def on_event(self, routing_key: str, body: bytes) -> None:
         """Pass an event of the bus on to those who want it."""
-        wanting = [reader for reader in self._readers if reader.wants(routing_key)]
+        wanting = [reader for reader in self._readers if reader.wants(routing_key, body)]
         if wanting:
             text = body.decode()
             for reader in wanting:
@@ -147,8 +164,11 @@ async def _serve(socket: WebSocket[Any, Any, Any], reader: Reader) -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     if reader.evicted.is_set():
+        ending = (GOING_AWAY, "the service stops; connect again")
+        if not reader.sent_away:
+            ending = (EVICTED, "the reader does not keep up; connect again")
         with suppress(Exception):
-            await asyncio.wait_for(socket.close(EVICTED, "the reader does not keep up; connect again"), 1.0)
+            await asyncio.wait_for(socket.close(*ending), 1.0)
 
 
 async def _evicted(reader: Reader) -> None:

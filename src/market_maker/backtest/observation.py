@@ -31,6 +31,7 @@ async def observe_backtests(bus: Bus, metrics: Metrics) -> Subscription:
             metrics.operation_seconds.labels(Mode.BACKTEST, "run").observe(seconds)
         if outcome == "completed":
             summary = run["summary"]
+            metrics.backtest_events.inc(run.get("events", 0))  # a worker of an older version does not tell
             metrics.virtual_volume.labels(Mode.BACKTEST, run["quote"]).inc(float(Decimal(summary["turnover"])))
             metrics.backtest_quality.labels("coverage").set(run["coverage"])
             metrics.backtest_quality.labels("maker_share").set(summary["maker_share"] or 0.0)

@@ -33,6 +33,8 @@ from market_maker.domain.events import EventType
 from market_maker.domain.ids import BACKTEST_ACCOUNT_ID, new_id
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.units import NS_PER_SECOND
+from market_maker.monitoring.logs import bind_correlation, reset_correlation
+from market_maker.monitoring.tracing import span
 from market_maker.storage.database import Connection, Database, fetch
 from market_maker.storage.jobs import QUEUE, SWEEP_TASK, TASK, defer_run
 from market_maker.storage.lake import Lake
@@ -146,6 +148,14 @@ class Worker:
     # ------------------------------------------------------------------ one run
 
     async def _run_job(self, run_id: str) -> None:
+        token = bind_correlation(run_id)
+        try:
+            with span("backtest", {"correlation_id": run_id}):
+                await self._do_run(run_id)
+        finally:
+            reset_correlation(token)
+
+    async def _do_run(self, run_id: str) -> None:
         run = await self._begin(UUID(run_id))
         if run is None:
             return
@@ -272,6 +282,7 @@ class Worker:
                 "summary": content["summary"],
                 "digest": result.digest(),
                 "coverage": content["reproducibility"]["coverage"],
+                "events": result.reproducibility["events"],
                 "quote": instruments[0].quote,
                 "position_id": position_ids[0],
                 "position_ids": position_ids,

@@ -203,6 +203,7 @@ class Operations:
         *,
         pair_id: Id | None = None,
         strategy_id: Id | None = None,
+        account_id: Id | None = None,
         is_open: bool | None = None,
         after: Id | None = None,
         limit: int = 100,
@@ -211,6 +212,7 @@ class Operations:
         query = {
             "pair_id": pair_id,
             "strategy_id": strategy_id,
+            "account_id": account_id,
             "is_open": is_open,
             "after": after,
             "limit": limit,
@@ -261,11 +263,12 @@ class Operations:
         *,
         pair_id: Id | None = None,
         order_id: Id | None = None,
+        account_id: Id | None = None,
         after: Id | None = None,
         limit: int = 100,
     ) -> Call[schemas.FillPage]:
         """Return the executions of our orders, newest first."""
-        query = {"pair_id": pair_id, "order_id": order_id, "after": after, "limit": limit}
+        query = {"pair_id": pair_id, "order_id": order_id, "account_id": account_id, "after": after, "limit": limit}
         return _get("/api/v1/simulator/trades", schemas.FillPage, query)
 
     @Operation

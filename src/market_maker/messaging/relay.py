@@ -18,6 +18,7 @@ from market_maker.domain.errors import MarketMakerError
 from market_maker.messaging.bus import Bus, Message
 from market_maker.monitoring.logs import mask_secrets
 from market_maker.monitoring.metrics import Metrics
+from market_maker.monitoring.tracing import span
 from market_maker.storage import outbox
 
 log = structlog.get_logger(__name__)
@@ -178,8 +179,9 @@ class Relay:
         messages = [Message(row.type, row.body, row.event_id) for row in rows]
         try:
             # the outer limit guards against a bus that forgets its own
-            async with asyncio.timeout(2 * self._publish_timeout_s):
-                await self._bus.publish_all(messages, self._publish_timeout_s)
+            with span("publish", {"events": len(messages)}):
+                async with asyncio.timeout(2 * self._publish_timeout_s):
+                    await self._bus.publish_all(messages, self._publish_timeout_s)
         except (MarketMakerError, OSError, TimeoutError) as error:
             self._failed("bus", error)
             return False

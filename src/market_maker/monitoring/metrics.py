@@ -7,13 +7,14 @@ keeps the child that `labels` returns. Knows nothing of what the figures come fr
 from __future__ import annotations
 
 from enum import StrEnum
+from importlib.metadata import version
 from typing import Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from market_maker.monitoring.histograms import Histogram
-from market_maker.monitoring.resources import RESOURCE_HELP, ResourceCollector
+from market_maker.monitoring.resources import RESOURCE_HELP, WORKER_HELP, ResourceCollector
 
 PREFIX = "market_maker_"
 
@@ -72,8 +73,8 @@ _DECLARED: dict[str, tuple[Kind, tuple[str, ...], str, str]] = {
     "commit_batch_orders": ("histogram", (), "commands", "Commands that one transaction of a pair's loop commits."),
     "commit_seconds": ("histogram", (), "seconds", "Time from the begin to the end of such a transaction."),
     "command_queue": ("gauge", ("pair",), "commands", "Commands that wait for a pair's loop."),
-    "commands_refused_total": ("counter", ("reason",), "commands", "Commands refused before they did anything."),
-    "book_update_seconds": ("histogram", (), "seconds", "Time of one refresh of the synthetic market."),
+    "commands_refused_total": ("counter", ("reason",), "commands", "Commands refused before they did anything, by kind of error."),
+    "book_update_seconds": ("histogram", (), "seconds", "Time to bring one market up to the present."),
     # news
     "outbox_depth": ("gauge", (), "events", "Committed events that await publication."),
     "relay_lag_seconds": ("gauge", (), "seconds", "Age of the oldest event that awaits publication."),
@@ -100,6 +101,11 @@ _RESOURCES: dict[str, tuple[Kind, str]] = {
     "cpu_ratio": ("gauge", "ratio"),
     "open_files": ("gauge", "files"),
     "threads": ("gauge", "threads"),
+}
+_WORKERS: dict[str, tuple[Kind, str]] = {
+    "count": ("gauge", "processes"),
+    "resident_memory_bytes": ("gauge", "bytes"),
+    "cpu_seconds_total": ("counter", "seconds"),
 }
 
 
@@ -152,6 +158,7 @@ class Metrics:
         self.build_info = self._gauge("build_info")
         for mode in Mode:  # an item of the specification shows from the start, at zero
             self.virtual_volume.labels(mode, "USDT")
+        self.build_info.labels(version("market-maker")).set(1)
 
     def render(self) -> tuple[bytes, str]:
         """Return the body of ``/metrics`` and its content type."""
@@ -179,7 +186,11 @@ def documented() -> list[MetricDoc]:
         MetricDoc(f"{PREFIX}process_{name}", kind, (), unit, RESOURCE_HELP[name])
         for name, (kind, unit) in _RESOURCES.items()
     ]
-    return ours + process
+    workers = [
+        MetricDoc(f"{PREFIX}workers_{name}", kind, (), unit, WORKER_HELP[name])
+        for name, (kind, unit) in _WORKERS.items()
+    ]
+    return ours + process + workers
 
 
 def _declaration(name: str, kind: Kind) -> tuple[tuple[str, ...], str]:

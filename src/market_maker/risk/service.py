@@ -23,6 +23,7 @@ from market_maker.domain.position import PositionState
 from market_maker.market_data.history import recent_history
 from market_maker.messaging.topics import outbox_event
 from market_maker.monitoring.metrics import Metrics, Mode
+from market_maker.monitoring.tracing import span
 from market_maker.risk.alerts import Alert, AlertChanges, AlertState, Severity, alert_changes
 from market_maker.risk.history import price_history
 from market_maker.risk.limits import (
@@ -124,8 +125,9 @@ class RiskAssessmentService:
 
     async def assess(self, position_id: UUID, **wishes: Any) -> dict[str, Any]:
         """Do `calculate_risk_metrics` and return the saved figures as JSON values."""
-        metrics_id, metrics = await self.calculate_risk_metrics(position_id, **wishes)
         risk_model = wishes.get("risk_model", RiskModel.VAR)
+        with span("assess", {"position_id": str(position_id), "risk_model": risk_model.value}):
+            metrics_id, metrics = await self.calculate_risk_metrics(position_id, **wishes)
         return metrics_data(metrics_id, risk_model.value, metrics.value(risk_model), metrics.to_json())
 
     async def get_risk_metrics(

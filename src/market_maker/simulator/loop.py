@@ -26,6 +26,7 @@ from market_maker.domain.position import describe_position
 from market_maker.domain.units import NS_PER_SECOND
 from market_maker.messaging.topics import outbox_event
 from market_maker.monitoring.metrics import Metrics, Mode
+from market_maker.monitoring.tracing import commit_span
 from market_maker.simulator.books import Books
 from market_maker.simulator.commands import ActionCommand, PlaceCommand
 from market_maker.simulator.exchange import SimulatedExchange
@@ -164,10 +165,10 @@ class PairLoop:
         return self.exchange
 
     def _enqueue(self, command: PlaceCommand | ActionCommand) -> None:
-        if self.exchange is None:
-            raise Unavailable(self.failure)
-        if len(self._queue) >= self._queue_max:
-            raise Unavailable(f"{len(self._queue)} commands wait for this pair already; try again")
+        if self.exchange is None or len(self._queue) >= self._queue_max:
+            self.metrics.commands_refused.labels(Unavailable.__name__).inc()
+            full = f"{len(self._queue)} commands wait for this pair already; try again"
+            raise Unavailable(self.failure if self.exchange is None else full)
         self._queue.append(command)
         self._wake.set()
 
@@ -226,6 +227,7 @@ class PairLoop:
         self._waiting.clear()
         for answer in answers:
             if not answer.done():
+                self.metrics.commands_refused.labels(type(error).__name__).inc()
                 answer.set_exception(error)
 
     async def _wait_for_work(self) -> None:
@@ -256,13 +258,16 @@ class PairLoop:
             self._settled.clear()
             now = self._next_ts()
             if exchange.session.state == "RUNNING":
+                started = time.perf_counter()
                 exchange.advance_to(now)
+                self.metrics.book_update_seconds.observe(time.perf_counter() - started)
             keys: list[IdempotencyKey] = []
             statements: list[tuple[str, tuple[Any, ...]]] = []
             for command in commands:
                 try:
                     result = await self._apply(command, exchange, keys)
                 except MarketMakerError as error:
+                    self.metrics.commands_refused.labels(type(error).__name__).inc()
                     if not command.answer.done():
                         command.answer.set_exception(error)
                     continue
@@ -411,7 +416,8 @@ class PairLoop:
             log=log,
             statements=statements,
         )
-        await commit_batch(self._connection, batch)
+        with commit_span(self.instrument.symbol, len(changes.new_orders), changes.events):
+            await commit_batch(self._connection, batch)
         self._settled.set()
         self._measure(changes, time.perf_counter() - started)
         self._after_commit()

@@ -13,7 +13,7 @@ from market_maker.domain.instrument import Instrument
 from market_maker.domain.modes import TestMode
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.session import Session
-from market_maker.storage.database import Connection, fetch, lost_server_is_unavailable
+from market_maker.storage.database import Connection, Database, fetch, lost_server_is_unavailable
 from market_maker.storage.outbox import ensure_stream
 from market_maker.storage.simulation import load_market, load_open_orders, load_positions, load_session
 from market_maker.venue.changes import Changes
@@ -119,6 +119,15 @@ async def _own_pair(connection: Connection, pair_id: UUID) -> None:
     rows = await fetch(connection, "SELECT pg_try_advisory_lock(%s, hashtext(%s)) AS mine", (_PAIR_LOCKS, str(pair_id)))
     if not rows[0]["mine"]:
         raise Unavailable("another service runs this pair on the same database; stop it first")
+
+
+async def is_run_by_another(database: Database) -> bool:
+    """Return whether some connection owns a pair of this database: while no loop of ours runs, that of another service."""
+    query = (
+        "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1"
+    )
+    return await database.fetch_one(query, (_PAIR_LOCKS,)) is not None
 
 
 async def _load_funds(connection: Connection, pair_id: UUID, funds: dict[UUID, AccountFunds]) -> None:

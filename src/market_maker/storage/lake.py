@@ -183,6 +183,11 @@ class Lake:
         self._objects = objects
         root.mkdir(parents=True, exist_ok=True)
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether an object store holds the files, so that the folder is a cache."""
+        return self._objects is not None
+
     def days(self, venue: str, symbol: str) -> list[date]:
         """Return the published days in order."""
         folder = self._symbol_folder(venue, symbol)

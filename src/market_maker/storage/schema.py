@@ -25,9 +25,9 @@ def current_revision(dsn: str) -> str | None:
         raise Unavailable(f"PostgreSQL cannot be reached: {error}") from error
 
 
-def upgrade(dsn: str) -> bool:
-    """Bring the schema to `HEAD`; return True when something was done. Safe to call from several processes."""
-    if current_revision(dsn) == HEAD:
+def upgrade(dsn: str, revision: str = HEAD) -> bool:
+    """Bring the schema up to `revision`; return True when something was done. Safe to call from several processes."""
+    if current_revision(dsn) == revision:
         return False
     import alembic.command
     import alembic.config
@@ -41,6 +41,6 @@ def upgrade(dsn: str) -> bool:
     with psycopg.connect(dsn, autocommit=True) as guard, engine.connect() as connection:
         guard.execute("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
         configuration.attributes["connection"] = connection
-        alembic.command.upgrade(configuration, "head")
+        alembic.command.upgrade(configuration, revision)
         connection.commit()
     return True

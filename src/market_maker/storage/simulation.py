@@ -296,6 +296,7 @@ async def get_orders(
     *,
     pair_id: UUID | None = None,
     strategy_id: UUID | None = None,
+    account_id: UUID | None = None,
     is_open: bool | None = None,
     after: UUID | None = None,
     limit: int = 100,
@@ -306,10 +307,13 @@ async def get_orders(
         WHERE order_id < %(before)s
           AND (%(pair_id)s::uuid IS NULL OR pair_id = %(pair_id)s)
           AND (%(strategy_id)s::uuid IS NULL OR strategy_id = %(strategy_id)s)
+          AND (%(account_id)s::uuid IS NULL OR account_id = %(account_id)s)
           AND (%(is_open)s::boolean IS NULL OR (status <= 2) = %(is_open)s)
         ORDER BY order_id DESC LIMIT %(limit)s
     """
-    parameters = {"pair_id": pair_id, "strategy_id": strategy_id, "is_open": is_open, **page(after, limit)}
+    parameters = {
+        "pair_id": pair_id, "strategy_id": strategy_id, "account_id": account_id, "is_open": is_open, **page(after, limit)
+    }  # fmt: skip
     return [_to_order(row) for row in await database.fetch(query, parameters)]
 
 
@@ -318,6 +322,7 @@ async def get_trades(
     *,
     pair_id: UUID | None = None,
     order_id: UUID | None = None,
+    account_id: UUID | None = None,
     after: UUID | None = None,
     limit: int = 100,
 ) -> list[Fill]:
@@ -327,9 +332,10 @@ async def get_trades(
         WHERE trade_id < %(before)s
           AND (%(pair_id)s::uuid IS NULL OR pair_id = %(pair_id)s)
           AND (%(order_id)s::uuid IS NULL OR order_id = %(order_id)s)
+          AND (%(account_id)s::uuid IS NULL OR account_id = %(account_id)s)
         ORDER BY trade_id DESC, order_id LIMIT %(limit)s
     """
-    parameters = {"pair_id": pair_id, "order_id": order_id, **page(after, limit)}
+    parameters = {"pair_id": pair_id, "order_id": order_id, "account_id": account_id, **page(after, limit)}
     return [_to_fill(row) for row in await database.fetch(query, parameters)]
 
 

@@ -10,7 +10,7 @@ import pytest
 from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.modes import RiskModel, TestMode
 from market_maker.domain.units import DAY_NS, Money
-from market_maker.settings import load_settings
+from market_maker.settings import load_settings, setting_sources
 
 SPECIFICATION = """\
 simulator:
@@ -118,3 +118,14 @@ def test_settings_of_tests_and_tools_are_no_settings() -> None:
     assert load_settings(
         environment={"MM_TEST_SEED": "1", "MM_SAMPLE_DATA": "x", "MM_KERNEL_CACHE": "y"}
     ) == load_settings(environment={})
+
+
+def test_a_value_may_come_from_a_file_that_a_variable_names(tmp_path: Path) -> None:
+    secret = tmp_path / "url"
+    secret.write_text("postgresql://u:p@h/n\n")
+    found = load_settings(environment={"MM_DATABASE_URL_FILE": str(secret), "MM_SIMULATOR__SEED": "7"})
+    assert (found.database_url, found.simulator.seed) == ("postgresql://u:p@h/n", 7)
+    sources = setting_sources(environment={"MM_DATABASE_URL_FILE": str(secret)}, overrides=["port=1"])
+    assert sources == {"database_url": "environment MM_DATABASE_URL_FILE", "port": "command line"}
+    with pytest.raises(InvalidRequest, match=r"MM_DATABASE_URL_FILE: .*none is not allowed"):
+        load_settings(environment={"MM_DATABASE_URL_FILE": str(tmp_path / "none")})

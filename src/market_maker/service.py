@@ -24,6 +24,7 @@ from market_maker.domain.position import Position, PositionState, describe_posit
 from market_maker.messaging.topics import outbox_event
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.service import PlaceOptions
+from market_maker.simulator.session import ScenarioWish
 from market_maker.storage import simulation
 from market_maker.storage.outbox import SERVICE_STREAM, append, ensure_stream
 
@@ -296,4 +297,4 @@ def _check_version(state: PositionState, wanted: Position) -> None:
         raise Conflict(f"position {state.position_id} has version {state.version}, not {wanted.version}; read it again")
 
 
-__all__ = ["Directory", "MarketMakerService", "Parts", "PlaceOptions", "RunRequest", "new_instrument"]
+__all__ = ["Directory", "MarketMakerService", "Parts", "PlaceOptions", "RunRequest", "ScenarioWish", "new_instrument"]

@@ -51,6 +51,8 @@ NEEDS_TRADE = {
 NEEDS_ADMIN = {
     ("post", "/api/v1/simulator/sessions"),
     ("patch", "/api/v1/simulator/sessions/{session_id}"),
+    ("post", "/api/v1/simulator/sessions/{session_id}/scenarios"),
+    ("delete", "/api/v1/simulator/sessions/{session_id}/scenarios/{scenario_id}"),
     ("post", "/api/v1/pairs"),
     ("post", "/api/v1/accounts"),
     ("post", "/api/v1/strategies"),
@@ -118,6 +120,7 @@ async def test_scopes(database_dsn: str, make_service: MakeService) -> None:
             "run_id",
             "limit_id",
             "sweep_id",
+            "scenario_id",
         ):
             path = path.replace(name, "01a20000-0000-7000-8000-000000000000")
         needed = 1 if (method, template) in NEEDS_TRADE else 2 if (method, template) in NEEDS_ADMIN else 0

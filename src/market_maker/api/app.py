@@ -21,6 +21,7 @@ from market_maker.api.ops import Operations
 from market_maker.api.problems import handle
 from market_maker.api.reference import Accounts, Pairs, Positions, Strategies
 from market_maker.api.risk import Risk
+from market_maker.api.scenarios import ScenarioKinds, Scenarios
 from market_maker.api.simulator import ORDERS_PATH, Books, Orders, Sessions, Trades, place_directly
 from market_maker.api.stream import StreamHub, book_message, stream
 from market_maker.monitoring.health import Health
@@ -32,6 +33,8 @@ _ROUTES = [
     Trades,
     Books,
     Sessions,
+    ScenarioKinds,
+    Scenarios,
     Pairs,
     Accounts,
     Strategies,

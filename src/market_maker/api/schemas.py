@@ -188,8 +188,60 @@ class BookView(View):
     asks: list[LevelView]
 
 
+class MarketBookView(BookView):
+    """The order book of a simulated market. `stale`: its feed has a gap, and this is the last book before it."""
+
+    stale: bool
+
+
+class StartScenario(Request):
+    """A scenario to start: now or `starts_in` (such as `10s`) of the market's time, and again every `repeats_every`."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=40)]
+    parameters: dict[str, float] = {}
+    starts_in: str | None = None
+    repeats_every: str | None = None
+
+
+class ScenarioView(View):
+    """A scenario of a market. Instants to come are told for the market's present pace; `runs` counts its beginnings."""
+
+    scenario_id: UUID
+    name: str
+    parameters: dict[str, float]
+    state: Literal["SCHEDULED", "RUNNING", "ENDED", "STOPPED"]
+    starts_ts: str
+    ends_ts: str
+    repeats_every: str | None
+    runs: int
+    phase: str | None
+
+
+class ScenarioList(View):
+    """The scenarios of a market that are to come, under way or lately over, oldest first."""
+
+    items: list[ScenarioView]
+
+
+class ScenarioKindView(View):
+    """A scenario that can be started; `parameters` is a JSON schema."""
+
+    name: str
+    summary: str
+    parameters: dict[str, Any]
+
+
+class ScenarioKindList(View):
+    """The scenarios that there are."""
+
+    items: list[ScenarioKindView]
+
+
 class StartSession(Request):
-    """A new simulated market; what is left out comes from the settings. Durations as `100ms`."""
+    """A new simulated market; what is left out comes from the settings. Durations as `100ms`.
+
+    `parameters` are for mode CUSTOM (see `custom-schema`), `scenarios` for STRESS and CUSTOM: they begin with the market.
+    """
 
     pair_id: UUID
     mode: Literal["NORMAL", "STRESS", "CUSTOM"] = "NORMAL"
@@ -199,18 +251,23 @@ class StartSession(Request):
     execution_delay: str | None = None
     market_update_interval: str | None = None
     speed: Annotated[float, Meta(ge=0.1, le=100)] | None = None
+    parameters: dict[str, Any] | None = None
+    scenarios: Annotated[list[StartScenario], Meta(max_length=32)] = []
 
 
 class ChangeSession(Request):
     """Pause, go on, or stop for good (open orders are cancelled); begin or end a recording; set the market's speed.
 
-    `step`, such as `10s`, lets a paused market go on by so much of its time at once.
+    `step`, such as `10s`, lets a paused market go on by so much of its time at once. `mode` NORMAL stops all scenarios;
+    `parameters`, of mode CUSTOM, replace those that the market has.
     """
 
     state: Literal["RUNNING", "PAUSED", "STOPPED"] | None = None
     recording: bool | None = None
     speed: Annotated[float, Meta(ge=0.1, le=100)] | None = None
     step: str | None = None
+    mode: Literal["NORMAL", "STRESS", "CUSTOM"] | None = None
+    parameters: dict[str, Any] | None = None
 
 
 class SessionView(View):
@@ -226,6 +283,8 @@ class SessionView(View):
     market_update_interval: str
     created_ts: str
     speed: float
+    parameters: dict[str, Any]
+    scenarios: list[ScenarioView]
     step: int
     reference_price: Decimal
     open_orders: int

@@ -29,14 +29,15 @@ from market_maker.api.answers import (
     send_written,
 )
 from market_maker.api.problems import handle
+from market_maker.api.scenarios import scenario_view, scenario_wish
 from market_maker.api.schemas import (
     AmendOrder,
-    BookView,
     CanceledOrders,
     ChangeSession,
     ExecutedTrade,
     ExecuteTrade,
     FillPage,
+    MarketBookView,
     OrderPage,
     OrderView,
     PlaceOrder,
@@ -172,7 +173,9 @@ class Books(Controller):
     tags = ("simulator",)
 
     @get("/{pair_id:uuid}", summary="The simulated order book")
-    async def book(self, service: Service, pair_id: FromPath[UUID], depth: FromQuery[int] = 20) -> Response[BookView]:
+    async def book(
+        self, service: Service, pair_id: FromPath[UUID], depth: FromQuery[int] = 20
+    ) -> Response[MarketBookView]:
         """Return the committed book, `depth` levels a side (1 to 1000)."""
         return Written(_book_text(await service.get_order_book(pair_id, depth), depth), 200)
 
@@ -202,6 +205,8 @@ class Sessions(Controller):
             raise InvalidRequest.of("market_update_interval", interval, "1ms to 1h")
         data = await service.parts.simulator.start_session(
             wish.pair_id,
+            parameters=wish.parameters,
+            scenarios=[scenario_wish(each) for each in wish.scenarios],
             mode=TestMode(wish.mode),
             seed=wish.seed,
             initial_price=wish.initial_price,
@@ -219,15 +224,18 @@ class Sessions(Controller):
 
     @patch("/{session_id:uuid}", opt={"body": ChangeSession}, summary="Change a session")
     async def change(self, request: AnyRequest, service: Service, session_id: FromPath[UUID]) -> Response[SessionView]:
-        """Pause a session, let it go on or stop it, set its speed, step it while it pauses; begin or end a recording.
+        """Pause a session, let it go on or stop it; set its speed, mode and parameters, step it; begin or end a recording.
 
-        What is named is done in this order: recording, speed, step, state.
+        What is named is done in this order: recording, mode and parameters, speed, step, state.
         """
         wish = await body_of(request, ChangeSession)
         simulator = service.parts.simulator
         step_ns = None if wish.step is None else parse_duration(wish.step, "step")
         if wish.recording is not None:
             await simulator.record(session_id, wish.recording)
+        if wish.mode is not None or wish.parameters is not None:
+            mode = None if wish.mode is None else TestMode(wish.mode)
+            await simulator.control.set_mode(session_id, mode, wish.parameters)
         if wish.speed is not None:
             await simulator.set_speed(session_id, wish.speed)
         if step_ns is not None:
@@ -252,6 +260,7 @@ def _book_text(found: BookSnapshot, depth: int) -> bytes:
             "sequence": found.sequence,
             "bids": levels_data(found.bids),
             "asks": levels_data(found.asks),
+            "stale": found.is_stale,
         }
     )
     if len(_book_texts) >= _BOOK_TEXTS_MAX:
@@ -322,6 +331,7 @@ def session_view(data: dict[str, Any]) -> dict[str, Any]:
     shown = dict(data)
     for key in ("execution_delay_ns", "market_update_interval_ns"):
         shown[key.removesuffix("_ns")] = format_duration(shown.pop(key))
+    shown["scenarios"] = [scenario_view(each) for each in shown["scenarios"]]
     return shown
 
 

@@ -100,6 +100,7 @@ async def book_message(service: MarketMakerService, pair_id: UUID, depth: int = 
         "sequence": book.sequence,
         "bids": levels_data(book.bids),
         "asks": levels_data(book.asks),
+        "stale": book.is_stale,
     }
     return msgspec.json.encode(content).decode()
 

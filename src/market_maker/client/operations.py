@@ -277,9 +277,9 @@ class Operations:
         return Call("POST", "/api/v1/simulator/trades", schemas.ExecutedTrade, body=body)
 
     @Operation
-    def get_order_book(self, pair_id: Id, depth: int = 20) -> Call[schemas.BookView]:
+    def get_order_book(self, pair_id: Id, depth: int = 20) -> Call[schemas.MarketBookView]:
         """Return the simulated book, `depth` levels a side (1 to 1000)."""
-        return _get("/api/v1/simulator/orderbook/{pair_id}", schemas.BookView, {"depth": depth}, pair_id=pair_id)
+        return _get("/api/v1/simulator/orderbook/{pair_id}", schemas.MarketBookView, {"depth": depth}, pair_id=pair_id)
 
     @Operation
     def get_sessions(self) -> Call[schemas.SessionList]:
@@ -303,8 +303,13 @@ class Operations:
         execution_delay: str | None = None,
         market_update_interval: str | None = None,
         speed: float | None = None,
+        parameters: dict[str, Any] | None = None,
+        scenarios: Sequence[schemas.StartScenario] = (),
     ) -> Call[schemas.SessionView]:
-        """Start a simulated market for a pair that has none; durations as ``100ms``."""
+        """Start a simulated market for a pair that has none; durations as ``100ms``.
+
+        `parameters` are for mode CUSTOM, see `get_custom_schema`; `scenarios` for STRESS and CUSTOM.
+        """
         body = schemas.StartSession(
             pair_id=_id(pair_id, "pair_id"),
             mode=mode,
@@ -314,6 +319,8 @@ class Operations:
             execution_delay=execution_delay,
             market_update_interval=market_update_interval,
             speed=speed,
+            parameters=parameters,
+            scenarios=list(scenarios),
         )
         return Call("POST", "/api/v1/simulator/sessions", schemas.SessionView, body=body)
 
@@ -326,11 +333,55 @@ class Operations:
         recording: bool | None = None,
         speed: float | None = None,
         step: str | None = None,
+        mode: Literal["NORMAL", "STRESS", "CUSTOM"] | None = None,
+        parameters: dict[str, Any] | None = None,
     ) -> Call[schemas.SessionView]:
-        """Pause a session, let it go on or stop it, set its speed, step it while it pauses; begin or end a recording."""
+        """Pause a session, let it go on or stop it; set its speed, mode and parameters, step it; begin or end a recording."""
         path = {"session_id": _id(session_id, "session_id")}
-        body = schemas.ChangeSession(state=state, recording=recording, speed=speed, step=step)
+        body = schemas.ChangeSession(
+            state=state, recording=recording, speed=speed, step=step, mode=mode, parameters=parameters
+        )
         return Call("PATCH", "/api/v1/simulator/sessions/{session_id}", schemas.SessionView, path, body=body)
+
+    @Operation
+    def get_scenario_kinds(self) -> Call[schemas.ScenarioKindList]:
+        """Return the scenarios that there are, with a JSON schema of their parameters."""
+        return _get("/api/v1/simulator/scenarios", schemas.ScenarioKindList)
+
+    @Operation
+    def get_custom_schema(self) -> Call[dict[str, Any]]:
+        """Return the JSON schema of the parameters of mode CUSTOM."""
+        return _get("/api/v1/simulator/custom-schema", dict)
+
+    @Operation
+    def get_scenarios(self, session_id: Id) -> Call[schemas.ScenarioList]:
+        """Return the scenarios of a session, oldest first."""
+        path = "/api/v1/simulator/sessions/{session_id}/scenarios"
+        return _get(path, schemas.ScenarioList, session_id=session_id)
+
+    @Operation
+    def start_scenario(
+        self,
+        session_id: Id,
+        name: str,
+        *,
+        parameters: Mapping[str, float] | None = None,
+        starts_in: str | None = None,
+        repeats_every: str | None = None,
+    ) -> Call[schemas.ScenarioView]:
+        """Start a scenario in a session: now or ``starts_in`` (such as ``10s``), once or every ``repeats_every``."""
+        body = schemas.StartScenario(
+            name=name, parameters=dict(parameters or {}), starts_in=starts_in, repeats_every=repeats_every
+        )
+        path = {"session_id": _id(session_id, "session_id")}
+        return Call("POST", "/api/v1/simulator/sessions/{session_id}/scenarios", schemas.ScenarioView, path, body=body)
+
+    @Operation
+    def stop_scenario(self, session_id: Id, scenario_id: Id) -> Call[schemas.ScenarioView]:
+        """Stop a scenario that is to come or under way."""
+        path = {"session_id": _id(session_id, "session_id"), "scenario_id": _id(scenario_id, "scenario_id")}
+        template = "/api/v1/simulator/sessions/{session_id}/scenarios/{scenario_id}"
+        return Call("DELETE", template, schemas.ScenarioView, path)
 
     # ------------------------------------------------------------------ pairs, accounts, strategies, positions
 

@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.sync.client import ClientConnection as SyncConnection
 from websockets.sync.client import connect as connect_sync
 
-from market_maker.api.schemas import BookView, View
+from market_maker.api.schemas import MarketBookView, View
 from market_maker.domain.errors import InvalidRequest, MarketMakerError, NotAllowed, Unavailable
 
 _REFUSED = 1008
@@ -46,7 +46,7 @@ class StreamEvent(View):
     data: dict[str, Any]
 
 
-class StreamBook(BookView):
+class StreamBook(MarketBookView):
     """The present order book of a watched pair."""
 
 

@@ -20,7 +20,9 @@ from market_maker.venue.changes import Changes
 from market_maker.venue.funds import AccountFunds
 
 _PAIR_LOCKS = 0x4D4D
-_CONFIGURATION = ("price_deviation", "execution_delay_ns", "market_update_interval_ns", "initial_price_ticks", "speed")
+_CONFIGURATION = (
+    "price_deviation", "execution_delay_ns", "market_update_interval_ns", "initial_price_ticks", "speed", "parameters",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ async def load_exchange(connection: Connection, row: SessionRow, funds: dict[UUI
     data = {"session_id": str(session.session_id), "pair_id": str(pair_id), "mode": session.mode.value}
     started = Event(EventType.SESSION_STARTED, session.session_id, 1, session.created_ts, str(session.session_id), data)
     exchange.changes.events.append(started)
-    exchange.changes.session_changed = True
+    exchange.begin()
     return Loaded(exchange, stream_id, session.created_ts, exchange.take_changes())
 
 
@@ -138,11 +140,13 @@ def session_data(exchange: SimulatedExchange) -> dict[str, Any]:
         "mode": session.mode.value,
         "seed": session.seed,
         "state": session.state,
-        "price_deviation": session.price_deviation,
+        "price_deviation": exchange.laws.reference.price_deviation,
         "execution_delay_ns": session.execution_delay_ns,
-        "market_update_interval_ns": session.market_update_interval_ns,
+        "market_update_interval_ns": exchange.laws.reference.step_ns,
         "created_ts": str(session.created_ts),
         "speed": session.speed,
+        "parameters": session.parameters,
+        "scenarios": exchange.scenarios(),
         "step": exchange.step,
         "reference_price": str(exchange.instrument.ticks_to_price(exchange.market.reference_ticks)),
         "open_orders": len(exchange.venue.orders),

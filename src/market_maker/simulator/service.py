@@ -18,7 +18,6 @@ from uuid import UUID
 from market_maker.domain.book import BookSnapshot
 from market_maker.domain.clock import SystemClock
 from market_maker.domain.errors import Conflict, InvalidRequest, NotFound
-from market_maker.domain.events import Event, EventType
 from market_maker.domain.ids import DEFAULT_ACCOUNT_ID, new_id
 from market_maker.domain.modes import TestMode
 from market_maker.domain.order import NewOrder, Order, Placed, Side
@@ -26,13 +25,14 @@ from market_maker.domain.units import NS_PER_SECOND
 from market_maker.monitoring.metrics import Metrics, Mode
 from market_maker.settings import SimulatorSettings
 from market_maker.simulator.commands import PlaceCommand
+from market_maker.simulator.control import MarketControl
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.loop import PairLoop
 from market_maker.simulator.quality import MarketQuality
 from market_maker.simulator.recording import Recordings
 from market_maker.simulator.recovery import SessionRow, session_data
 from market_maker.simulator.session import Session
-from market_maker.simulator.validation import check_order, check_speed, check_value, display_lots_of
+from market_maker.simulator.validation import check_new_session, check_order, check_speed, check_value, display_lots_of
 from market_maker.storage import simulation
 from market_maker.storage.database import Database
 from market_maker.storage.lake import Lake
@@ -85,6 +85,7 @@ class SimulatorService:
         self.funds: dict[UUID, AccountFunds] = {}
         self.loops: dict[UUID, PairLoop] = {}
         self.recordings = Recordings(database, lake, spool, clock)
+        self.control = MarketControl(self.session_loop, settings.test_modes)
         self._after_commit = after_commit
         self._placing: dict[tuple[UUID, str], UUID] = {}
         self._place_seconds = metrics.operation_seconds.labels(Mode.SIMULATION, "place_order")
@@ -148,7 +149,7 @@ class SimulatorService:
             order = exchange.venue.orders.get(order_id)
             if order is None:
                 raise Conflict(f"order {order_id} has ended already")
-            arrival_ts = ts + exchange.session.delay_ns
+            arrival_ts = ts + exchange.delay_ns
             exchange.venue.request_cancel(order, ts, arrival_ts, correlation_id)
             return order
 
@@ -174,7 +175,7 @@ class SimulatorService:
         deadline_ts = due_ts + NS_PER_SECOND
         is_cancel = order.cancel_arrival_ts == due_ts
         while self.clock.now_ns() < deadline_ts and self._has(loop, order.order_id):
-            if not is_cancel and not order.amend_arrival_ts:
+            if not (order.cancel_arrival_ts if is_cancel else order.amend_arrival_ts):
                 break
             until_due_s = (due_ts - self.clock.now_ns()) / NS_PER_SECOND
             await asyncio.sleep(max(0.002, until_due_s))
@@ -222,7 +223,7 @@ class SimulatorService:
             if qty_lots and qty_lots < order.display_lots:
                 raise InvalidRequest.of("amount", str(amount), "no less than the order displays")
             check_value(price_ticks or exchange.venue.order_price(order), qty_lots or order.qty_lots)
-            arrival_ts = ts + exchange.session.delay_ns
+            arrival_ts = ts + exchange.delay_ns
             exchange.venue.request_amend(
                 order, ts, arrival_ts, correlation_id, price=price_ticks, lots=qty_lots, stop=stop_ticks
             )
@@ -235,7 +236,7 @@ class SimulatorService:
         """Ask for all open orders (of one pair) to be cancelled; return how many wishes were noted."""
 
         def cancel(exchange: SimulatedExchange, ts: int) -> int:
-            arrival_ts = ts + exchange.session.delay_ns
+            arrival_ts = ts + exchange.delay_ns
             wanted = [order for order in exchange.venue.orders.values() if not order.cancel_arrival_ts]
             for order in wanted:
                 exchange.venue.request_cancel(order, ts, arrival_ts, correlation_id)
@@ -311,16 +312,11 @@ class SimulatorService:
         loop = self.session_loop(session_id)
 
         def change(exchange: SimulatedExchange, ts: int) -> None:
-            venue = exchange.venue
             if state == "STOPPED":
-                venue.end_all(ts)
+                exchange.venue.end_all(ts)
             exchange.session.state = state
             exchange.stand_still()
-            venue.session_sequence += 1
-            data = {"session_id": str(session_id), "state": state}
-            event = Event(EventType.SESSION_CHANGED, session_id, venue.session_sequence, ts, str(session_id), data)
-            exchange.changes.events.append(event)
-            exchange.changes.session_changed = True
+            exchange.tell_session(ts)
 
         await loop.act(change)
         exchange = await loop.committed()
@@ -401,8 +397,11 @@ class SimulatorService:
         mode = wishes.get("mode") or TestMode.NORMAL
         if mode not in self.settings.test_modes:
             raise InvalidRequest.of("mode", mode.value, ", ".join(self.settings.test_modes))
-        if mode is TestMode.STRESS:
-            raise InvalidRequest.of("mode", mode.value, "NORMAL or CUSTOM; scenarios of stress are not available yet")
+        parameters, scenarios = wishes.get("parameters") or {}, tuple(wishes.get("scenarios") or ())
+        if parameters and mode is not TestMode.CUSTOM:
+            raise InvalidRequest.of("parameters", ", ".join(parameters), f"none in mode {mode.value}, only in CUSTOM")
+        if scenarios and mode is TestMode.NORMAL:
+            raise InvalidRequest.of("scenarios", scenarios[0].name, "none in mode NORMAL, only in STRESS and CUSTOM")
         price = wishes.get("initial_price") or pair.initial_price
         if price is None:
             raise InvalidRequest.of("initial_price", None, "a price, as the pair has none of its own")
@@ -410,7 +409,7 @@ class SimulatorService:
         delay, interval = wishes.get("execution_delay_ns"), wishes.get("market_update_interval_ns")
         seed = wishes.get("seed")
         now = self.clock.now_ns()
-        return Session(
+        session = Session(
             session_id=new_id(),
             pair_id=pair.instrument.pair_id,
             mode=mode,
@@ -423,7 +422,11 @@ class SimulatorService:
             created_ts=now,
             updated_ts=now,
             speed=1.0 if wishes.get("speed") is None else check_speed(wishes["speed"]),
+            parameters=parameters,
+            scenarios=scenarios,
         )
+        check_new_session(session, pair.instrument)
+        return session
 
     # ------------------------------------------------------------------ accounts
 

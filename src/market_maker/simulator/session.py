@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from market_maker.domain.modes import TestMode
@@ -11,12 +12,23 @@ SPEEDS = (0.1, 100.0)
 """Slowest and fastest pace of a session's market beside the clock."""
 
 
+@dataclass(frozen=True, slots=True)
+class ScenarioWish:
+    """A scenario that is to start: by name, with parameters, so long from now, and again at a distance (0: once)."""
+
+    name: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    starts_in_ns: int = 0
+    repeats_every_ns: int = 0
+
+
 @dataclass(slots=True)
 class Session:
     """A market in time: the row of table `sessions`.
 
     `state` is RUNNING, PAUSED or STOPPED. `market` is the JSON text of `SimulatedExchange.dump_state`, empty
-    before the first commit. Durations are in ns of the market's time, which runs `speed` times as fast as the clock.
+    before the first commit. `parameters` are those of mode CUSTOM, see `synthetic.custom`;
+    `scenarios` are started when the market begins. Durations are in ns of the market's time, which runs `speed` times as fast as the clock.
     """
 
     session_id: UUID
@@ -33,6 +45,8 @@ class Session:
     sequence: int = 0
     market: str = ""
     speed: float = 1.0
+    parameters: dict[str, Any] = field(default_factory=dict)
+    scenarios: tuple[ScenarioWish, ...] = ()
 
     @property
     def delay_ns(self) -> int:

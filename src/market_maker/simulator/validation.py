@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from market_maker.domain.errors import InvalidRequest
-from market_maker.domain.instrument import MAX_TICK_LOTS
+from market_maker.domain.instrument import MAX_TICK_LOTS, Instrument
 from market_maker.domain.order import NewOrder, OrderType, TimeInForce
+from market_maker.simulator.design import base_conditions, check_design, market_design
 from market_maker.simulator.loop import PairLoop
-from market_maker.simulator.session import SPEEDS
+from market_maker.simulator.session import SPEEDS, ScenarioWish, Session
+from market_maker.simulator.stress import Stress
+from market_maker.synthetic.scenarios import SCENARIOS
 
 
 def check_speed(speed: float) -> float:
@@ -14,6 +17,31 @@ def check_speed(speed: float) -> float:
     if not SPEEDS[0] <= speed <= SPEEDS[1]:
         raise InvalidRequest.of("speed", speed, f"a number from {SPEEDS[0]} to {SPEEDS[1]:.0f}")
     return speed
+
+
+def check_new_session(session: Session, instrument: Instrument) -> None:
+    """Raise InvalidRequest for parameters or scenarios with which a market cannot begin."""
+    design = market_design(
+        session,
+        tick_lot=float(instrument.tick_lot),
+        price_ticks=session.initial_price_ticks,
+        start_ts=session.created_ts,
+    )
+    check_design(design)
+    base_conditions(session)
+    trial = Stress(session.session_id)
+    for wish in session.scenarios:
+        check_scenario(wish)
+        trial.start(
+            wish.name, wish.parameters, market_ts=0, ts=0,
+            starts_in_ns=wish.starts_in_ns, repeats_every_ns=wish.repeats_every_ns,
+        )  # fmt: skip
+
+
+def check_scenario(wish: ScenarioWish) -> None:
+    """Raise InvalidRequest for the name of no scenario."""
+    if wish.name not in SCENARIOS:
+        raise InvalidRequest.of("name", wish.name, ", ".join(SCENARIOS))
 
 
 def check_order(order: NewOrder, loop: PairLoop) -> tuple[int, int]:

@@ -8,7 +8,9 @@ Longer than 500 lines because it is one thing: the life of an order, each step b
 
 from __future__ import annotations
 
+import hashlib
 import heapq
+import struct
 from collections.abc import Callable
 from typing import Any, Protocol
 from uuid import UUID
@@ -25,6 +27,7 @@ from market_maker.domain.position import PositionState
 from market_maker.domain.trade import Fill
 from market_maker.matching.book import Commands, Events
 from market_maker.matching.codes import Cause, EventKind, LiquidityCode
+from market_maker.synthetic.scenarios import NO_FAULTS
 from market_maker.venue.changes import Changes, Print
 from market_maker.venue.commands import CommandWriter
 from market_maker.venue.funds import AccountFunds
@@ -79,6 +82,8 @@ class Venue:
         self.priority = 0
         self.session_sequence = 0
         self.trades = 0
+        self.faults = NO_FAULTS
+        self.fault_seed = 0
         self._command = CommandWriter()
         self._due: list[tuple[int, int, UUID]] = []
 
@@ -234,6 +239,8 @@ class Venue:
                 self._arrive(order, ts)
             elif what == _AMEND:
                 self._amend(order, ts)
+            elif what == _CANCEL and self.faults.refuses_cancels:
+                self._refuse_cancel(order, ts)
             elif what == _CANCEL:
                 self._withdraw(order, OrderStatus.CANCELED, None, ts)
             elif due_ts == order.expire_ts and order.priority:
@@ -267,6 +274,10 @@ class Venue:
             self._end(order, OrderStatus.EXPIRED, RejectReason.TIME_IN_FORCE, ts)
             return
         self.priority += 1
+        refusal = self._refusal(self.priority)
+        if refusal is not None:
+            self._end(order, OrderStatus.REJECTED, refusal, ts)
+            return
         order.priority = self.priority
         self.numbered[order.priority] = order
         self._command.place(
@@ -282,6 +293,22 @@ class Venue:
         self._emit(EventType.ORDER_ACCEPTED, order)
         if order.expire_ts:
             self._schedule(order.expire_ts, _EXPIRE, order)
+
+    def _refusal(self, number: int) -> RejectReason | None:
+        """Return why an arriving order is refused by a fault of the venue; chance is a function of the order's number."""
+        faults = self.faults
+        if faults.refuses_orders:
+            return RejectReason.OUTAGE
+        if faults.reject_probability:
+            digest = hashlib.blake2b(struct.pack("<QQ", self.fault_seed, number), digest_size=8).digest()
+            if int.from_bytes(digest, "big") < faults.reject_probability * 2.0**64:
+                return RejectReason.REJECTED_BY_CHANCE
+        return None
+
+    def _refuse_cancel(self, order: Order, ts: int) -> None:
+        order.cancel_arrival_ts = 0
+        self._change(order, ts)
+        self._emit(EventType.ORDER_CANCEL_REFUSED, order)
 
     def _withdraw(self, order: Order, status: OrderStatus, reason: RejectReason | None, ts: int) -> None:
         """Take an order out wherever it is."""
@@ -299,6 +326,9 @@ class Venue:
         order.amend_arrival_ts = order.amend_price_ticks = order.amend_qty_lots = order.amend_stop_ticks = 0
         if order.triggered:
             stop = 0
+        if self.faults.refuses_orders:
+            self._refuse_amend(order, RejectReason.OUTAGE, ts)
+            return
         if lots and lots <= order.cum_qty_lots:
             self._refuse_amend(order, RejectReason.QTY_EXECUTED, ts)
             return

@@ -21,10 +21,11 @@ from market_maker.domain.ids import DEFAULT_ACCOUNT_ID, MARKET_ACCOUNT_ID, new_i
 from market_maker.domain.modes import Mode
 from market_maker.domain.order import NewOrder, OrderStatus, Placed, Side
 from market_maker.domain.position import Position, PositionState, describe_position
+from market_maker.matching.codes import Phase
 from market_maker.messaging.topics import outbox_event
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.service import PlaceOptions
-from market_maker.simulator.session import ScenarioWish
+from market_maker.simulator.session import ScenarioWish, SessionRules
 from market_maker.storage import simulation
 from market_maker.storage.outbox import SERVICE_STREAM, append, ensure_stream
 
@@ -297,4 +298,7 @@ def _check_version(state: PositionState, wanted: Position) -> None:
         raise Conflict(f"position {state.position_id} has version {state.version}, not {wanted.version}; read it again")
 
 
-__all__ = ["Directory", "MarketMakerService", "Parts", "PlaceOptions", "RunRequest", "ScenarioWish", "new_instrument"]
+__all__ = [
+    "Directory", "MarketMakerService", "Parts", "Phase", "PlaceOptions", "RunRequest", "ScenarioWish", "SessionRules",
+    "new_instrument",
+]  # fmt: skip

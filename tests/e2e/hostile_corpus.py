@@ -13,6 +13,10 @@ from typing import Any
 from urllib.parse import quote
 
 CLIENT_FAULT = frozenset(range(400, 500))
+RULES = {
+    "price_collar": "5000", "min_notional": "1", "static_band": "2000", "dynamic_band": "1000", "volatility_auction": "10s",
+    "self_trade_prevention": "CANCEL_BOTH",
+}  # fmt: skip
 NOBODY = "01a20000-0000-7000-8000-000000000000"
 
 
@@ -66,12 +70,14 @@ def valid_bodies(known: Known) -> dict[tuple[str, str], dict[str, Any]]:
         ("post", "/api/v1/simulator/sessions"): {
             "pair_id": known.pair_id, "mode": "NORMAL", "seed": 1, "initial_price": "50000", "price_deviation": 0.001,
             "execution_delay": "100ms", "market_update_interval": "1s", "speed": 1.0, "parameters": None, "scenarios": [],
+            "phase": "CONTINUOUS", "rules": RULES,
         },
         ("post", "/api/v1/simulator/sessions/{session_id}/scenarios"): {
             "name": "latency_spike", "parameters": {"factor": 2}, "starts_in": "1h", "repeats_every": "1h",
         },
         ("patch", "/api/v1/simulator/sessions/{session_id}"): {
             "state": "PAUSED", "recording": False, "speed": 1.0, "step": "1ms", "mode": "NORMAL", "parameters": None,
+            "phase": "CONTINUOUS", "rules": RULES,
         },
         ("post", "/api/v1/pairs"): {
             "symbol": "BTC-USDT", "base": "BTC", "quote": "USDT", "tick_size": "0.01", "lot_size": "0.0001",

@@ -24,7 +24,7 @@ import pytest
 
 from e2e.service_process import DEFAULT_PAIR, DEFAULT_STRATEGY, ServiceProcess
 from market_maker import dashboard
-from market_maker.api.schemas import StartScenario, View
+from market_maker.api.schemas import StartScenario, TradingRules, View
 from market_maker.client import AsyncClient, Client, Reconnected, StreamBook, StreamEvent
 from market_maker.client.conversation import Answer, Call, Outcome, Send
 from market_maker.domain.errors import Conflict, DataError, InvalidRequest, NotFound, Unavailable
@@ -115,7 +115,17 @@ def test_order_of_the_specification(http: httpx.Client) -> None:
     assert canceled.status_code in (202, 409)  # 409: the market was quicker
     book = http.get(f"/api/v1/simulator/orderbook/{DEFAULT_PAIR}")
     assert book.status_code == 200
-    assert {"bids", "asks", "pair_id", "sequence", "ts", "stale"} == set(book.json())
+    assert {
+        "bids",
+        "asks",
+        "pair_id",
+        "sequence",
+        "ts",
+        "stale",
+        "phase",
+        "indicative_price",
+        "indicative_amount",
+    } == set(book.json())
 
 
 def test_backtest_of_the_specification(http: httpx.Client) -> None:
@@ -373,6 +383,47 @@ def test_scenarios_by_command(client: StrictClient, service: ServiceProcess) -> 
     client.change_session(session.session_id, mode="NORMAL")
 
 
+def test_a_day_of_phases_and_rules(client: StrictClient) -> None:
+    pair = client.add_pair("DAY-USDT", "DAY", "USDT", tick_size="0.01", lot_size="0.001")
+    rules = TradingRules(price_collar=Decimal(5), min_notional=Decimal(10), self_trade_prevention="DECREMENT")
+    session = client.start_session(
+        pair.pair_id, initial_price="100", price_deviation=0.0001, execution_delay="1ms", phase="PRE_OPEN", rules=rules
+    )
+    assert (session.phase, session.rules) == ("PRE_OPEN", rules)
+    key = session.session_id
+    buy = client.place_order(pair.pair_id, "BUY", 100, "102", wait=True)
+    assert (buy.status, buy.self_trade_prevention) == ("NEW", "DECREMENT")
+    now = client.place_order(pair.pair_id, "BUY", 1, wait=True)
+    assert (now.status, now.reject_reason) == ("REJECTED", "WRONG_PHASE")
+    book = until(lambda: (found := client.get_order_book(pair.pair_id)).indicative_amount and found)
+    assert (book.phase, book.stale) == ("PRE_OPEN", False)
+    assert 99 < book.indicative_price <= 102
+    with client.stream(["simulator.session.phase_changed", "simulator.trade.#"]) as stream:
+        assert client.change_session(key, phase="CONTINUOUS").phase == "CONTINUOUS"
+        changed, auctions = None, 0
+        while changed is None:
+            message = stream.receive(10)
+            if isinstance(message, StreamEvent) and message.data["pair_id"] == str(pair.pair_id):
+                auctions += message.data.get("auction", False)
+                changed = message.data if "phase" in message.data else None
+    assert changed["phase"] == "CONTINUOUS"
+    assert changed["auction_price"] is not None
+    assert auctions
+    until(lambda: client.get_order(buy.order_id).cum_qty >= Decimal(changed["auction_amount"]))
+    for price, amount, reason in (("50", 1, "PRICE_COLLAR"), ("99", "0.01", "NOTIONAL_MIN")):
+        refused = client.place_order(pair.pair_id, "BUY", amount, price, wait=True)
+        assert (refused.status, refused.reject_reason) == ("REJECTED", reason)
+    assert client.change_session(key, rules=TradingRules()).rules == TradingRules()
+    assert client.place_order(pair.pair_id, "BUY", 1, "50", wait=True).status == "NEW"
+    assert client.change_session(key, phase="HALTED").phase == "HALTED"
+    with pytest.raises(Conflict, match="HALTED"):
+        client.execute_trade(pair.pair_id, "BUY", 100, 1)
+    with pytest.raises(InvalidRequest) as caught:
+        client.change_session(key, rules=TradingRules(static_band=Decimal("0.001")))
+    assert caught.value.errors[0].field == "rules.static_band"
+    client.change_session(key, state="STOPPED")
+
+
 def test_parameters_of_a_custom_session(client: StrictClient) -> None:
     schema = client.get_custom_schema()
     assert {"flow", "reference", "conditions"} == set(schema["properties"])
@@ -400,8 +451,7 @@ def test_parameters_of_a_custom_session(client: StrictClient) -> None:
     with pytest.raises(InvalidRequest, match="parameters: flow"):
         client.change_session(key, mode="STRESS", parameters=wanted)
     with pytest.raises(Conflict, match="levels"):
-        client.change_session(key, mode="NORMAL")
-    client.change_session(key, state="STOPPED")
+        client.change_session(key, mode="NORMAL")  # it goes on: a later test kills and starts the service
 
 
 def test_life_of_a_position(client: StrictClient) -> None:

@@ -20,6 +20,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\
 Code = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9._\-]+$")]
 OrderKind = Literal["LIMIT", "MARKET", "STOP", "STOP_LIMIT"]
 Prevention = Literal["NONE", "CANCEL_NEWEST", "CANCEL_OLDEST", "CANCEL_BOTH", "DECREMENT"]
+TradingPhase = Literal["PRE_OPEN", "CONTINUOUS", "CLOSING_AUCTION", "VOLATILITY_AUCTION", "HALTED", "CLOSED"]
 Status = Literal["PENDING_NEW", "NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "REJECTED", "EXPIRED"]
 
 
@@ -69,7 +70,7 @@ class PlaceOrder(Request):
     price: Decimal | None = None
     stop_price: Decimal | None = None
     display_amount: Decimal | None = None
-    self_trade_prevention: Prevention = "CANCEL_NEWEST"
+    self_trade_prevention: Prevention | None = None
     strategy_id: UUID | None = None
     account_id: UUID | None = None
     client_order_id: Key | None = None
@@ -189,9 +190,16 @@ class BookView(View):
 
 
 class MarketBookView(BookView):
-    """The order book of a simulated market. `stale`: its feed has a gap, and this is the last book before it."""
+    """The order book of a simulated market. `stale`: its feed has a gap, and this is the last book before it.
+
+    In an auction's phase the book may be crossed; `indicative_price` and `indicative_amount` tell what the auction would trade
+    at this moment.
+    """
 
     stale: bool
+    phase: TradingPhase
+    indicative_price: Decimal | None
+    indicative_amount: Decimal | None
 
 
 class StartScenario(Request):
@@ -237,6 +245,22 @@ class ScenarioKindList(View):
     items: list[ScenarioKindView]
 
 
+class TradingRules(Request):
+    """Filters and safeguards of a market; null switches one off. Prices are distances in quote currency.
+
+    Limit prices may be `price_collar` away from the reference price; an order is worth `min_notional` at least. A trade that
+    would be farther than `static_band` from the reference price, or than `dynamic_band` from the last price before its order,
+    is not made: an auction of `volatility_auction` begins. `self_trade_prevention` is for orders that name none.
+    """
+
+    price_collar: Decimal | None = None
+    min_notional: Decimal | None = None
+    static_band: Decimal | None = None
+    dynamic_band: Decimal | None = None
+    volatility_auction: str | None = None
+    self_trade_prevention: Prevention = "CANCEL_NEWEST"
+
+
 class StartSession(Request):
     """A new simulated market; what is left out comes from the settings. Durations as `100ms`.
 
@@ -253,13 +277,15 @@ class StartSession(Request):
     speed: Annotated[float, Meta(ge=0.1, le=100)] | None = None
     parameters: dict[str, Any] | None = None
     scenarios: Annotated[list[StartScenario], Meta(max_length=32)] = []
+    rules: TradingRules | None = None
+    phase: TradingPhase = "CONTINUOUS"
 
 
 class ChangeSession(Request):
     """Pause, go on, or stop for good (open orders are cancelled); begin or end a recording; set the market's speed.
 
     `step`, such as `10s`, lets a paused market go on by so much of its time at once. `mode` NORMAL stops all scenarios;
-    `parameters`, of mode CUSTOM, replace those that the market has.
+    `parameters`, of mode CUSTOM, replace those that the market has, and so do `rules`. `phase` ends an auction that is held.
     """
 
     state: Literal["RUNNING", "PAUSED", "STOPPED"] | None = None
@@ -268,6 +294,8 @@ class ChangeSession(Request):
     step: str | None = None
     mode: Literal["NORMAL", "STRESS", "CUSTOM"] | None = None
     parameters: dict[str, Any] | None = None
+    rules: TradingRules | None = None
+    phase: TradingPhase | None = None
 
 
 class SessionView(View):
@@ -285,6 +313,8 @@ class SessionView(View):
     speed: float
     parameters: dict[str, Any]
     scenarios: list[ScenarioView]
+    rules: TradingRules
+    phase: TradingPhase
     step: int
     reference_price: Decimal
     open_orders: int

@@ -29,6 +29,7 @@ from market_maker.api.answers import (
     send_written,
 )
 from market_maker.api.problems import handle
+from market_maker.api.rules import phase_of, rules_view, rules_wish
 from market_maker.api.scenarios import scenario_view, scenario_wish
 from market_maker.api.schemas import (
     AmendOrder,
@@ -49,6 +50,7 @@ from market_maker.api.schemas import (
 from market_maker.domain.book import BookSnapshot, Level
 from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.events import fill_content, order_content
+from market_maker.domain.instrument import Instrument
 from market_maker.domain.modes import TestMode
 from market_maker.domain.order import NewOrder, Order, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
 from market_maker.domain.units import format_duration, parse_duration, parse_instant
@@ -56,6 +58,8 @@ from market_maker.service import MarketMakerService, PlaceOptions
 
 _KEY = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 _PLAIN = SimulationParams()
+_PREVENTIONS: dict[str | None, SelfTradePrevention | None] = {each.name: each for each in SelfTradePrevention}
+_PREVENTIONS[None] = None
 _BOOK_TEXTS_MAX = 200
 ORDERS_PATH = "/api/v1/simulator/orders"
 
@@ -189,7 +193,7 @@ class Sessions(Controller):
     @get(summary="List running sessions")
     async def find(self, service: Service) -> Response[SessionList]:
         """Return all markets that run or pause."""
-        items = [session_view(data) for data in await service.parts.simulator.get_sessions()]
+        items = [self._view(service, data) for data in await service.parts.simulator.get_sessions()]
         return answer(SessionList, {"items": items})
 
     @post(status_code=201, opt={"body": StartSession}, summary="Start a session")
@@ -207,6 +211,8 @@ class Sessions(Controller):
             wish.pair_id,
             parameters=wish.parameters,
             scenarios=[scenario_wish(each) for each in wish.scenarios],
+            rules=None if wish.rules is None else rules_wish(wish.rules),
+            phase=phase_of(wish.phase),
             mode=TestMode(wish.mode),
             seed=wish.seed,
             initial_price=wish.initial_price,
@@ -215,34 +221,40 @@ class Sessions(Controller):
             market_update_interval_ns=interval_ns,
             speed=wish.speed,
         )
-        return answer(SessionView, session_view(data), 201)
+        return answer(SessionView, self._view(service, data), 201)
 
     @get("/{session_id:uuid}", summary="One session")
     async def one(self, service: Service, session_id: FromPath[UUID]) -> Response[SessionView]:
         """Return a running session with the hash of its state."""
-        return answer(SessionView, session_view(await service.parts.simulator.get_session(session_id)))
+        return answer(SessionView, self._view(service, await service.parts.simulator.get_session(session_id)))
 
     @patch("/{session_id:uuid}", opt={"body": ChangeSession}, summary="Change a session")
     async def change(self, request: AnyRequest, service: Service, session_id: FromPath[UUID]) -> Response[SessionView]:
-        """Pause a session, let it go on or stop it; set its speed, mode and parameters, step it; begin or end a recording.
-
-        What is named is done in this order: recording, mode and parameters, speed, step, state.
-        """
+        """Change a market that runs: recording, mode and parameters, rules, phase, speed, step, state, in this order."""
         wish = await body_of(request, ChangeSession)
         simulator = service.parts.simulator
         step_ns = None if wish.step is None else parse_duration(wish.step, "step")
+        rules = None if wish.rules is None else simulator.control.read_rules(session_id, rules_wish(wish.rules))
         if wish.recording is not None:
             await simulator.record(session_id, wish.recording)
         if wish.mode is not None or wish.parameters is not None:
             mode = None if wish.mode is None else TestMode(wish.mode)
             await simulator.control.set_mode(session_id, mode, wish.parameters)
+        if rules is not None:
+            await simulator.control.set_rules(session_id, rules)
+        if wish.phase is not None:
+            await simulator.control.set_phase(session_id, phase_of(wish.phase))
         if wish.speed is not None:
-            await simulator.set_speed(session_id, wish.speed)
+            await simulator.control.set_speed(session_id, wish.speed)
         if step_ns is not None:
-            await simulator.step_session(session_id, step_ns)
+            await simulator.control.step(session_id, step_ns)
         if wish.state is not None:
-            return answer(SessionView, session_view(await simulator.set_session_state(session_id, wish.state)))
-        return answer(SessionView, session_view(await simulator.get_session(session_id)))
+            return answer(SessionView, self._view(service, await simulator.set_session_state(session_id, wish.state)))
+        return answer(SessionView, self._view(service, await simulator.get_session(session_id)))
+
+    @staticmethod
+    def _view(service: MarketMakerService, data: dict[str, Any]) -> dict[str, Any]:
+        return session_view(data, service.directory.instrument(UUID(data["pair_id"])))
 
 
 _book_texts: dict[tuple[UUID, int], tuple[BookSnapshot, bytes]] = {}
@@ -260,7 +272,7 @@ def _book_text(found: BookSnapshot, depth: int) -> bytes:
             "sequence": found.sequence,
             "bids": levels_data(found.bids),
             "asks": levels_data(found.asks),
-            "stale": found.is_stale,
+            **auction_data(found),
         }
     )
     if len(_book_texts) >= _BOOK_TEXTS_MAX:
@@ -321,16 +333,28 @@ def place_directly(service: MarketMakerService) -> Callable[[Any, Any], Awaitabl
     return place
 
 
+def auction_data(book: BookSnapshot) -> dict[str, Any]:
+    """Return as JSON values what a simulated book tells beside its levels."""
+    found = book.indicative
+    return {
+        "stale": book.is_stale,
+        "phase": book.phase,
+        "indicative_price": None if found is None else f"{found.price:f}",
+        "indicative_amount": None if found is None else f"{found.quantity:f}",
+    }
+
+
 def levels_data(levels: tuple[Level, ...]) -> list[dict[str, str]]:
     """Return levels as JSON values."""
     return [{"price": f"{level.price:f}", "quantity": f"{level.quantity:f}"} for level in levels]
 
 
-def session_view(data: dict[str, Any]) -> dict[str, Any]:
-    """Return a session with durations as users write them."""
+def session_view(data: dict[str, Any], instrument: Instrument) -> dict[str, Any]:
+    """Return a session with durations and prices as users write them."""
     shown = dict(data)
     for key in ("execution_delay_ns", "market_update_interval_ns"):
         shown[key.removesuffix("_ns")] = format_duration(shown.pop(key))
+    shown["rules"] = rules_view(shown["rules"], instrument)
     shown["scenarios"] = [scenario_view(each) for each in shown["scenarios"]]
     return shown
 
@@ -354,7 +378,7 @@ def _to_order(wish: PlaceOrder) -> NewOrder:
         price_impact=params.price_impact,
         stop_price=wish.stop_price,
         display_amount=wish.display_amount,
-        self_trade_prevention=SelfTradePrevention[wish.self_trade_prevention],
+        self_trade_prevention=_PREVENTIONS[wish.self_trade_prevention],
         expire_ts=0 if wish.expire_time is None else parse_instant(wish.expire_time, "expire_time"),
     )
 

@@ -19,7 +19,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 
 from market_maker.api.answers import Service
-from market_maker.api.simulator import levels_data
+from market_maker.api.simulator import auction_data, levels_data
 from market_maker.monitoring.metrics import Metrics
 from market_maker.service import MarketMakerService
 
@@ -100,7 +100,7 @@ async def book_message(service: MarketMakerService, pair_id: UUID, depth: int = 
         "sequence": book.sequence,
         "bids": levels_data(book.bids),
         "asks": levels_data(book.asks),
-        "stale": book.is_stale,
+        **auction_data(book),
     }
     return msgspec.json.encode(content).decode()
 

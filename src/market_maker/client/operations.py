@@ -153,7 +153,7 @@ class Operations:
         type: schemas.OrderKind | None = None,  # noqa: A002 (the API's word)
         stop_price: Money | None = None,
         display_amount: Money | None = None,
-        self_trade_prevention: schemas.Prevention = "CANCEL_NEWEST",
+        self_trade_prevention: schemas.Prevention | None = None,
         strategy_id: Id | None = None,
         account_id: Id | None = None,
         client_order_id: str | None = None,
@@ -305,6 +305,8 @@ class Operations:
         speed: float | None = None,
         parameters: dict[str, Any] | None = None,
         scenarios: Sequence[schemas.StartScenario] = (),
+        rules: schemas.TradingRules | None = None,
+        phase: schemas.TradingPhase = "CONTINUOUS",
     ) -> Call[schemas.SessionView]:
         """Start a simulated market for a pair that has none; durations as ``100ms``.
 
@@ -321,6 +323,8 @@ class Operations:
             speed=speed,
             parameters=parameters,
             scenarios=list(scenarios),
+            rules=rules,
+            phase=phase,
         )
         return Call("POST", "/api/v1/simulator/sessions", schemas.SessionView, body=body)
 
@@ -335,12 +339,15 @@ class Operations:
         step: str | None = None,
         mode: Literal["NORMAL", "STRESS", "CUSTOM"] | None = None,
         parameters: dict[str, Any] | None = None,
+        rules: schemas.TradingRules | None = None,
+        phase: schemas.TradingPhase | None = None,
     ) -> Call[schemas.SessionView]:
-        """Pause a session, let it go on or stop it; set its speed, mode and parameters, step it; begin or end a recording."""
+        """Change a market that runs: recording, mode and parameters, rules, phase, speed, step, state, in this order."""
         path = {"session_id": _id(session_id, "session_id")}
         body = schemas.ChangeSession(
-            state=state, recording=recording, speed=speed, step=step, mode=mode, parameters=parameters
-        )
+            state=state, recording=recording, speed=speed, step=step, mode=mode, parameters=parameters, rules=rules,
+            phase=phase,
+        )  # fmt: skip
         return Call("PATCH", "/api/v1/simulator/sessions/{session_id}", schemas.SessionView, path, body=body)
 
     @Operation

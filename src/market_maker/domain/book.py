@@ -20,7 +20,7 @@ class BookSnapshot:
     """All levels to a depth at one instant, best first.
 
     `sequence` counts the changes of the book since its session began; `ts` is ns UTC. `is_stale`: the feed has a gap, and this
-    is the last book before it.
+    is the last book before it. `phase` is the trading phase, `indicative` what its auction would trade at this moment.
     """
 
     pair_id: UUID
@@ -29,3 +29,5 @@ class BookSnapshot:
     bids: tuple[Level, ...]
     asks: tuple[Level, ...]
     is_stale: bool = field(default=False, kw_only=True)
+    phase: str = field(default="CONTINUOUS", kw_only=True)
+    indicative: Level | None = field(default=None, kw_only=True)

@@ -6,7 +6,9 @@ import numpy as np
 
 from market_maker.domain.book import BookSnapshot, Level
 from market_maker.domain.order import Side
+from market_maker.matching.codes import Phase
 from market_maker.simulator.exchange import FrozenBook, SimulatedExchange
+from market_maker.venue.venue import phase_name
 
 
 class Books:
@@ -18,7 +20,7 @@ class Books:
 
     def get(self, exchange: SimulatedExchange, depth: int) -> BookSnapshot:
         """Return the best `depth` levels of both sides."""
-        instant = (exchange, exchange.frozen, exchange.book_sequence if exchange.frozen is None else 0)
+        instant = (exchange, exchange.frozen, exchange.market.book.phase if exchange.frozen else exchange.book_sequence)
         if instant != self._instant:
             self._instant = instant
             self._by_depth.clear()
@@ -38,6 +40,10 @@ def snapshot(exchange: SimulatedExchange, depth: int) -> BookSnapshot:
     def side(which: Side) -> tuple[Level, ...]:
         return levels([(price, lots) for price, lots, _ in market.depth(which, depth).tolist()])
 
+    phase = market.book.phase
+    is_call = phase in (Phase.PRE_OPEN, Phase.CLOSING_AUCTION, Phase.VOLATILITY_AUCTION)
+    found = market.book.indicative() if is_call and frozen is None else None
+    indicative = None if found is None else levels([found])[0]
     if frozen is not None:
         return BookSnapshot(
             pair_id=instrument.pair_id,
@@ -46,6 +52,7 @@ def snapshot(exchange: SimulatedExchange, depth: int) -> BookSnapshot:
             bids=levels(frozen.bids[:depth]),
             asks=levels(frozen.asks[:depth]),
             is_stale=True,
+            phase=phase_name(phase),
         )
     return BookSnapshot(
         pair_id=instrument.pair_id,
@@ -53,6 +60,8 @@ def snapshot(exchange: SimulatedExchange, depth: int) -> BookSnapshot:
         sequence=exchange.book_sequence,
         bids=side(Side.BUY),
         asks=side(Side.SELL),
+        phase=phase_name(phase),
+        indicative=indicative,
     )
 
 

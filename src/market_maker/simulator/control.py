@@ -1,22 +1,26 @@
-"""What is changed of markets while they run: scenarios, mode and parameters. Each change is part of the market's log.
+"""What is changed of markets while they run: scenarios, phase, rules, pace, mode, parameters. Each change is part of the market's log.
 
 Owns the rules of modes. It knows how to reach the loop of a session, and nothing of orders.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from market_maker.domain.errors import Conflict, InvalidRequest
 from market_maker.domain.modes import TestMode
+from market_maker.domain.units import NS_PER_SECOND
+from market_maker.matching.codes import Phase
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.loop import PairLoop
-from market_maker.simulator.session import ScenarioWish
-from market_maker.simulator.validation import check_scenario
+from market_maker.simulator.session import ScenarioWish, SessionRules
+from market_maker.simulator.validation import check_scenario, check_speed, session_rules
 from market_maker.synthetic.custom import custom_schema, parse_custom
 from market_maker.synthetic.scenarios import SCENARIOS
+
+STEP_NS_MAX = 60 * NS_PER_SECOND
 
 
 class MarketControl:
@@ -81,6 +85,60 @@ class MarketControl:
     async def scenarios(self, session_id: UUID) -> list[dict[str, Any]]:
         """Return the scenarios of a session that are to come, under way or lately over, oldest first."""
         return (await self._find_loop(session_id).committed()).scenarios()
+
+    # ------------------------------------------------------------------ phases and rules
+
+    async def set_phase(self, session_id: UUID, phase: Phase) -> None:
+        """Let a trading phase begin; entering CONTINUOUS or CLOSED from another one holds the auction."""
+
+        def enter(exchange: SimulatedExchange, ts: int) -> None:
+            exchange.venue.enter_phase(phase, ts)
+
+        await self._find_loop(session_id).act(enter)
+
+    def read_rules(self, session_id: UUID, wish: Mapping[str, Any]) -> SessionRules:
+        """Return the rules that users wish for a session's market; see `validation.session_rules`."""
+        return session_rules(wish, self._find_loop(session_id).instrument)
+
+    async def set_rules(self, session_id: UUID, rules: SessionRules) -> None:
+        """Replace the rules of a market."""
+
+        def change(exchange: SimulatedExchange, ts: int) -> None:
+            exchange.set_rules(rules)
+            exchange.tell_session(ts)
+
+        await self._find_loop(session_id).act(change)
+
+    # ------------------------------------------------------------------ time
+
+    async def set_speed(self, session_id: UUID, speed: float) -> None:
+        """Let a session's market run `speed` times as fast as the clock from now on; InvalidRequest out of bounds."""
+        check_speed(speed)
+
+        def change(exchange: SimulatedExchange, _: int) -> None:
+            exchange.set_speed(speed)
+            exchange.changes.session_changed = True
+
+        await self._find_loop(session_id).act(change)
+
+    async def step(self, session_id: UUID, duration_ns: int) -> None:
+        """Let a paused session go on by a duration of its market's time, at once.
+
+        Raises
+        ------
+        InvalidRequest : a duration that is not positive or too long
+        Conflict : the session is not paused
+        """
+        if not 0 < duration_ns <= STEP_NS_MAX:
+            raise InvalidRequest.of("step", duration_ns, f"1ns to {STEP_NS_MAX // NS_PER_SECOND}s")
+
+        def step(exchange: SimulatedExchange, ts: int) -> None:
+            if exchange.session.state != "PAUSED":
+                raise Conflict(f"session {session_id} is {exchange.session.state}; only a paused one is stepped")
+            exchange.step_by(duration_ns, ts)
+            exchange.changes.session_changed = True
+
+        await self._find_loop(session_id).act(step)
 
     # ------------------------------------------------------------------ modes
 

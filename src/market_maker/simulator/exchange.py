@@ -15,23 +15,24 @@ from uuid import UUID
 
 import msgspec
 
-from market_maker.domain.errors import DataError
+from market_maker.domain.errors import Conflict, DataError
 from market_maker.domain.events import Event, EventType
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.order import Order, Side
 from market_maker.domain.units import NS_PER_SECOND
-from market_maker.matching.book import QTY_LOTS_MAX, TradingRules
-from market_maker.simulator.design import base_conditions, bounded, check_design, market_design, warm_up_s
+from market_maker.matching.codes import Phase
+from market_maker.simulator.design import base_conditions, bounded, check_design, market_design
+from market_maker.simulator.market_memory import market_digest, new_market, replayed, trading_rules
 from market_maker.simulator.market_time import MarketTime
-from market_maker.simulator.session import ScenarioWish, Session
+from market_maker.simulator.session import ScenarioWish, Session, SessionRules
 from market_maker.simulator.stress import Stress, Told
 from market_maker.synthetic.flow.parameters import MarketDesign, jump_quantum
 from market_maker.synthetic.scenarios import Faults
 from market_maker.venue.changes import Changes
-from market_maker.venue.commands import ChangedConditions, conditions_row, read_log
+from market_maker.venue.commands import ChangedConditions, conditions_row
 from market_maker.venue.funds import AccountFunds
 from market_maker.venue.market.market import SyntheticMarket
-from market_maker.venue.venue import OWNERS_MAX, Venue, open_orders_of
+from market_maker.venue.venue import Venue, open_orders_of, phase_name
 
 STANDSTILL_NS = 10 * NS_PER_SECOND
 """A market that nobody looked after for longer (of the clock) stood still; it catches up with less."""
@@ -39,7 +40,6 @@ LOOK_NS = 100_000_000
 """So often (of the clock) a running market is looked after, at least: its trades are told no later."""
 FROZEN_LEVELS = 200
 """Levels of a side that are kept of the book while no market data are sent."""
-_PASSING = frozenset({"events", "inbox"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +177,8 @@ class SimulatedExchange:
         return max(self.last_ts, min(self.time.wall_at(market_ts), ts))
 
     def _note_mid(self) -> None:
+        if self.session.rules.needs_reference:
+            self.venue.set_reference(self.market.reference_ticks)
         bid, ask = self.market.book.best(Side.BUY), self.market.book.best(Side.SELL)
         if bid is not None and ask is not None:
             self._last_mid_ts = max(self.last_ts, self._last_mid_ts + 1)
@@ -194,7 +196,16 @@ class SimulatedExchange:
         self.changes.session_changed = True
 
     def execute_trade(self, aggressor: Side, price_ticks: int, qty_lots: int, ts: int) -> None:
-        """Make a given trade happen: it fills what rests at `price_ticks` or better, the rest is a bare print."""
+        """Make a given trade happen: it fills what rests at `price_ticks` or better, the rest is a bare print.
+
+        Raises
+        ------
+        Conflict
+            outside continuous trading
+        """
+        phase = self.market.book.phase
+        if phase is not Phase.CONTINUOUS:
+            raise Conflict(f"the market is in phase {phase_name(phase)}; trades are made in CONTINUOUS alone")
         traded = self.venue.place_as_market(aggressor, price_ticks, qty_lots, ts)
         if traded < qty_lots:
             self.venue.print_trade(aggressor, price_ticks, qty_lots - traded, ts)
@@ -222,6 +233,18 @@ class SimulatedExchange:
                 repeats_every_ns=wish.repeats_every_ns,
             )
         self._feel(self.last_ts)
+        self.set_rules(self.session.rules)
+        if self.session.first_phase is not Phase.CONTINUOUS:
+            self.venue.enter_phase(self.session.first_phase, self.last_ts)
+
+    def set_rules(self, rules: SessionRules) -> None:
+        """Give the market other filters and safeguards, from the present instant on."""
+        self.session.rules = rules
+        if rules.needs_reference:
+            self.venue.set_reference(self.market.reference_ticks)
+        self.market.book.set_rules(trading_rules(self.session))
+        self.changes.is_rewritten = True
+        self.changes.session_changed = True
 
     def start_scenario(self, wish: ScenarioWish, ts: int) -> dict[str, Any]:
         """Start a scenario at the market's present instant or later; see `Stress.start`. Return it as JSON values."""
@@ -431,45 +454,3 @@ class SimulatedExchange:
 
 def _speed(session: Session) -> Fraction:
     return Fraction(session.speed).limit_denominator(1_000)
-
-
-def new_market(instrument: Instrument, session: Session, *, price_ticks: int, start_ts: int) -> SyntheticMarket:
-    """Return a new market of a session, with a book."""
-    design = market_design(session, tick_lot=float(instrument.tick_lot), price_ticks=price_ticks, start_ts=start_ts)
-    return SyntheticMarket.create(
-        design,
-        TradingRules(qty_lots_max=QTY_LOTS_MAX, seed=session.seed >> 1),
-        owners=OWNERS_MAX,
-        warm_up_s=warm_up_s(design),
-    )
-
-
-def replayed(market: SyntheticMarket, log: Iterable[bytes], clock_ts: int) -> SyntheticMarket:
-    """Let a market do the commands of a log, each at its instant, and go on to `clock_ts`; return it."""
-    for rows in log:
-        for instant, command in read_log(rows):
-            if instant > market.clock_ts:
-                market.advance(instant)
-            if isinstance(command, ChangedConditions):
-                market.change_conditions(command)
-            else:
-                market.execute(command)
-    if clock_ts > market.clock_ts:
-        market.advance(clock_ts)
-    return market
-
-
-def market_digest(market: SyntheticMarket) -> bytes:
-    """Return a digest of a market's memory; equal markets have equal ones, however time was cut into calls."""
-    digest = hashlib.sha256()
-    matching = market.book.state
-    for name in matching._fields:
-        if name not in _PASSING:
-            array = getattr(matching, name)
-            if name == "head":
-                array = array.copy()
-                array["code"] = 0
-            digest.update(array.tobytes())
-    for array in market.flow:
-        digest.update(array.tobytes())
-    return digest.digest()

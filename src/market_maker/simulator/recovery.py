@@ -12,16 +12,17 @@ from market_maker.domain.ids import MARKET_ACCOUNT_ID
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.modes import TestMode
 from market_maker.simulator.exchange import SimulatedExchange
-from market_maker.simulator.session import Session
+from market_maker.simulator.session import Session, SessionRules
 from market_maker.storage.database import Connection, fetch, lost_server_is_unavailable
 from market_maker.storage.outbox import ensure_stream
 from market_maker.storage.simulation import load_market, load_open_orders, load_positions, load_session
 from market_maker.venue.changes import Changes
 from market_maker.venue.funds import AccountFunds
+from market_maker.venue.venue import phase_name
 
 _PAIR_LOCKS = 0x4D4D
 _CONFIGURATION = (
-    "price_deviation", "execution_delay_ns", "market_update_interval_ns", "initial_price_ticks", "speed", "parameters",
+    "price_deviation", "execution_delay_ns", "market_update_interval_ns", "initial_price_ticks", "speed", "parameters", "rules",
 )  # fmt: skip
 
 
@@ -102,6 +103,8 @@ def session_row(exchange: SimulatedExchange, ts: int) -> dict[str, Any]:
 
 
 def _to_session(row: dict[str, Any]) -> Session:
+    configuration = dict(row["configuration"])
+    rules = SessionRules(**configuration.pop("rules", {}))
     return Session(
         session_id=row["session_id"],
         pair_id=row["pair_id"],
@@ -112,7 +115,8 @@ def _to_session(row: dict[str, Any]) -> Session:
         updated_ts=row["updated_ts"],
         sequence=row["sequence"],
         market=row["market"],
-        **row["configuration"],
+        rules=rules,
+        **configuration,
     )
 
 
@@ -146,6 +150,8 @@ def session_data(exchange: SimulatedExchange) -> dict[str, Any]:
         "created_ts": str(session.created_ts),
         "speed": session.speed,
         "parameters": session.parameters,
+        "rules": session.rules,
+        "phase": phase_name(exchange.market.book.phase),
         "scenarios": exchange.scenarios(),
         "step": exchange.step,
         "reference_price": str(exchange.instrument.ticks_to_price(exchange.market.reference_ticks)),

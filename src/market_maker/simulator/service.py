@@ -20,8 +20,9 @@ from market_maker.domain.clock import SystemClock
 from market_maker.domain.errors import Conflict, InvalidRequest, NotFound
 from market_maker.domain.ids import DEFAULT_ACCOUNT_ID, new_id
 from market_maker.domain.modes import TestMode
-from market_maker.domain.order import NewOrder, Order, Placed, Side
+from market_maker.domain.order import NewOrder, Order, Placed, SelfTradePrevention, Side
 from market_maker.domain.units import NS_PER_SECOND
+from market_maker.matching.codes import Phase
 from market_maker.monitoring.metrics import Metrics, Mode
 from market_maker.settings import SimulatorSettings
 from market_maker.simulator.commands import PlaceCommand
@@ -32,7 +33,14 @@ from market_maker.simulator.quality import MarketQuality
 from market_maker.simulator.recording import Recordings
 from market_maker.simulator.recovery import SessionRow, session_data
 from market_maker.simulator.session import Session
-from market_maker.simulator.validation import check_new_session, check_order, check_speed, check_value, display_lots_of
+from market_maker.simulator.validation import (
+    check_new_session,
+    check_order,
+    check_speed,
+    check_value,
+    display_lots_of,
+    session_rules,
+)
 from market_maker.storage import simulation
 from market_maker.storage.database import Database
 from market_maker.storage.lake import Lake
@@ -41,7 +49,6 @@ from market_maker.venue.funds import AccountFunds
 from market_maker.venue.market.compiled import compiled_market
 
 MAX_DEPTH = 1000
-STEP_NS_MAX = 60 * NS_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +108,10 @@ class SimulatorService:
             # Where nobody has compiled the kernels before, this takes most of a minute.
             await asyncio.to_thread(compiled_market)
         for pair_id in sorted(wanted):
-            await self._start_loop(await self.reference.pair(pair_id), {})
+            pair = await self.reference.pair(pair_id)
+            # Of a market that is restored nothing of this is used, so that any price will do.
+            price = pair.initial_price or pair.instrument.tick_size
+            await self._start_loop(pair, self._first_session(pair, {"initial_price": price}))
 
     async def stop(self) -> None:
         """Stop all loops after their commits in progress; recordings stay to be gone on with."""
@@ -286,9 +296,10 @@ class SimulatorService:
     async def start_session(self, pair_id: UUID, **wishes: Any) -> dict[str, Any]:
         """Start a market for a pair that has none and return it. `wishes` that are not None override the settings."""
         pair = await self.reference.pair(pair_id)
+        first = self._first_session(pair, wishes)
         if pair_id in self.loops:
             raise Conflict(f"a session runs for pair {pair_id} already")
-        loop = await self._start_loop(pair, wishes)
+        loop = await self._start_loop(pair, first)
         return self._session_data(await loop.committed())
 
     async def record(self, session_id: UUID, wanted: bool) -> None:
@@ -330,44 +341,6 @@ class SimulatorService:
                 del self.loops[loop.instrument.pair_id]
         return data
 
-    async def set_speed(self, session_id: UUID, speed: float) -> dict[str, Any]:
-        """Let a session's market run `speed` times as fast as the clock from now on; return the session.
-
-        Raises
-        ------
-        InvalidRequest : a speed out of bounds
-        """
-        check_speed(speed)
-        loop = self.session_loop(session_id)
-
-        def change(exchange: SimulatedExchange, _: int) -> None:
-            exchange.set_speed(speed)
-            exchange.changes.session_changed = True
-
-        await loop.act(change)
-        return self._session_data(await loop.committed())
-
-    async def step_session(self, session_id: UUID, duration_ns: int) -> dict[str, Any]:
-        """Let a paused session go on by a duration of its market's time, at once; return it.
-
-        Raises
-        ------
-        InvalidRequest : a duration that is not positive or too long
-        Conflict : the session is not paused
-        """
-        if not 0 < duration_ns <= STEP_NS_MAX:
-            raise InvalidRequest.of("step", duration_ns, f"1ns to {STEP_NS_MAX // NS_PER_SECOND}s")
-        loop = self.session_loop(session_id)
-
-        def step(exchange: SimulatedExchange, ts: int) -> None:
-            if exchange.session.state != "PAUSED":
-                raise Conflict(f"session {session_id} is {exchange.session.state}; only a paused one is stepped")
-            exchange.step_by(duration_ns, ts)
-            exchange.changes.session_changed = True
-
-        await loop.act(step)
-        return self._session_data(await loop.committed())
-
     def session_loop(self, session_id: UUID) -> PairLoop:
         """Return the loop that runs a session or raise NotFound."""
         for loop in self.loops.values():
@@ -375,12 +348,12 @@ class SimulatorService:
                 return loop
         raise NotFound.of("running session", "session_id", str(session_id))
 
-    async def _start_loop(self, pair: Pair, wishes: dict[str, Any]) -> PairLoop:
+    async def _start_loop(self, pair: Pair, first: Session) -> PairLoop:
         loop = PairLoop(
             self.database,
             self.metrics,
             self.clock,
-            SessionRow(pair.instrument, self._first_session(pair, wishes)),
+            SessionRow(pair.instrument, first),
             self.funds,
             batch_max=self.settings.commit_batch_max,
             queue_max=self.settings.queue_max,
@@ -424,6 +397,8 @@ class SimulatorService:
             speed=1.0 if wishes.get("speed") is None else check_speed(wishes["speed"]),
             parameters=parameters,
             scenarios=scenarios,
+            first_phase=wishes.get("phase", Phase.CONTINUOUS),
+            rules=session_rules(wishes.get("rules") or {}, pair.instrument),
         )
         check_new_session(session, pair.instrument)
         return session
@@ -448,6 +423,13 @@ class SimulatorService:
     @staticmethod
     def _has(loop: PairLoop, order_id: UUID) -> bool:
         return loop.exchange is not None and order_id in loop.exchange.venue.orders
+
+    @staticmethod
+    def _prevention(order: NewOrder, loop: PairLoop) -> SelfTradePrevention:
+        if order.self_trade_prevention is not None:
+            return order.self_trade_prevention
+        session = loop.session.first if loop.exchange is None else loop.exchange.session
+        return SelfTradePrevention(session.rules.self_trade)
 
     async def _command(self, order: NewOrder, options: PlaceOptions, loop: PairLoop) -> PlaceCommand:
         if order.strategy_id is not None:
@@ -477,7 +459,7 @@ class SimulatorService:
             expire_ts=order.expire_ts,
             stop_ticks=stop_ticks,
             display_lots=display_lots,
-            self_trade=order.self_trade_prevention,
+            self_trade=self._prevention(order, loop),
             key=options.key,
             body_hash=options.body_hash,
             correlation_id=options.correlation_id,

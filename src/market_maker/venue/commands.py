@@ -15,7 +15,7 @@ import numpy as np
 from market_maker.domain.errors import DataError, InvalidRequest
 from market_maker.domain.order import Order, OrderType, Side, TimeInForce
 from market_maker.matching.book import Commands
-from market_maker.matching.codes import EVERYONE, Command
+from market_maker.matching.codes import EVERYONE, Command, Phase
 from market_maker.matching.state import COMMAND_DTYPE, MISS_SCALE
 from market_maker.synthetic.flow.parameters import Conditions
 
@@ -83,6 +83,14 @@ class CommandWriter:
         _LAYOUT.pack_into(
             self._bytes, 0, Command.AMEND, 0, 0, 0, EVERYONE, number, price_ticks, qty_lots, stop_ticks, *(0,) * 8
         )
+
+    def enter_phase(self, phase: Phase) -> None:
+        """Write that a trading phase begins."""
+        _LAYOUT.pack_into(self._bytes, 0, Command.PHASE, 0, phase, 0, EVERYONE, *(0,) * 12)
+
+    def set_reference(self, price_ticks: int) -> None:
+        """Write the reference price of collar and static band."""
+        _LAYOUT.pack_into(self._bytes, 0, Command.REFERENCE, 0, 0, 0, EVERYONE, 0, price_ticks, *(0,) * 10)
 
     def log_row(self, market_ts: int) -> bytes:
         """Return the command as a row of the log."""

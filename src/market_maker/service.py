@@ -22,6 +22,7 @@ from market_maker.domain.modes import Mode
 from market_maker.domain.order import NewOrder, OrderStatus, Placed, Side
 from market_maker.domain.position import Position, PositionState, describe_position
 from market_maker.matching.codes import Phase
+from market_maker.messaging.bus import Message
 from market_maker.messaging.topics import outbox_event
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.service import PlaceOptions
@@ -299,6 +300,6 @@ def _check_version(state: PositionState, wanted: Position) -> None:
 
 
 __all__ = [
-    "Directory", "MarketMakerService", "Parts", "Phase", "PlaceOptions", "RunRequest", "ScenarioWish", "SessionRules",
+    "Directory", "MarketMakerService", "Message", "Parts", "Phase", "PlaceOptions", "RunRequest", "ScenarioWish", "SessionRules",
     "new_instrument",
 ]  # fmt: skip

@@ -125,11 +125,7 @@ class Orders(Controller):
         self, request: AnyRequest, service: Service, order_id: FromPath[UUID], wait: Wait = False
     ) -> Response[OrderView]:
         """Ask for an order to be cancelled: durable when answered (202); with `wait` the outcome (200)."""
-        order = await service.parts.simulator.cancel_simulated_order(
-            order_id, wait=wait, correlation_id=correlation_of(request)
-        )
-        data = order_content(order, service.directory.instrument(order.pair_id))
-        return answer(OrderView, data, 200 if wait else 202)
+        return await cancel_order(service, order_id, correlation_of(request), wait=wait)
 
     @delete(status_code=202, summary="Cancel all orders")
     async def cancel_all(
@@ -285,8 +281,15 @@ async def _place(
     service: MarketMakerService, body: bytes, key: str | None, correlation_id: str, *, wait: bool
 ) -> Response[OrderView]:
     wish = decoded(body, PlaceOrder)
+    return await place_order(service, wish, body, _idempotency_key(key, wish), correlation_id, wait=wait)
+
+
+async def place_order(
+    service: MarketMakerService, wish: PlaceOrder, body: bytes, key: str | None, correlation_id: str, *, wait: bool
+) -> Response[OrderView]:
+    """Place an order and return the answer, which is the first one again for a key that was used with the same body."""
     options = PlaceOptions(
-        key=_idempotency_key(key, wish),
+        key=key,
         body_hash=hashlib.blake2b(body, digest_size=16).digest(),
         correlation_id=correlation_id,
         wait=wait,
@@ -298,6 +301,15 @@ async def _place(
     data = order_content(order, service.directory.instrument(wish.pair_id))
     headers = {"Location": f"{ORDERS_PATH}/{placed.order.order_id}"}
     return answer(OrderView, data, 201 if placed.created else 200, headers)
+
+
+async def cancel_order(
+    service: MarketMakerService, order_id: UUID, correlation_id: str, *, wait: bool
+) -> Response[OrderView]:
+    """Ask for an order to be cancelled and return the answer."""
+    order = await service.parts.simulator.cancel_simulated_order(order_id, wait=wait, correlation_id=correlation_id)
+    data = order_content(order, service.directory.instrument(order.pair_id))
+    return answer(OrderView, data, 200 if wait else 202)
 
 
 def _as_accepted(order: Order) -> Order:
@@ -386,7 +398,12 @@ def _to_order(wish: PlaceOrder) -> NewOrder:
 def _idempotency_key(header: str | None, wish: PlaceOrder) -> str | None:
     """Return the key that makes the order repeatable; the two ways of giving one have names of their own."""
     if header is None:
-        return None if wish.client_order_id is None else f"client_order_id:{wish.client_order_id}"
+        return client_key(wish)
     if not _KEY.fullmatch(header):
         raise InvalidRequest.of("Idempotency-Key", header, "1 to 128 letters, digits, and . _ : -")
     return f"header:{header}"
+
+
+def client_key(wish: PlaceOrder) -> str | None:
+    """Return the key that an order brings along itself."""
+    return None if wish.client_order_id is None else f"client_order_id:{wish.client_order_id}"

@@ -228,7 +228,7 @@ class MarketMakerService:
         if loop is None:
             state = await simulation.add_position(self.parts.database, state)
         else:
-            self.parts.simulator.add_account(account)
+            self.parts.simulator.accounts.add(account)
             state = await loop.act(lambda exchange, _: exchange.venue.position_for(account.account_id, strategy_id))
         return await self.change_position(state.position_id, quantity, average_price)
 
@@ -292,6 +292,7 @@ class MarketMakerService:
             event = Event(EventType.POSITION_UPDATED, key, state.version, now, str(key), data)
             stream = await ensure_stream(connection, SERVICE_STREAM)
             await append(connection, stream, [outbox_event(event)])
+        await self.parts.simulator.accounts.load_stakes(stored.pair_id)
 
 
 def _check_version(state: PositionState, wanted: Position) -> None:

@@ -85,6 +85,7 @@ def valid_bodies(known: Known) -> dict[tuple[str, str], dict[str, Any]]:
             "initial_price": "50000",
         },
         ("post", "/api/v1/accounts"): {"name": "default", "balance": "100000 USDT"},
+        ("post", "/api/v1/accounts/{account_id}/transfers"): {"amount": "1", "currency": "USDT"},
         ("post", "/api/v1/strategies"): {
             "name": "mine", "kind": "inventory_skew", "pair_id": known.pair_id, "parameters": {"order_lots": 1},
         },
@@ -213,7 +214,8 @@ def cases(document: dict[str, Any], known: Known) -> Iterator[Case]:
     bodies = valid_bodies(known)
     ids = {"order_id": known.order_id, "session_id": known.session_id, "position_id": known.position_id,
            "limit_id": known.limit_id, "run_id": known.run_id, "strategy_id": known.strategy_id,
-           "pair_id": known.pair_id, "import_id": NOBODY, "sweep_id": NOBODY, "scenario_id": NOBODY}  # fmt: skip
+           "pair_id": known.pair_id, "import_id": NOBODY, "sweep_id": NOBODY, "scenario_id": NOBODY,
+           "account_id": known.account_id}  # fmt: skip
     for template, methods in document["paths"].items():
         target = template.format(**ids)
         for method, operation in methods.items():

@@ -55,6 +55,8 @@ NEEDS_ADMIN = {
     ("delete", "/api/v1/simulator/sessions/{session_id}/scenarios/{scenario_id}"),
     ("post", "/api/v1/pairs"),
     ("post", "/api/v1/accounts"),
+    ("post", "/api/v1/accounts/{account_id}/transfers"),
+    ("post", "/api/v1/accounts/{account_id}/reset"),
     ("post", "/api/v1/strategies"),
     ("post", "/api/v1/risk/limits"),
     ("delete", "/api/v1/risk/limits/{limit_id}"),
@@ -121,6 +123,7 @@ async def test_scopes(database_dsn: str, make_service: MakeService) -> None:
             "limit_id",
             "sweep_id",
             "scenario_id",
+            "account_id",
         ):
             path = path.replace(name, "01a20000-0000-7000-8000-000000000000")
         needed = 1 if (method, template) in NEEDS_TRADE else 2 if (method, template) in NEEDS_ADMIN else 0

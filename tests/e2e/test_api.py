@@ -454,6 +454,44 @@ def test_parameters_of_a_custom_session(client: StrictClient) -> None:
         client.change_session(key, mode="NORMAL")  # it goes on: a later test kills and starts the service
 
 
+def test_money_of_an_account(client: StrictClient) -> None:
+    account = client.add_account("payer", "1000 USDT")
+    assert [(each.currency, each.total, each.reserved, each.available) for each in account.balances] == [
+        ("USDT", 1000, 0, 1000)
+    ]
+    key = account.account_id
+    assert (client.transfer(key, "500.25", "USDT").number, client.transfer(key, "-0.25").number) == (1, 2)
+    order = client.place_order(DEFAULT_PAIR, "BUY", "0.04", "30000", account_id=key, wait=True)
+    (balance,) = client.get_account(key).balances
+    assert (balance.total, balance.reserved, balance.available) == (1500, 1200, 300)
+    with pytest.raises(Conflict, match="available"):
+        client.transfer(key, "-300.01")
+    assert client.transfer(key, -300).amount == -300
+    (balance,) = client.get_account(key).balances
+    assert (balance.total, balance.available) == (1200, 0)
+    refused = client.place_order(DEFAULT_PAIR, "BUY", "0.04", "30000", account_id=key, wait=True)
+    assert refused.reject_reason == "INSUFFICIENT_BALANCE"
+    for wrong in ("0", "1e15", "0.0000000000001"):
+        with pytest.raises(InvalidRequest) as caught:
+            client.transfer(key, wrong)
+        assert caught.value.errors[0].field == "amount"
+    with pytest.raises(InvalidRequest, match="currency"):
+        client.transfer(key, 1, "EUR")
+    client.cancel_order(order.order_id, wait=True)
+    bought = client.place_order(DEFAULT_PAIR, "BUY", "0.02", account_id=key, wait=True)
+    assert bought.cum_qty == Decimal("0.02")
+    resting = client.place_order(DEFAULT_PAIR, "SELL", "0.001", "90000", account_id=key, wait=True)
+    fresh = client.reset_account(key)
+    assert fresh.balance == fresh.initial_balance == 1000
+    assert [(each.reserved, each.available) for each in fresh.balances] == [(0, 1000)]
+    assert client.get_order(resting.order_id).status == "CANCELED"
+    assert [each.quantity for each in client.get_positions(account_id=key).items] == [0]
+    assert client.reset_account(key) == client.get_account(key)
+    for nobody in (NOBODY, "00000000-0000-7000-8000-000000000001"):
+        with pytest.raises(NotFound):
+            client.get_account(nobody)
+
+
 def test_life_of_a_position(client: StrictClient) -> None:
     account = client.add_account("holder", "100000 USDT").account_id
     opened = client.open_position(DEFAULT_PAIR, quantity="-0.5", average_price="50000", account_id=account)
@@ -676,6 +714,7 @@ def test_every_endpoint_answers_as_described(client: StrictClient, http: httpx.C
         "get_import", "get_imports", "get_recorded_book", "get_quality", "get_trials", "explain_order",
         "get_run_report", "amend_order", "run_sweep", "get_sweeps", "get_sweep", "cancel_sweep", "get_sweep_trials",
         "get_scenario_kinds", "get_custom_schema", "get_scenarios", "start_scenario", "stop_scenario",
+        "get_account", "transfer", "reset_account",
     }  # fmt: skip
     text = Path(__file__).read_text(encoding="utf-8")
     assert [name for name in apart if text.count(f"client.{name}(") < 1] == []

@@ -378,14 +378,42 @@ class NewAccount(Request):
     balance: str | None = None
 
 
+class BalanceView(View):
+    """What an account has of a currency. `reserved`: the worst case of what it holds and has ordered; `available`: the rest."""
+
+    currency: str
+    total: Decimal
+    reserved: Decimal
+    available: Decimal
+
+
 class AccountView(View):
-    """An account; `balance` is the first one plus realised results less fees."""
+    """An account; `balance` is the first one plus transfers and realised results less fees."""
 
     account_id: UUID
     name: str
     currency: str
     initial_balance: Decimal
+    transferred: Decimal
     balance: Decimal
+    balances: list[BalanceView]
+
+
+class NewTransfer(Request):
+    """Money into an account, or out of it if `amount` is negative; `currency`, if given, must be the account's."""
+
+    amount: Decimal
+    currency: Code | None = None
+
+
+class TransferView(View):
+    """Money that went into an account or out of it; `number` counts the account's transfers."""
+
+    transfer_id: UUID
+    account_id: UUID
+    number: int
+    amount: Decimal
+    ts: str
 
 
 class AccountList(View):

@@ -444,6 +444,24 @@ class Operations:
         return Call("POST", "/api/v1/accounts", schemas.AccountView, body=body)
 
     @Operation
+    def get_account(self, account_id: Id) -> Call[schemas.AccountView]:
+        """Return an account with its balances: total, reserved and available."""
+        return _get("/api/v1/accounts/{account_id}", schemas.AccountView, account_id=account_id)
+
+    @Operation
+    def transfer(self, account_id: Id, amount: Money, currency: str | None = None) -> Call[schemas.TransferView]:
+        """Bring money into an account, or out of it if the amount is negative."""
+        body = schemas.NewTransfer(amount=_money(amount, "amount"), currency=currency)
+        path = {"account_id": _id(account_id, "account_id")}
+        return Call("POST", "/api/v1/accounts/{account_id}/transfers", schemas.TransferView, path, body=body)
+
+    @Operation
+    def reset_account(self, account_id: Id) -> Call[schemas.AccountView]:
+        """Cancel an account's orders, bring its positions to zero at the reference price, and its balance to the first one."""
+        path = {"account_id": _id(account_id, "account_id")}
+        return Call("POST", "/api/v1/accounts/{account_id}/reset", schemas.AccountView, path)
+
+    @Operation
     def get_strategies(self) -> Call[schemas.StrategyList]:
         """Return all strategies, and the installed kinds with the schema of their parameters."""
         return _get("/api/v1/strategies", schemas.StrategyList)

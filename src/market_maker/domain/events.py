@@ -43,6 +43,8 @@ class EventType(StrEnum):
     SESSION_STARTED = "simulator.session.started"
     SESSION_CHANGED = "simulator.session.changed"
     SESSION_RECORDED = "simulator.session.recorded"
+    ACCOUNT_TRANSFERRED = "simulator.account.transferred"
+    """Money went into an account or out of it, also by a reset."""
     PHASE_CHANGED = "simulator.session.phase_changed"
     """Another trading phase; after an auction with its price and quantity."""
     SCENARIO_STARTED = "simulator.session.scenario_started"

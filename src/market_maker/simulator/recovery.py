@@ -13,6 +13,7 @@ from market_maker.domain.instrument import Instrument
 from market_maker.domain.modes import TestMode
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.session import Session, SessionRules
+from market_maker.storage.accounts import TRANSFERRED
 from market_maker.storage.database import Connection, fetch, lost_server_is_unavailable
 from market_maker.storage.outbox import ensure_stream
 from market_maker.storage.simulation import load_market, load_open_orders, load_positions, load_session
@@ -129,10 +130,10 @@ async def _own_pair(connection: Connection, pair_id: UUID) -> None:
 
 async def _load_funds(connection: Connection, pair_id: UUID, funds: dict[UUID, AccountFunds]) -> None:
     """Make sure that every account has funds, without any stake of `pair_id` left from before."""
-    query = "SELECT account_id, initial_balance FROM accounts WHERE account_id <> %s"
-    for account in await fetch(connection, query, (MARKET_ACCOUNT_ID,)):
-        known = funds.setdefault(account["account_id"], AccountFunds(account["account_id"], account["initial_balance"]))
-        known.pairs.pop(pair_id, None)
+    for account in await fetch(connection, TRANSFERRED, (MARKET_ACCOUNT_ID,)):
+        key = account["account_id"]
+        fresh = AccountFunds(key, account["initial_balance"], account["transferred"])
+        funds.setdefault(key, fresh).pairs.pop(pair_id, None)
 
 
 def session_data(exchange: SimulatedExchange) -> dict[str, Any]:

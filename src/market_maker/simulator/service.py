@@ -25,6 +25,7 @@ from market_maker.domain.units import NS_PER_SECOND
 from market_maker.matching.codes import Phase
 from market_maker.monitoring.metrics import Metrics, Mode
 from market_maker.settings import SimulatorSettings
+from market_maker.simulator.accounts import Accounts
 from market_maker.simulator.commands import PlaceCommand
 from market_maker.simulator.control import MarketControl
 from market_maker.simulator.exchange import SimulatedExchange
@@ -44,8 +45,7 @@ from market_maker.simulator.validation import (
 from market_maker.storage import simulation
 from market_maker.storage.database import Database
 from market_maker.storage.lake import Lake
-from market_maker.storage.reference import Account, Pair, ReferenceData
-from market_maker.venue.funds import AccountFunds
+from market_maker.storage.reference import Pair, ReferenceData
 from market_maker.venue.market.compiled import compiled_market
 
 MAX_DEPTH = 1000
@@ -89,8 +89,9 @@ class SimulatorService:
         self.metrics = metrics
         self.clock = clock
         self.settings = settings
-        self.funds: dict[UUID, AccountFunds] = {}
         self.loops: dict[UUID, PairLoop] = {}
+        self.accounts = Accounts(database, reference, clock, self.loops, after_commit)
+        self.funds = self.accounts.funds
         self.recordings = Recordings(database, lake, spool, clock)
         self.control = MarketControl(self.session_loop, settings.test_modes)
         self._after_commit = after_commit
@@ -100,6 +101,7 @@ class SimulatorService:
 
     async def start(self) -> None:
         """Restore every session that was not stopped; the default pair's is made when it has none."""
+        await self.accounts.load()
         rows = await self.database.fetch("SELECT pair_id FROM sessions WHERE state <> 'STOPPED'")
         wanted = {row["pair_id"] for row in rows}
         if not wanted and not await self.database.fetch("SELECT 1 FROM sessions LIMIT 1"):
@@ -403,12 +405,6 @@ class SimulatorService:
         check_new_session(session, pair.instrument)
         return session
 
-    # ------------------------------------------------------------------ accounts
-
-    def add_account(self, account: Account) -> None:
-        """Let a new account trade."""
-        self.funds[account.account_id] = AccountFunds(account.account_id, account.initial_balance)
-
     # ------------------------------------------------------------------ validation
 
     async def _loop(self, pair_id: UUID) -> PairLoop:
@@ -438,7 +434,7 @@ class SimulatorService:
                 raise InvalidRequest.of("strategy_id", str(order.strategy_id), f"a strategy for pair {order.pair_id}")
         account_id = order.account_id or DEFAULT_ACCOUNT_ID
         if account_id not in self.funds:
-            self.add_account(await self.reference.account(account_id))
+            self.accounts.add(await self.reference.account(account_id))
         price_ticks, stop_ticks = check_order(order, loop)
         qty_lots = loop.instrument.qty_to_lots(order.amount)
         check_value(price_ticks or stop_ticks, qty_lots)

@@ -163,6 +163,11 @@ async def _check_stream(service: ServiceProcess) -> None:
             await connect(address, additional_headers=headers)
     with pytest.raises(InvalidStatus, match="403"):
         await connect(f"{address}?api_key={KEYS['admin']}")
+    ending = f"{address}?cancel_on_disconnect=00000000-0000-7000-8000-000000000002"
+    with pytest.raises(InvalidStatus, match="403"):
+        await connect(ending, additional_headers={"X-API-Key": KEYS["read"]})
+    async with connect(ending, additional_headers={"X-API-Key": KEYS["trade"]}):
+        pass
     async with connect(f"{address}?books={DEFAULT_PAIR}", additional_headers={"X-API-Key": KEYS["read"]}) as socket:
         assert "simulator.book" in str(await socket.recv())
 

@@ -25,7 +25,16 @@ import pytest
 from e2e.service_process import DEFAULT_PAIR, DEFAULT_STRATEGY, ServiceProcess
 from market_maker import dashboard
 from market_maker.api.schemas import StartScenario, TradingRules, View
-from market_maker.client import AsyncClient, Client, Reconnected, StreamBook, StreamEvent
+from market_maker.client import (
+    AsyncClient,
+    BookTwin,
+    Client,
+    Reconnected,
+    StreamBook,
+    StreamDelta,
+    StreamEvent,
+    StreamTrades,
+)
 from market_maker.client.conversation import Answer, Call, Outcome, Send
 from market_maker.domain.errors import Conflict, DataError, InvalidRequest, NotFound, Unavailable
 from market_maker.domain.units import format_instant
@@ -771,6 +780,68 @@ def test_stream_tells_an_order_whole_and_in_order(client: StrictClient) -> None:
     assert events[0].type == "simulator.order.received"
     with pytest.raises(InvalidRequest, match="topics"), client.stream(["NO"]) as stream:
         stream.receive(5)
+
+
+def test_deltas_rebuild_the_book_and_the_tape_tells_public_trades(client: StrictClient) -> None:
+    twin, seen, trades = BookTwin(), 0, []
+    with client.stream([], deltas=[DEFAULT_PAIR], trades=[DEFAULT_PAIR]) as stream:
+        order = client.place_order(DEFAULT_PAIR, "BUY", "0.123", "30003", wait=True)
+        iceberg = client.place_order(DEFAULT_PAIR, "BUY", "0.5", "30004", display_amount="0.1", wait=True)
+        deadline, equal = time.monotonic() + 30, 0
+        while equal < 3 or not trades:
+            assert time.monotonic() < deadline
+            message = stream.receive(5)
+            if isinstance(message, StreamTrades):
+                trades += message.trades
+                continue
+            assert isinstance(message, StreamDelta)
+            assert (message.type == "simulator.book.snapshot") == (seen == 0)
+            twin.apply(message)
+            seen += 1
+            book = client.get_order_book(DEFAULT_PAIR, 1000)
+            if book.sequence == twin.book_sequence:  # the market has not gone on between the two
+                equal += 1
+                assert twin.bids == {level.price: level.quantity for level in book.bids}
+                assert twin.asks == {level.price: level.quantity for level in book.asks}
+                assert twin.best == (book.bids[0].price, book.asks[0].price)
+        assert twin.bids[Decimal(30003)] == Decimal("0.123")
+        assert twin.bids[Decimal(30004)] == Decimal("0.1")
+        known = {each.trade_id for each in trades}
+        bought = client.place_order(DEFAULT_PAIR, "BUY", "0.001", wait=True)
+        ours = {fill.trade_id for fill in client.get_trades(order_id=bought.order_id).items}
+        while not ours <= known:
+            message = stream.receive(5)
+            if isinstance(message, StreamTrades):
+                known |= {each.trade_id for each in message.trades}
+    for each in (order, iceberg):
+        client.cancel_order(each.order_id)
+    with pytest.raises(InvalidRequest, match="deltas"), client.stream([], deltas=[NOBODY]) as stream:
+        stream.receive(5)
+
+
+def test_orders_of_an_account_are_canceled_when_its_stream_ends(client: StrictClient) -> None:
+    account, other = client.add_account("gone").account_id, client.add_account("stays").account_id
+    with client.stream(["backtest.#"], cancel_on_disconnect=account):
+        placed = [
+            client.place_order(DEFAULT_PAIR, "BUY", "0.001", "30000", account_id=each, wait=True)
+            for each in (account, other)
+        ]
+        time.sleep(0.3)
+        assert client.get_order(placed[0].order_id).status == "NEW"
+    until(lambda: client.get_order(placed[0].order_id).status == "CANCELED")
+    assert client.get_order(placed[1].order_id).status == "NEW"
+    assert client.cancel_all_orders(account_id=other).cancel_requested == 1
+    with pytest.raises(InvalidRequest), client.stream([], cancel_on_disconnect=NOBODY) as stream:
+        stream.receive(5)
+
+
+def test_state_hash_is_told_when_it_is_asked_for(client: StrictClient) -> None:
+    session = client.get_sessions().items[0]
+    assert session.state_hash is None
+    told = client.get_session(session.session_id, state_hash=True).state_hash
+    assert told is not None
+    assert len(told) == 64
+    assert all(each.state_hash for each in client.get_sessions(state_hash=True).items)
 
 
 async def test_stream_connects_again_and_says_so(service: ServiceProcess) -> None:

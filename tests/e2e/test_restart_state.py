@@ -15,7 +15,7 @@ from e2e.storm import Storm
 
 
 async def hashes(service: ServiceProcess) -> dict[str, str]:
-    sessions = (await service.get("/api/v1/simulator/sessions"))["items"]
+    sessions = (await service.get("/api/v1/simulator/sessions?state_hash=true"))["items"]
     return {session["session_id"]: session["state_hash"] for session in sessions}
 
 

@@ -299,7 +299,7 @@ class ChangeSession(Request):
 
 
 class SessionView(View):
-    """A simulated market. `state_hash` covers book, queue, open orders, positions and randomness."""
+    """A simulated market. `state_hash`, told when it is asked for, covers book, queue, open orders, positions and randomness."""
 
     session_id: UUID
     pair_id: UUID
@@ -319,7 +319,7 @@ class SessionView(View):
     reference_price: Decimal
     open_orders: int
     trades: int
-    state_hash: str
+    state_hash: str | None
     recording: bool
     recorded_events: int
 

@@ -6,12 +6,12 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from litestar import Controller, Request, Response, delete, get, patch, post
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from market_maker.api.answers import (
     After,
@@ -61,6 +61,9 @@ _PLAIN = SimulationParams()
 _PREVENTIONS: dict[str | None, SelfTradePrevention | None] = {each.name: each for each in SelfTradePrevention}
 _PREVENTIONS[None] = None
 _BOOK_TEXTS_MAX = 200
+StateHash = Annotated[
+    bool, QueryParameter(description="also compute the hash of the state: a second per 100,000 orders")
+]
 ORDERS_PATH = "/api/v1/simulator/orders"
 
 
@@ -129,10 +132,18 @@ class Orders(Controller):
 
     @delete(status_code=202, summary="Cancel all orders")
     async def cancel_all(
-        self, request: AnyRequest, service: Service, pair_id: FromQuery[UUID | None] = None
+        self,
+        request: AnyRequest,
+        service: Service,
+        pair_id: FromQuery[UUID | None] = None,
+        account_id: FromQuery[UUID | None] = None,
     ) -> Response[CanceledOrders]:
-        """Ask for all open orders (of one pair) to be cancelled."""
-        count = await service.parts.simulator.cancel_all(pair_id, correlation_id=correlation_of(request))
+        """Ask for all open orders (of one pair, of one account) to be cancelled."""
+        if account_id is not None:
+            await service.directory.account(account_id)
+        count = await service.parts.simulator.cancel_all(
+            pair_id, account_id=account_id, correlation_id=correlation_of(request)
+        )
         return answer(CanceledOrders, {"cancel_requested": count}, 202)
 
 
@@ -187,9 +198,10 @@ class Sessions(Controller):
     tags = ("simulator",)
 
     @get(summary="List running sessions")
-    async def find(self, service: Service) -> Response[SessionList]:
+    async def find(self, service: Service, state_hash: StateHash = False) -> Response[SessionList]:
         """Return all markets that run or pause."""
-        items = [self._view(service, data) for data in await service.parts.simulator.get_sessions()]
+        found = await service.parts.simulator.get_sessions(with_hash=state_hash)
+        items = [self._view(service, data) for data in found]
         return answer(SessionList, {"items": items})
 
     @post(status_code=201, opt={"body": StartSession}, summary="Start a session")
@@ -220,9 +232,12 @@ class Sessions(Controller):
         return answer(SessionView, self._view(service, data), 201)
 
     @get("/{session_id:uuid}", summary="One session")
-    async def one(self, service: Service, session_id: FromPath[UUID]) -> Response[SessionView]:
-        """Return a running session with the hash of its state."""
-        return answer(SessionView, self._view(service, await service.parts.simulator.get_session(session_id)))
+    async def one(
+        self, service: Service, session_id: FromPath[UUID], state_hash: StateHash = False
+    ) -> Response[SessionView]:
+        """Return a running session, with the hash of its state if that is wanted."""
+        data = await service.parts.simulator.get_session(session_id, with_hash=state_hash)
+        return answer(SessionView, self._view(service, data))
 
     @patch("/{session_id:uuid}", opt={"body": ChangeSession}, summary="Change a session")
     async def change(self, request: AnyRequest, service: Service, session_id: FromPath[UUID]) -> Response[SessionView]:

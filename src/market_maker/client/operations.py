@@ -250,9 +250,11 @@ class Operations:
         return Call("DELETE", "/api/v1/simulator/orders/{order_id}", schemas.OrderView, path, {"wait": wait})
 
     @Operation
-    def cancel_all_orders(self, *, pair_id: Id | None = None) -> Call[schemas.CanceledOrders]:
-        """Ask for all open orders (of one pair) to be cancelled."""
-        query = {"pair_id": pair_id}
+    def cancel_all_orders(
+        self, *, pair_id: Id | None = None, account_id: Id | None = None
+    ) -> Call[schemas.CanceledOrders]:
+        """Ask for all open orders (of one pair, of one account) to be cancelled."""
+        query = {"pair_id": pair_id, "account_id": account_id}
         return Call("DELETE", "/api/v1/simulator/orders", schemas.CanceledOrders, query=query, is_repeatable=True)
 
     @Operation
@@ -282,14 +284,15 @@ class Operations:
         return _get("/api/v1/simulator/orderbook/{pair_id}", schemas.MarketBookView, {"depth": depth}, pair_id=pair_id)
 
     @Operation
-    def get_sessions(self) -> Call[schemas.SessionList]:
+    def get_sessions(self, *, state_hash: bool = False) -> Call[schemas.SessionList]:
         """Return all markets that run or pause."""
-        return _get("/api/v1/simulator/sessions", schemas.SessionList)
+        return _get("/api/v1/simulator/sessions", schemas.SessionList, {"state_hash": state_hash})
 
     @Operation
-    def get_session(self, session_id: Id) -> Call[schemas.SessionView]:
-        """Return a running session with the hash of its state."""
-        return _get("/api/v1/simulator/sessions/{session_id}", schemas.SessionView, session_id=session_id)
+    def get_session(self, session_id: Id, *, state_hash: bool = False) -> Call[schemas.SessionView]:
+        """Return a running session; with `state_hash` also the hash of its state."""
+        path = "/api/v1/simulator/sessions/{session_id}"
+        return _get(path, schemas.SessionView, {"state_hash": state_hash}, session_id=session_id)
 
     @Operation
     def start_session(

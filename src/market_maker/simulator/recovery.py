@@ -158,5 +158,4 @@ def session_data(exchange: SimulatedExchange) -> dict[str, Any]:
         "reference_price": str(exchange.instrument.ticks_to_price(exchange.market.reference_ticks)),
         "open_orders": len(exchange.venue.orders),
         "trades": exchange.venue.trades,
-        "state_hash": exchange.state_hash(),
     }

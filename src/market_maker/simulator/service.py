@@ -29,7 +29,7 @@ from market_maker.simulator.accounts import Accounts
 from market_maker.simulator.commands import PlaceCommand
 from market_maker.simulator.control import MarketControl
 from market_maker.simulator.exchange import SimulatedExchange
-from market_maker.simulator.loop import PairLoop
+from market_maker.simulator.loop import Observer, PairLoop
 from market_maker.simulator.quality import MarketQuality
 from market_maker.simulator.recording import Recordings
 from market_maker.simulator.recovery import SessionRow, session_data
@@ -46,6 +46,7 @@ from market_maker.storage import simulation
 from market_maker.storage.database import Database
 from market_maker.storage.lake import Lake
 from market_maker.storage.reference import Pair, ReferenceData
+from market_maker.venue.changes import Changes
 from market_maker.venue.market.compiled import compiled_market
 
 MAX_DEPTH = 1000
@@ -94,6 +95,7 @@ class SimulatorService:
         self.funds = self.accounts.funds
         self.recordings = Recordings(database, lake, spool, clock)
         self.control = MarketControl(self.session_loop, settings.test_modes)
+        self.watchers: list[Observer] = []
         self._after_commit = after_commit
         self._placing: dict[tuple[UUID, str], UUID] = {}
         self._place_seconds = metrics.operation_seconds.labels(Mode.SIMULATION, "place_order")
@@ -244,12 +246,15 @@ class SimulatorService:
         order: Order = await loop.act(amend)
         return await self._outcome(loop, order, order.amend_arrival_ts) if wait else order
 
-    async def cancel_all(self, pair_id: UUID | None, *, correlation_id: str = "") -> int:
-        """Ask for all open orders (of one pair) to be cancelled; return how many wishes were noted."""
+    async def cancel_all(
+        self, pair_id: UUID | None, *, account_id: UUID | None = None, correlation_id: str = ""
+    ) -> int:
+        """Ask for all open orders (of one pair, of one account) to be cancelled; return how many wishes were noted."""
 
         def cancel(exchange: SimulatedExchange, ts: int) -> int:
             arrival_ts = ts + exchange.delay_ns
-            wanted = [order for order in exchange.venue.orders.values() if not order.cancel_arrival_ts]
+            orders = [order for order in exchange.venue.orders.values() if not order.cancel_arrival_ts]
+            wanted = [order for order in orders if account_id is None or order.account_id == account_id]
             for order in wanted:
                 exchange.venue.request_cancel(order, ts, arrival_ts, correlation_id)
             return len(wanted)
@@ -287,13 +292,13 @@ class SimulatorService:
 
     # ------------------------------------------------------------------ sessions
 
-    async def get_sessions(self) -> list[dict[str, Any]]:
-        """Return all sessions that run or pause."""
-        return [self._session_data(await loop.committed()) for loop in list(self.loops.values())]
+    async def get_sessions(self, *, with_hash: bool = False) -> list[dict[str, Any]]:
+        """Return all sessions that run or pause; with the hashes of their states, which take a second per 100,000 orders."""
+        return [self._session_data(await loop.committed(), with_hash) for loop in list(self.loops.values())]
 
-    async def get_session(self, session_id: UUID) -> dict[str, Any]:
+    async def get_session(self, session_id: UUID, *, with_hash: bool = False) -> dict[str, Any]:
         """Return a session that runs or pauses; NotFound for any other."""
-        return self._session_data(await self.session_loop(session_id).committed())
+        return self._session_data(await self.session_loop(session_id).committed(), with_hash)
 
     async def start_session(self, pair_id: UUID, **wishes: Any) -> dict[str, Any]:
         """Start a market for a pair that has none and return it. `wishes` that are not None override the settings."""
@@ -312,10 +317,11 @@ class SimulatorService:
         else:
             await self.recordings.stop(loop)
 
-    def _session_data(self, exchange: SimulatedExchange) -> dict[str, Any]:
+    def _session_data(self, exchange: SimulatedExchange, with_hash: bool = False) -> dict[str, Any]:
         session_id = exchange.session.session_id
         return {
             **session_data(exchange),
+            "state_hash": exchange.state_hash() if with_hash else None,
             "recording": self.recordings.is_active(session_id),
             "recorded_events": self.recordings.rows(session_id),
         }
@@ -365,8 +371,14 @@ class SimulatorService:
         self.loops[pair.instrument.pair_id] = loop
         assert loop.exchange is not None
         loop.observers.append(MarketQuality(self.metrics, pair.instrument.symbol).observe)
+        loop.observers.append(self._tell_watchers)
         self.recordings.resume(loop)
         return loop
+
+    def _tell_watchers(self, exchange: SimulatedExchange, changes: Changes) -> None:
+        """Hand what a commit changed to everyone who watches all markets."""
+        for watch in self.watchers:
+            watch(exchange, changes)
 
     def _first_session(self, pair: Pair, wishes: dict[str, Any]) -> Session:
         mode = wishes.get("mode") or TestMode.NORMAL

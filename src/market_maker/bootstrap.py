@@ -152,6 +152,8 @@ async def _keep_running(embedded: EmbeddedDatabase) -> None:
 @asynccontextmanager
 async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
     """Run everything but HTTP and workers for the length of the block."""
+    from market_maker.api.commands import CommandListener  # workers open the store alone, without the web's shapes
+
     settings = load_settings() if settings is None else settings
     async with open_store(settings, standby=settings.standby) as store:
         metrics = Metrics()
@@ -184,9 +186,13 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
         try:
             await simulator.start()
             await imports.start()
-            yield Runtime(
-                settings, store.dsn, store.data_dir, MarketMakerService(parts, directory), metrics, health, bus, relay
-            )
+            service = MarketMakerService(parts, directory)
+            commands = CommandListener(service, bus)
+            await commands.start()
+            try:
+                yield Runtime(settings, store.dsn, store.data_dir, service, metrics, health, bus, relay)
+            finally:
+                await commands.stop()
         finally:
             await imports.stop()
             await simulator.stop()

@@ -28,7 +28,7 @@ from market_maker.risk.service import RiskAssessmentService
 from market_maker.simulator.service import SimulatorService
 from market_maker.storage import simulation
 from market_maker.storage.database import Database
-from market_maker.storage.reference import Account, Pair, ReferenceData, Strategy
+from market_maker.storage.reference import Pair, ReferenceData, Strategy
 from market_maker.strategies.contract import find_strategy, strategy_names
 
 
@@ -97,7 +97,11 @@ class Directory:
     async def accounts(self) -> list[dict[str, Any]]:
         """Return all accounts with their balances."""
         await self._reference.refresh()
-        return [self._account_data(account) for account in self._reference.accounts()]
+        return [self._parts.simulator.accounts.data(account) for account in self._reference.accounts()]
+
+    async def account(self, account_id: UUID) -> dict[str, Any]:
+        """Return an account with its balances; NotFound when there is none."""
+        return await self._parts.simulator.accounts.describe(account_id)
 
     async def add_account(self, name: str, balance: str | None) -> dict[str, Any]:
         """Add an account with a first balance such as ``100000 USDT``."""
@@ -105,8 +109,8 @@ class Directory:
         if not 0 < money.amount < Decimal(10) ** 15:
             raise InvalidRequest.of("balance", str(money), "a positive amount below 1e15")
         account = await self._reference.add_account(name, money, self._parts.simulator.clock.now_ns())
-        self._parts.simulator.add_account(account)
-        return self._account_data(account)
+        self._parts.simulator.accounts.add(account)
+        return self._parts.simulator.accounts.data(account)
 
     async def strategies(self) -> list[dict[str, Any]]:
         """Return all strategies, oldest first."""
@@ -224,17 +228,6 @@ class Directory:
             "taker_fee": f"{instrument.taker_fee:f}",
             "initial_price": None if pair.initial_price is None else f"{pair.initial_price:f}",
             "is_simulated": instrument.pair_id in self._parts.simulator.loops,
-        }
-
-    def _account_data(self, account: Account) -> dict[str, Any]:
-        funds = self._parts.simulator.funds.get(account.account_id)
-        balance = account.initial_balance if funds is None else funds.balance()
-        return {
-            "account_id": str(account.account_id),
-            "name": account.name,
-            "currency": account.currency,
-            "initial_balance": f"{account.initial_balance:f}",
-            "balance": f"{balance:f}",
         }
 
 

@@ -21,9 +21,12 @@ from market_maker.domain.ids import DEFAULT_ACCOUNT_ID, MARKET_ACCOUNT_ID, new_i
 from market_maker.domain.modes import Mode
 from market_maker.domain.order import NewOrder, OrderStatus, Placed, Side
 from market_maker.domain.position import Position, PositionState, describe_position
+from market_maker.matching.codes import Phase
+from market_maker.messaging.bus import Message
 from market_maker.messaging.topics import outbox_event
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.service import PlaceOptions
+from market_maker.simulator.session import ScenarioWish, SessionRules
 from market_maker.storage import simulation
 from market_maker.storage.outbox import SERVICE_STREAM, append, ensure_stream
 
@@ -225,7 +228,7 @@ class MarketMakerService:
         if loop is None:
             state = await simulation.add_position(self.parts.database, state)
         else:
-            self.parts.simulator.add_account(account)
+            self.parts.simulator.accounts.add(account)
             state = await loop.act(lambda exchange, _: exchange.venue.position_for(account.account_id, strategy_id))
         return await self.change_position(state.position_id, quantity, average_price)
 
@@ -289,6 +292,7 @@ class MarketMakerService:
             event = Event(EventType.POSITION_UPDATED, key, state.version, now, str(key), data)
             stream = await ensure_stream(connection, SERVICE_STREAM)
             await append(connection, stream, [outbox_event(event)])
+        await self.parts.simulator.accounts.load_stakes(stored.pair_id)
 
 
 def _check_version(state: PositionState, wanted: Position) -> None:
@@ -296,4 +300,7 @@ def _check_version(state: PositionState, wanted: Position) -> None:
         raise Conflict(f"position {state.position_id} has version {state.version}, not {wanted.version}; read it again")
 
 
-__all__ = ["Directory", "MarketMakerService", "Parts", "PlaceOptions", "RunRequest", "new_instrument"]
+__all__ = [
+    "Directory", "MarketMakerService", "Message", "Parts", "Phase", "PlaceOptions", "RunRequest", "ScenarioWish", "SessionRules",
+    "new_instrument",
+]  # fmt: skip

@@ -13,6 +13,10 @@ from typing import Any
 from urllib.parse import quote
 
 CLIENT_FAULT = frozenset(range(400, 500))
+RULES = {
+    "price_collar": "5000", "min_notional": "1", "static_band": "2000", "dynamic_band": "1000", "volatility_auction": "10s",
+    "self_trade_prevention": "CANCEL_BOTH",
+}  # fmt: skip
 NOBODY = "01a20000-0000-7000-8000-000000000000"
 
 
@@ -65,10 +69,15 @@ def valid_bodies(known: Known) -> dict[tuple[str, str], dict[str, Any]]:
         },
         ("post", "/api/v1/simulator/sessions"): {
             "pair_id": known.pair_id, "mode": "NORMAL", "seed": 1, "initial_price": "50000", "price_deviation": 0.001,
-            "execution_delay": "100ms", "market_update_interval": "1s", "speed": 1.0,
+            "execution_delay": "100ms", "market_update_interval": "1s", "speed": 1.0, "parameters": None, "scenarios": [],
+            "phase": "CONTINUOUS", "rules": RULES,
+        },
+        ("post", "/api/v1/simulator/sessions/{session_id}/scenarios"): {
+            "name": "latency_spike", "parameters": {"factor": 2}, "starts_in": "1h", "repeats_every": "1h",
         },
         ("patch", "/api/v1/simulator/sessions/{session_id}"): {
-            "state": "PAUSED", "recording": False, "speed": 1.0, "step": "1ms",
+            "state": "PAUSED", "recording": False, "speed": 1.0, "step": "1ms", "mode": "NORMAL", "parameters": None,
+            "phase": "CONTINUOUS", "rules": RULES,
         },
         ("post", "/api/v1/pairs"): {
             "symbol": "BTC-USDT", "base": "BTC", "quote": "USDT", "tick_size": "0.01", "lot_size": "0.0001",
@@ -76,6 +85,7 @@ def valid_bodies(known: Known) -> dict[tuple[str, str], dict[str, Any]]:
             "initial_price": "50000",
         },
         ("post", "/api/v1/accounts"): {"name": "default", "balance": "100000 USDT"},
+        ("post", "/api/v1/accounts/{account_id}/transfers"): {"amount": "1", "currency": "USDT"},
         ("post", "/api/v1/strategies"): {
             "name": "mine", "kind": "inventory_skew", "pair_id": known.pair_id, "parameters": {"order_lots": 1},
         },
@@ -204,7 +214,8 @@ def cases(document: dict[str, Any], known: Known) -> Iterator[Case]:
     bodies = valid_bodies(known)
     ids = {"order_id": known.order_id, "session_id": known.session_id, "position_id": known.position_id,
            "limit_id": known.limit_id, "run_id": known.run_id, "strategy_id": known.strategy_id,
-           "pair_id": known.pair_id, "import_id": NOBODY, "sweep_id": NOBODY}  # fmt: skip
+           "pair_id": known.pair_id, "import_id": NOBODY, "sweep_id": NOBODY, "scenario_id": NOBODY,
+           "account_id": known.account_id}  # fmt: skip
     for template, methods in document["paths"].items():
         target = template.format(**ids)
         for method, operation in methods.items():
@@ -223,8 +234,6 @@ def _paths(method: str, template: str, ids: dict[str, str], body: dict[str, Any]
         for wrong in [*WRONG_PATH, NOBODY]:
             target = template.replace("{" + name + "}", wrong if "%" in wrong else quote(wrong, safe=""))
             expected = name if wrong not in {"%2e%2e", "..%2f..%2fetc%2fpasswd"} else None
-            if expected and template.startswith("/api/v1/simulator/sessions") and wrong == NOBODY:
-                expected = "session_id"
             query = "?start=2022-01-01&end=2022-01-02" if "/bars/" in template else ""
             query = "?at=2022-01-01" if "/market-data/orderbook/" in template else query
             yield Case(

@@ -51,8 +51,12 @@ NEEDS_TRADE = {
 NEEDS_ADMIN = {
     ("post", "/api/v1/simulator/sessions"),
     ("patch", "/api/v1/simulator/sessions/{session_id}"),
+    ("post", "/api/v1/simulator/sessions/{session_id}/scenarios"),
+    ("delete", "/api/v1/simulator/sessions/{session_id}/scenarios/{scenario_id}"),
     ("post", "/api/v1/pairs"),
     ("post", "/api/v1/accounts"),
+    ("post", "/api/v1/accounts/{account_id}/transfers"),
+    ("post", "/api/v1/accounts/{account_id}/reset"),
     ("post", "/api/v1/strategies"),
     ("post", "/api/v1/risk/limits"),
     ("delete", "/api/v1/risk/limits/{limit_id}"),
@@ -118,6 +122,8 @@ async def test_scopes(database_dsn: str, make_service: MakeService) -> None:
             "run_id",
             "limit_id",
             "sweep_id",
+            "scenario_id",
+            "account_id",
         ):
             path = path.replace(name, "01a20000-0000-7000-8000-000000000000")
         needed = 1 if (method, template) in NEEDS_TRADE else 2 if (method, template) in NEEDS_ADMIN else 0
@@ -157,6 +163,11 @@ async def _check_stream(service: ServiceProcess) -> None:
             await connect(address, additional_headers=headers)
     with pytest.raises(InvalidStatus, match="403"):
         await connect(f"{address}?api_key={KEYS['admin']}")
+    ending = f"{address}?cancel_on_disconnect=00000000-0000-7000-8000-000000000002"
+    with pytest.raises(InvalidStatus, match="403"):
+        await connect(ending, additional_headers={"X-API-Key": KEYS["read"]})
+    async with connect(ending, additional_headers={"X-API-Key": KEYS["trade"]}):
+        pass
     async with connect(f"{address}?books={DEFAULT_PAIR}", additional_headers={"X-API-Key": KEYS["read"]}) as socket:
         assert "simulator.book" in str(await socket.recv())
 

@@ -7,6 +7,8 @@ import gzip
 import json
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,8 +24,17 @@ import pytest
 
 from e2e.service_process import DEFAULT_PAIR, DEFAULT_STRATEGY, ServiceProcess
 from market_maker import dashboard
-from market_maker.api.schemas import View
-from market_maker.client import AsyncClient, Client, Reconnected, StreamBook, StreamEvent
+from market_maker.api.schemas import StartScenario, TradingRules, View
+from market_maker.client import (
+    AsyncClient,
+    BookTwin,
+    Client,
+    Reconnected,
+    StreamBook,
+    StreamDelta,
+    StreamEvent,
+    StreamTrades,
+)
 from market_maker.client.conversation import Answer, Call, Outcome, Send
 from market_maker.domain.errors import Conflict, DataError, InvalidRequest, NotFound, Unavailable
 from market_maker.domain.units import format_instant
@@ -113,7 +124,17 @@ def test_order_of_the_specification(http: httpx.Client) -> None:
     assert canceled.status_code in (202, 409)  # 409: the market was quicker
     book = http.get(f"/api/v1/simulator/orderbook/{DEFAULT_PAIR}")
     assert book.status_code == 200
-    assert {"bids", "asks", "pair_id", "sequence", "ts"} == set(book.json())
+    assert {
+        "bids",
+        "asks",
+        "pair_id",
+        "sequence",
+        "ts",
+        "stale",
+        "phase",
+        "indicative_price",
+        "indicative_amount",
+    } == set(book.json())
 
 
 def test_backtest_of_the_specification(http: httpx.Client) -> None:
@@ -272,8 +293,8 @@ def test_life_of_a_session(client: StrictClient) -> None:
         client.get_session(session.session_id)
     with pytest.raises(Conflict, match="sessions"):
         client.get_order_book(pair.pair_id)
-    with pytest.raises(InvalidRequest, match="mode: STRESS"):
-        client.start_session(pair.pair_id, mode="STRESS", initial_price="50")
+    with pytest.raises(InvalidRequest, match="parameters: flow"):
+        client.start_session(pair.pair_id, initial_price="50", parameters={"flow": {"levels": 20}})
     again = client.start_session(
         pair.pair_id, mode="CUSTOM", seed=7, initial_price="50", price_deviation=0.01, execution_delay="1ms",
         market_update_interval="20ms",
@@ -282,6 +303,202 @@ def test_life_of_a_session(client: StrictClient) -> None:
     until(lambda: client.get_order_book(pair.pair_id).bids)
     with pytest.raises(Conflict):
         client.start_session(pair.pair_id)
+
+
+def test_scenarios_of_a_session(client: StrictClient) -> None:
+    pair = client.add_pair("STRESS-USDT", "STRESS", "USDT", tick_size="0.01", lot_size="0.001", initial_price="100")
+    (first,) = [each for each in client.get_sessions().items if each.pair_id == pair.pair_id]
+    client.change_session(first.session_id, state="STOPPED")
+    kinds = {kind.name: kind for kind in client.get_scenario_kinds().items}
+    assert kinds["flash_crash"].parameters["properties"]["fall"]["default"] == 0.05
+    session = client.start_session(
+        pair.pair_id, mode="STRESS", initial_price="100", market_update_interval="50ms", execution_delay="1ms",
+        scenarios=[StartScenario(name="wide_spread", parameters={"steps": 9}, starts_in="1h")],
+    )  # fmt: skip
+    (planned,) = session.scenarios
+    assert (session.mode, planned.state, planned.runs, planned.phase) == ("STRESS", "SCHEDULED", 0, None)
+    key = session.session_id
+    with client.stream(["simulator.session.*"], [pair.pair_id]) as stream:
+        gap = client.start_scenario(key, "feed_gap", parameters={"duration_s": 1.5})
+        assert (gap.state, gap.phase, gap.runs) == ("RUNNING", "on", 1)
+        assert int(gap.ends_ts) - int(gap.starts_ts) in range(1_300_000_000, 1_700_000_000)
+        stale = client.get_order_book(pair.pair_id)
+        assert stale.stale
+        refused = client.start_scenario(key, "partial_outage", parameters={"duration_s": 600})
+        order = client.place_order(pair.pair_id, "BUY", 1, 90, wait=True)
+        assert (order.status, order.reject_reason) == ("REJECTED", "OUTAGE")
+        later = client.get_order_book(pair.pair_id)
+        assert later == stale, "trading goes on unseen"
+        stopped = client.stop_scenario(key, refused.scenario_id)
+        assert (stopped.state, stopped.name) == ("STOPPED", "partial_outage")
+        assert client.place_order(pair.pair_id, "BUY", 1, 90, wait=True).status == "NEW"
+        told: list[tuple[str, str]] = []
+        books = []
+        while len(told) < 4:
+            message = stream.receive(10)
+            if isinstance(message, StreamBook):
+                books.append(message)
+            elif isinstance(message, StreamEvent) and message.type.startswith("simulator.session.scenario"):
+                told.append((message.type.rpartition("_")[2], message.data["name"]))
+        assert told == [
+            ("started", "feed_gap"), ("started", "partial_outage"), ("ended", "partial_outage"), ("ended", "feed_gap"),
+        ]  # fmt: skip
+    fresh = until(lambda: not (found := client.get_order_book(pair.pair_id)).stale and found)
+    assert fresh.sequence > stale.sequence
+    states = {each.name: each.state for each in client.get_scenarios(key).items}
+    assert states == {"wide_spread": "SCHEDULED", "feed_gap": "ENDED", "partial_outage": "STOPPED"}
+    again = client.start_scenario(key, "price_jump", parameters={"jump": 0.01}, repeats_every="2s")
+    until(lambda: {each.name: each.runs for each in client.get_scenarios(key).items}["price_jump"] > 1)
+    with pytest.raises(NotFound):
+        client.stop_scenario(key, gap.scenario_id)
+    for wrong, field in (
+        ({"name": "earthquake"}, "name"), ({"starts_in": "soon"}, "starts_in"), ({"starts_in": "8d"}, "starts_in"),
+        ({"repeats_every": "10s"}, "repeats_every"), ({"parameters": {"depth": 1}}, "parameters.depth"),
+    ):  # fmt: skip
+        with pytest.raises(InvalidRequest) as caught:
+            client.start_scenario(key, **{"name": "feed_gap", **wrong})
+        assert caught.value.errors[0].field == field
+    calm = client.change_session(key, mode="NORMAL")
+    assert calm.mode == "NORMAL"
+    assert {each.state for each in calm.scenarios} == {"ENDED", "STOPPED"}
+    assert client.start_scenario(key, "latency_spike").state == "RUNNING"
+    assert client.get_session(key).mode == "STRESS"
+    assert again.repeats_every == "2s"
+    client.change_session(key, state="STOPPED")
+
+
+def test_scenarios_by_command(client: StrictClient, service: ServiceProcess) -> None:
+    (session,) = [each for each in client.get_sessions().items if str(each.pair_id) == DEFAULT_PAIR]
+    url = f"http://127.0.0.1:{service.port}"
+
+    def command(*words: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "market_maker", "scenario", *words, "--url", url],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    code, text = command(
+        "start", "wide_spread", "--param", "steps=3", "--in", "1h", "--session", str(session.session_id)
+    )
+    assert code == 0, text
+    made = text.strip()
+    assert [str(each.scenario_id) for each in client.get_scenarios(session.session_id).items] == [made]
+    assert made in command("list")[1]
+    assert "recovery_s" in command("list", "flash_crash")[1]
+    assert command("stop", made) == (0, "wide_spread STOPPED\n")
+    code, text = command("start", "earthquake", "--session", str(session.session_id))
+    assert (code, "flash_crash" in text) == (2, True)
+    client.change_session(session.session_id, mode="NORMAL")
+
+
+def test_a_day_of_phases_and_rules(client: StrictClient) -> None:
+    pair = client.add_pair("DAY-USDT", "DAY", "USDT", tick_size="0.01", lot_size="0.001")
+    rules = TradingRules(price_collar=Decimal(5), min_notional=Decimal(10), self_trade_prevention="DECREMENT")
+    session = client.start_session(
+        pair.pair_id, initial_price="100", price_deviation=0.0001, execution_delay="1ms", phase="PRE_OPEN", rules=rules
+    )
+    assert (session.phase, session.rules) == ("PRE_OPEN", rules)
+    key = session.session_id
+    buy = client.place_order(pair.pair_id, "BUY", 100, "102", wait=True)
+    assert (buy.status, buy.self_trade_prevention) == ("NEW", "DECREMENT")
+    now = client.place_order(pair.pair_id, "BUY", 1, wait=True)
+    assert (now.status, now.reject_reason) == ("REJECTED", "WRONG_PHASE")
+    book = until(lambda: (found := client.get_order_book(pair.pair_id)).indicative_amount and found)
+    assert (book.phase, book.stale) == ("PRE_OPEN", False)
+    assert 99 < book.indicative_price <= 102
+    with client.stream(["simulator.session.phase_changed", "simulator.trade.#"]) as stream:
+        assert client.change_session(key, phase="CONTINUOUS").phase == "CONTINUOUS"
+        changed, auctions = None, 0
+        while changed is None:
+            message = stream.receive(10)
+            if isinstance(message, StreamEvent) and message.data["pair_id"] == str(pair.pair_id):
+                auctions += message.data.get("auction", False)
+                changed = message.data if "phase" in message.data else None
+    assert changed["phase"] == "CONTINUOUS"
+    assert changed["auction_price"] is not None
+    assert auctions
+    until(lambda: client.get_order(buy.order_id).cum_qty >= Decimal(changed["auction_amount"]))
+    for price, amount, reason in (("50", 1, "PRICE_COLLAR"), ("99", "0.01", "NOTIONAL_MIN")):
+        refused = client.place_order(pair.pair_id, "BUY", amount, price, wait=True)
+        assert (refused.status, refused.reject_reason) == ("REJECTED", reason)
+    assert client.change_session(key, rules=TradingRules()).rules == TradingRules()
+    assert client.place_order(pair.pair_id, "BUY", 1, "50", wait=True).status == "NEW"
+    assert client.change_session(key, phase="HALTED").phase == "HALTED"
+    with pytest.raises(Conflict, match="HALTED"):
+        client.execute_trade(pair.pair_id, "BUY", 100, 1)
+    with pytest.raises(InvalidRequest) as caught:
+        client.change_session(key, rules=TradingRules(static_band=Decimal("0.001")))
+    assert caught.value.errors[0].field == "rules.static_band"
+    client.change_session(key, state="STOPPED")
+
+
+def test_parameters_of_a_custom_session(client: StrictClient) -> None:
+    schema = client.get_custom_schema()
+    assert {"flow", "reference", "conditions"} == set(schema["properties"])
+    pair = client.add_pair("CUSTOM-USDT", "CUSTOM", "USDT", tick_size="0.01", lot_size="0.001")
+    wanted = {
+        "flow": {"levels": 12, "decays": [8, 1, 0.2, 0.02]},
+        "reference": {"process": "HESTON", "price_deviation": 0.002},
+    }
+    session = client.start_session(pair.pair_id, mode="CUSTOM", initial_price="100", parameters=wanted)
+    assert (session.parameters, session.price_deviation) == (wanted, 0.002)
+    until(lambda: client.get_order_book(pair.pair_id).bids)
+    key = session.session_id
+    changed = {"flow": {"levels": 12, "limit_rate": 3}, "conditions": {"distance_steps": 7}}
+    assert client.change_session(key, parameters=changed).parameters == changed
+    with pytest.raises(Conflict, match="levels"):
+        client.change_session(key, parameters={"flow": {"levels": 13}})
+    for wrong, field in (
+        ({"flow": {"levels": 1}}, "parameters.flow.levels"), ({"flows": {}}, "parameters.flows"),
+        ({"flow": {"levels": 12, "cancel_rates": [1e-9]}}, "parameters.flow.limit_rate"),
+    ):  # fmt: skip
+        with pytest.raises(InvalidRequest) as caught:
+            client.change_session(key, parameters=wrong)
+        assert caught.value.errors[0].field == field
+    assert client.get_session(key).parameters == changed
+    with pytest.raises(InvalidRequest, match="parameters: flow"):
+        client.change_session(key, mode="STRESS", parameters=wanted)
+    with pytest.raises(Conflict, match="levels"):
+        client.change_session(key, mode="NORMAL")  # it goes on: a later test kills and starts the service
+
+
+def test_money_of_an_account(client: StrictClient) -> None:
+    account = client.add_account("payer", "1000 USDT")
+    assert [(each.currency, each.total, each.reserved, each.available) for each in account.balances] == [
+        ("USDT", 1000, 0, 1000)
+    ]
+    key = account.account_id
+    assert (client.transfer(key, "500.25", "USDT").number, client.transfer(key, "-0.25").number) == (1, 2)
+    order = client.place_order(DEFAULT_PAIR, "BUY", "0.04", "30000", account_id=key, wait=True)
+    (balance,) = client.get_account(key).balances
+    assert (balance.total, balance.reserved, balance.available) == (1500, 1200, 300)
+    with pytest.raises(Conflict, match="available"):
+        client.transfer(key, "-300.01")
+    assert client.transfer(key, -300).amount == -300
+    (balance,) = client.get_account(key).balances
+    assert (balance.total, balance.available) == (1200, 0)
+    refused = client.place_order(DEFAULT_PAIR, "BUY", "0.04", "30000", account_id=key, wait=True)
+    assert refused.reject_reason == "INSUFFICIENT_BALANCE"
+    for wrong in ("0", "1e15", "0.0000000000001"):
+        with pytest.raises(InvalidRequest) as caught:
+            client.transfer(key, wrong)
+        assert caught.value.errors[0].field == "amount"
+    with pytest.raises(InvalidRequest, match="currency"):
+        client.transfer(key, 1, "EUR")
+    client.cancel_order(order.order_id, wait=True)
+    bought = client.place_order(DEFAULT_PAIR, "BUY", "0.02", account_id=key, wait=True)
+    assert bought.cum_qty == Decimal("0.02")
+    resting = client.place_order(DEFAULT_PAIR, "SELL", "0.001", "90000", account_id=key, wait=True)
+    fresh = client.reset_account(key)
+    assert fresh.balance == fresh.initial_balance == 1000
+    assert [(each.reserved, each.available) for each in fresh.balances] == [(0, 1000)]
+    assert client.get_order(resting.order_id).status == "CANCELED"
+    assert [each.quantity for each in client.get_positions(account_id=key).items] == [0]
+    assert client.reset_account(key) == client.get_account(key)
+    for nobody in (NOBODY, "00000000-0000-7000-8000-000000000001"):
+        with pytest.raises(NotFound):
+            client.get_account(nobody)
 
 
 def test_life_of_a_position(client: StrictClient) -> None:
@@ -505,6 +722,8 @@ def test_every_endpoint_answers_as_described(client: StrictClient, http: httpx.C
         "get_alerts", "get_bars", "import_file", "add_strategy", "get_sessions", "get_session", "get_order_book",
         "get_import", "get_imports", "get_recorded_book", "get_quality", "get_trials", "explain_order",
         "get_run_report", "amend_order", "run_sweep", "get_sweeps", "get_sweep", "cancel_sweep", "get_sweep_trials",
+        "get_scenario_kinds", "get_custom_schema", "get_scenarios", "start_scenario", "stop_scenario",
+        "get_account", "transfer", "reset_account",
     }  # fmt: skip
     text = Path(__file__).read_text(encoding="utf-8")
     assert [name for name in apart if text.count(f"client.{name}(") < 1] == []
@@ -567,6 +786,68 @@ def test_stream_tells_an_order_whole_and_in_order(client: StrictClient) -> None:
     assert events[0].type == "simulator.order.received"
     with pytest.raises(InvalidRequest, match="topics"), client.stream(["NO"]) as stream:
         stream.receive(5)
+
+
+def test_deltas_rebuild_the_book_and_the_tape_tells_public_trades(client: StrictClient) -> None:
+    twin, seen, trades = BookTwin(), 0, []
+    with client.stream([], deltas=[DEFAULT_PAIR], trades=[DEFAULT_PAIR]) as stream:
+        order = client.place_order(DEFAULT_PAIR, "BUY", "0.123", "30003", wait=True)
+        iceberg = client.place_order(DEFAULT_PAIR, "BUY", "0.5", "30004", display_amount="0.1", wait=True)
+        deadline, equal = time.monotonic() + 30, 0
+        while equal < 3 or not trades:
+            assert time.monotonic() < deadline
+            message = stream.receive(5)
+            if isinstance(message, StreamTrades):
+                trades += message.trades
+                continue
+            assert isinstance(message, StreamDelta)
+            assert (message.type == "simulator.book.snapshot") == (seen == 0)
+            twin.apply(message)
+            seen += 1
+            book = client.get_order_book(DEFAULT_PAIR, 1000)
+            if book.sequence == twin.book_sequence:  # the market has not gone on between the two
+                equal += 1
+                assert twin.bids == {level.price: level.quantity for level in book.bids}
+                assert twin.asks == {level.price: level.quantity for level in book.asks}
+                assert twin.best == (book.bids[0].price, book.asks[0].price)
+        assert twin.bids[Decimal(30003)] == Decimal("0.123")
+        assert twin.bids[Decimal(30004)] == Decimal("0.1")
+        known = {each.trade_id for each in trades}
+        bought = client.place_order(DEFAULT_PAIR, "BUY", "0.001", wait=True)
+        ours = {fill.trade_id for fill in client.get_trades(order_id=bought.order_id).items}
+        while not ours <= known:
+            message = stream.receive(5)
+            if isinstance(message, StreamTrades):
+                known |= {each.trade_id for each in message.trades}
+    for each in (order, iceberg):
+        client.cancel_order(each.order_id)
+    with pytest.raises(InvalidRequest, match="deltas"), client.stream([], deltas=[NOBODY]) as stream:
+        stream.receive(5)
+
+
+def test_orders_of_an_account_are_canceled_when_its_stream_ends(client: StrictClient) -> None:
+    account, other = client.add_account("gone").account_id, client.add_account("stays").account_id
+    with client.stream(["backtest.#"], cancel_on_disconnect=account):
+        placed = [
+            client.place_order(DEFAULT_PAIR, "BUY", "0.001", "30000", account_id=each, wait=True)
+            for each in (account, other)
+        ]
+        time.sleep(0.3)
+        assert client.get_order(placed[0].order_id).status == "NEW"
+    until(lambda: client.get_order(placed[0].order_id).status == "CANCELED")
+    assert client.get_order(placed[1].order_id).status == "NEW"
+    assert client.cancel_all_orders(account_id=other).cancel_requested == 1
+    with pytest.raises(InvalidRequest), client.stream([], cancel_on_disconnect=NOBODY) as stream:
+        stream.receive(5)
+
+
+def test_state_hash_is_told_when_it_is_asked_for(client: StrictClient) -> None:
+    session = client.get_sessions().items[0]
+    assert session.state_hash is None
+    told = client.get_session(session.session_id, state_hash=True).state_hash
+    assert told is not None
+    assert len(told) == 64
+    assert all(each.state_hash for each in client.get_sessions(state_hash=True).items)
 
 
 async def test_stream_connects_again_and_says_so(service: ServiceProcess) -> None:

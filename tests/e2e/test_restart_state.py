@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,14 +15,33 @@ from e2e.storm import Storm
 
 
 async def hashes(service: ServiceProcess) -> dict[str, str]:
-    sessions = (await service.get("/api/v1/simulator/sessions"))["items"]
+    sessions = (await service.get("/api/v1/simulator/sessions?state_hash=true"))["items"]
     return {session["session_id"]: session["state_hash"] for session in sessions}
 
 
-async def restarts(make_service: MakeService, dsn: str, seed: int, rounds: int) -> None:
+SCENARIOS: tuple[dict[str, Any], ...] = (
+    {"name": "flash_crash", "parameters": {"fall_s": 2, "hold_s": 1, "recovery_s": 2}, "repeats_every": "6s"},
+    {"name": "latency_spike", "parameters": {"duration_s": 1}, "repeats_every": "2s"},
+    {"name": "feed_gap", "parameters": {"duration_s": 600}},
+    {"name": "partial_outage", "parameters": {"duration_s": 1}, "starts_in": "700ms"},
+)
+
+
+async def told_scenarios(service: ServiceProcess, session_id: str) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = (await service.get(f"/api/v1/simulator/sessions/{session_id}/scenarios"))["items"]
+    return items
+
+
+async def restarts(
+    make_service: MakeService, dsn: str, seed: int, rounds: int, scenarios: tuple[dict[str, Any], ...] = ()
+) -> None:
     chance = random.Random(seed)
     service = make_service(dsn)
     storm = await Storm.begin(service, seed)
+    for key in await hashes(service):
+        for scenario in scenarios:
+            answer = await service.request("POST", f"/api/v1/simulator/sessions/{key}/scenarios", scenario)
+            assert answer.status == 201, answer
     seen = set()
     for _ in range(rounds):
         await storm.load.acknowledged_after(service.started_at)
@@ -32,9 +52,12 @@ async def restarts(make_service: MakeService, dsn: str, seed: int, rounds: int) 
         storm.load.hold()
         await asyncio.sleep(0.3)
         before = await hashes(service)
+        told = [await told_scenarios(service, key) for key in before]
         service.kill()
         await service.start()
         assert await hashes(service) == before
+        assert [await told_scenarios(service, key) for key in before] == told
+        assert all(len(each) == len(scenarios) for each in told)
         seen.add(tuple(before.values()))
         await service.set_state("RUNNING")
         storm.load.release()
@@ -46,6 +69,12 @@ async def test_a_paused_market_survives_a_kill_unchanged(
     make_service: MakeService, database_dsn: str, seed: int
 ) -> None:
     await restarts(make_service, database_dsn, seed, 1)
+
+
+async def test_a_paused_market_under_stress_survives_kills_unchanged(
+    make_service: MakeService, database_dsn: str, seed: int
+) -> None:
+    await restarts(make_service, database_dsn, seed, 2, SCENARIOS)
 
 
 @pytest.mark.slow

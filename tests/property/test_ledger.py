@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -43,11 +44,10 @@ def amend(desk: Desk, order: Order, chance: random.Random) -> None:
 
 def storm(seed: int, orders: int, maker_fee: str, taker_fee: str) -> Desk:
     """Let so many random orders and takers meet; draws are those of `seed`."""
-    from decimal import Decimal
-
     chance = random.Random(seed)
     desk = Desk("1e12", seed=seed, maker_fee=Decimal(maker_fee), taker_fee=Decimal(taker_fee))
     made = []
+    desk.transferred = []  # type: ignore[attr-defined]
     for _ in range(orders):
         what, side, price = chance.random(), chance.choice(list(Side)), chance.randint(9_900, 10_100)
         if what < 0.2:
@@ -58,7 +58,11 @@ def storm(seed: int, orders: int, maker_fee: str, taker_fee: str) -> Desk:
             order = chance.choice(made)
             if order.status.is_open:
                 desk.venue.request_cancel(order, desk.ts, desk.ts + DELAY, "")
-        elif what < 0.42:
+        elif what < 0.41:
+            amount = Decimal(chance.randint(-(10**9), 10**9)).scaleb(-chance.randint(0, 12))
+            desk.funds[ACCOUNT].transferred += amount
+            desk.transferred.append(amount)  # type: ignore[attr-defined]
+        elif what < 0.43:
             desk.venue.transfer(desk.position, side, price, chance.randint(1, 30), desk.ts)
         elif what < 0.5 and desk.venue.orders:
             amend(desk, chance.choice(made), chance)
@@ -93,10 +97,17 @@ def check_ledger(desk: Desk) -> None:
     assert (exposure.buy_notional, exposure.sell_notional) == (reserved[Side.BUY], reserved[Side.SELL])
     assert exposure.qty_lots == ours.qty_lots
     assert exposure.result_tick_lots == ours.realised_tick_lots - ours.fees_tick_lots
+    tick_lot = exposure.tick_lot
+    moved = sum(desk.transferred, Decimal("1e12"))  # type: ignore[attr-defined]
+    assert desk.funds[ACCOUNT].balance() == moved + exposure.result_tick_lots * tick_lot
+    held = ours.qty_lots * 10_000
+    worst = max(abs(held + reserved[Side.BUY]), abs(held - reserved[Side.SELL]))
+    desk.funds[ACCOUNT].marks[PAIR] = 10_000
+    assert desk.funds[ACCOUNT].reserved() == worst * tick_lot
     desk.market.check_invariants()
     told = [event for event in desk.venue.changes.events if event.type.startswith("simulator.order")]
-    held = open_orders_of(desk.market.state.orders)
-    leaves = dict(zip(held["order_id"].tolist(), held["leaves_lots"].tolist(), strict=True))
+    open_orders = open_orders_of(desk.market.state.orders)
+    leaves = dict(zip(open_orders["order_id"].tolist(), open_orders["leaves_lots"].tolist(), strict=True))
     assert leaves == {order.priority: order.leaves_lots for order in desk.venue.orders.values()}
     for order in desk.made:  # type: ignore[attr-defined]
         events = [event for event in told if event.aggregate_id == order.order_id]

@@ -14,6 +14,7 @@ from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 
 from market_maker.api.backtest import Backtests
+from market_maker.api.feed import Feed
 from market_maker.api.guard import MAX_BODY, ApiKeys, Guard
 from market_maker.api.market_data import MarketData
 from market_maker.api.openapi import build
@@ -22,8 +23,9 @@ from market_maker.api.own_account import check_bounds
 from market_maker.api.problems import handle
 from market_maker.api.reference import Accounts, Pairs, Positions, Strategies
 from market_maker.api.risk import Risk
+from market_maker.api.scenarios import ScenarioKinds, Scenarios
 from market_maker.api.simulator import ORDERS_PATH, Books, Orders, Sessions, Trades, place_directly
-from market_maker.api.stream import StreamHub, book_message, stream
+from market_maker.api.stream import StreamHub, stream
 from market_maker.monitoring.health import Health
 from market_maker.monitoring.metrics import Metrics
 from market_maker.service import MarketMakerService
@@ -33,6 +35,8 @@ _ROUTES = [
     Trades,
     Books,
     Sessions,
+    ScenarioKinds,
+    Scenarios,
     Pairs,
     Accounts,
     Strategies,
@@ -42,7 +46,6 @@ _ROUTES = [
     MarketData,
     Operations,
 ]
-_BOOK_INTERVAL_S = 0.1
 
 
 def create_app(
@@ -84,16 +87,21 @@ def _litestar(service: Any, metrics: Metrics, health: Health, hub: StreamHub, bu
     def given(value: Any) -> Provide:
         return Provide(lambda: value, sync_to_thread=False, use_cache=True)
 
+    feed = Feed(service, hub)
+
     @asynccontextmanager
     async def feed_stream(_: Litestar) -> AsyncIterator[None]:
         async def on_event(message: Any) -> None:
             hub.on_event(message.routing_key, message.body)
 
         subscription = await bus.subscribe(None, on_event)
-        books = asyncio.create_task(_send_books(service, hub))
+        watchers = service.parts.simulator.watchers
+        watchers.append(feed.on_commit)
+        books = asyncio.create_task(feed.run())
         try:
             yield
         finally:
+            watchers.remove(feed.on_commit)
             books.cancel()
             await subscription.cancel()
 
@@ -104,6 +112,7 @@ def _litestar(service: Any, metrics: Metrics, health: Health, hub: StreamHub, bu
             "metrics": given(metrics),
             "health": given(health),
             "hub": given(hub),
+            "feed": given(feed),
             "openapi": given(document),
         },
         exception_handlers={Exception: handle},
@@ -114,16 +123,3 @@ def _litestar(service: Any, metrics: Metrics, health: Health, hub: StreamHub, bu
         lifespan=[feed_stream] if bus is not None else [],
         logging_config=None,
     )
-
-
-async def _send_books(service: MarketMakerService, hub: StreamHub) -> None:
-    """Send each watched book when it has changed, ten times a second at most."""
-    sent: dict[Any, int] = {}
-    while True:
-        await asyncio.sleep(_BOOK_INTERVAL_S)
-        for pair_id, loop in list(service.parts.simulator.loops.items()):
-            exchange = loop.exchange
-            if exchange is None or not hub.wants_book(pair_id) or sent.get(pair_id) == exchange.book_sequence:
-                continue
-            sent[pair_id] = exchange.book_sequence
-            hub.on_book(pair_id, await book_message(service, pair_id))

@@ -333,8 +333,13 @@ class Guard:
 
 
 def _needed_level(scope: Scope) -> int:
-    """Reading needs read; accounts, pairs, sessions, limits and imports need admin; all else that changes needs trade."""
-    if scope["type"] == "websocket" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+    """Reading needs read; accounts, pairs, sessions, limits and imports need admin; all else that changes needs trade.
+
+    A stream reads, unless it is to cancel orders at its end.
+    """
+    if scope["type"] == "websocket":
+        return 1 if b"cancel_on_disconnect" in scope["query_string"] else 0
+    if scope["method"] in ("GET", "HEAD", "OPTIONS"):
         return 0
     administered = ("/pairs", "/accounts", "/strategies", "/risk/limits", "/simulator/sessions", "/market-data")
     return 2 if scope["path"].removeprefix("/api/v1").startswith(administered) else 1

@@ -18,12 +18,14 @@ from market_maker.api.schemas import (
     NewPair,
     NewPosition,
     NewStrategy,
+    NewTransfer,
     PairList,
     PairView,
     PositionPage,
     PositionView,
     StrategyList,
     StrategyView,
+    TransferView,
 )
 from market_maker.domain.events import position_data
 from market_maker.service import new_instrument
@@ -80,6 +82,32 @@ class Accounts(Controller):
         """Add an account with a first balance."""
         wish = await body_of(request, NewAccount)
         return answer(AccountView, await service.directory.add_account(wish.name, wish.balance), 201)
+
+    @get("/{account_id:uuid}", summary="One account")
+    async def one(self, service: Service, account_id: FromPath[UUID]) -> Response[AccountView]:
+        """Return an account with its balances: total, reserved and available."""
+        return answer(AccountView, await service.directory.account(account_id))
+
+    @post("/{account_id:uuid}/transfers", status_code=201, opt={"body": NewTransfer}, summary="Transfer money")
+    async def transfer(
+        self, request: AnyRequest, service: Service, account_id: FromPath[UUID]
+    ) -> Response[TransferView]:
+        """Bring money into an account, or out of it what is available (409 otherwise); durable when answered."""
+        wish = await body_of(request, NewTransfer)
+        made = await service.parts.simulator.accounts.transfer(account_id, wish.amount, wish.currency)
+        data = {
+            "transfer_id": made.transfer_id,
+            "account_id": made.account_id,
+            "number": made.number,
+            "amount": f"{made.amount:f}",
+            "ts": str(made.ts),
+        }
+        return answer(TransferView, data, 201)
+
+    @post("/{account_id:uuid}/reset", status_code=200, summary="Give an account a fresh start")
+    async def reset(self, service: Service, account_id: FromPath[UUID]) -> Response[AccountView]:
+        """Cancel an account's orders, bring its positions to zero at the reference price, and its balance to the first one."""
+        return answer(AccountView, await service.parts.simulator.accounts.reset(account_id))
 
 
 class Strategies(Controller):

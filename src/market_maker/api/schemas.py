@@ -20,6 +20,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\
 Code = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9._\-]+$")]
 OrderKind = Literal["LIMIT", "MARKET", "STOP", "STOP_LIMIT"]
 Prevention = Literal["NONE", "CANCEL_NEWEST", "CANCEL_OLDEST", "CANCEL_BOTH", "DECREMENT"]
+TradingPhase = Literal["PRE_OPEN", "CONTINUOUS", "CLOSING_AUCTION", "VOLATILITY_AUCTION", "HALTED", "CLOSED"]
 Status = Literal["PENDING_NEW", "NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "REJECTED", "EXPIRED"]
 
 
@@ -69,7 +70,7 @@ class PlaceOrder(Request):
     price: Decimal | None = None
     stop_price: Decimal | None = None
     display_amount: Decimal | None = None
-    self_trade_prevention: Prevention = "CANCEL_NEWEST"
+    self_trade_prevention: Prevention | None = None
     strategy_id: UUID | None = None
     account_id: UUID | None = None
     client_order_id: Key | None = None
@@ -188,8 +189,83 @@ class BookView(View):
     asks: list[LevelView]
 
 
+class MarketBookView(BookView):
+    """The order book of a simulated market. `stale`: its feed has a gap, and this is the last book before it.
+
+    In an auction's phase the book may be crossed; `indicative_price` and `indicative_amount` tell what the auction would trade
+    at this moment.
+    """
+
+    stale: bool
+    phase: TradingPhase
+    indicative_price: Decimal | None
+    indicative_amount: Decimal | None
+
+
+class StartScenario(Request):
+    """A scenario to start: now or `starts_in` (such as `10s`) of the market's time, and again every `repeats_every`."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=40)]
+    parameters: dict[str, float] = {}
+    starts_in: str | None = None
+    repeats_every: str | None = None
+
+
+class ScenarioView(View):
+    """A scenario of a market. Instants to come are told for the market's present pace; `runs` counts its beginnings."""
+
+    scenario_id: UUID
+    name: str
+    parameters: dict[str, float]
+    state: Literal["SCHEDULED", "RUNNING", "ENDED", "STOPPED"]
+    starts_ts: str
+    ends_ts: str
+    repeats_every: str | None
+    runs: int
+    phase: str | None
+
+
+class ScenarioList(View):
+    """The scenarios of a market that are to come, under way or lately over, oldest first."""
+
+    items: list[ScenarioView]
+
+
+class ScenarioKindView(View):
+    """A scenario that can be started; `parameters` is a JSON schema."""
+
+    name: str
+    summary: str
+    parameters: dict[str, Any]
+
+
+class ScenarioKindList(View):
+    """The scenarios that there are."""
+
+    items: list[ScenarioKindView]
+
+
+class TradingRules(Request):
+    """Filters and safeguards of a market; null switches one off. Prices are distances in quote currency.
+
+    Limit prices may be `price_collar` away from the reference price; an order is worth `min_notional` at least. A trade that
+    would be farther than `static_band` from the reference price, or than `dynamic_band` from the last price before its order,
+    is not made: an auction of `volatility_auction` begins. `self_trade_prevention` is for orders that name none.
+    """
+
+    price_collar: Decimal | None = None
+    min_notional: Decimal | None = None
+    static_band: Decimal | None = None
+    dynamic_band: Decimal | None = None
+    volatility_auction: str | None = None
+    self_trade_prevention: Prevention = "CANCEL_NEWEST"
+
+
 class StartSession(Request):
-    """A new simulated market; what is left out comes from the settings. Durations as `100ms`."""
+    """A new simulated market; what is left out comes from the settings. Durations as `100ms`.
+
+    `parameters` are for mode CUSTOM (see `custom-schema`), `scenarios` for STRESS and CUSTOM: they begin with the market.
+    """
 
     pair_id: UUID
     mode: Literal["NORMAL", "STRESS", "CUSTOM"] = "NORMAL"
@@ -199,22 +275,31 @@ class StartSession(Request):
     execution_delay: str | None = None
     market_update_interval: str | None = None
     speed: Annotated[float, Meta(ge=0.1, le=100)] | None = None
+    parameters: dict[str, Any] | None = None
+    scenarios: Annotated[list[StartScenario], Meta(max_length=32)] = []
+    rules: TradingRules | None = None
+    phase: TradingPhase = "CONTINUOUS"
 
 
 class ChangeSession(Request):
     """Pause, go on, or stop for good (open orders are cancelled); begin or end a recording; set the market's speed.
 
-    `step`, such as `10s`, lets a paused market go on by so much of its time at once.
+    `step`, such as `10s`, lets a paused market go on by so much of its time at once. `mode` NORMAL stops all scenarios;
+    `parameters`, of mode CUSTOM, replace those that the market has, and so do `rules`. `phase` ends an auction that is held.
     """
 
     state: Literal["RUNNING", "PAUSED", "STOPPED"] | None = None
     recording: bool | None = None
     speed: Annotated[float, Meta(ge=0.1, le=100)] | None = None
     step: str | None = None
+    mode: Literal["NORMAL", "STRESS", "CUSTOM"] | None = None
+    parameters: dict[str, Any] | None = None
+    rules: TradingRules | None = None
+    phase: TradingPhase | None = None
 
 
 class SessionView(View):
-    """A simulated market. `state_hash` covers book, queue, open orders, positions and randomness."""
+    """A simulated market. `state_hash`, told when it is asked for, covers book, queue, open orders, positions and randomness."""
 
     session_id: UUID
     pair_id: UUID
@@ -226,11 +311,15 @@ class SessionView(View):
     market_update_interval: str
     created_ts: str
     speed: float
+    parameters: dict[str, Any]
+    scenarios: list[ScenarioView]
+    rules: TradingRules
+    phase: TradingPhase
     step: int
     reference_price: Decimal
     open_orders: int
     trades: int
-    state_hash: str
+    state_hash: str | None
     recording: bool
     recorded_events: int
 
@@ -289,14 +378,42 @@ class NewAccount(Request):
     balance: str | None = None
 
 
+class BalanceView(View):
+    """What an account has of a currency. `reserved`: the worst case of what it holds and has ordered; `available`: the rest."""
+
+    currency: str
+    total: Decimal
+    reserved: Decimal
+    available: Decimal
+
+
 class AccountView(View):
-    """An account; `balance` is the first one plus realised results less fees."""
+    """An account; `balance` is the first one plus transfers and realised results less fees."""
 
     account_id: UUID
     name: str
     currency: str
     initial_balance: Decimal
+    transferred: Decimal
     balance: Decimal
+    balances: list[BalanceView]
+
+
+class NewTransfer(Request):
+    """Money into an account, or out of it if `amount` is negative; `currency`, if given, must be the account's."""
+
+    amount: Decimal
+    currency: Code | None = None
+
+
+class TransferView(View):
+    """Money that went into an account or out of it; `number` counts the account's transfers."""
+
+    transfer_id: UUID
+    account_id: UUID
+    number: int
+    amount: Decimal
+    ts: str
 
 
 class AccountList(View):

@@ -6,12 +6,12 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from litestar import Controller, Request, Response, delete, get, patch, post
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from market_maker.api.answers import (
     After,
@@ -30,14 +30,16 @@ from market_maker.api.answers import (
 )
 from market_maker.api.own_account import account_of
 from market_maker.api.problems import handle
+from market_maker.api.rules import phase_of, rules_view, rules_wish
+from market_maker.api.scenarios import scenario_view, scenario_wish
 from market_maker.api.schemas import (
     AmendOrder,
-    BookView,
     CanceledOrders,
     ChangeSession,
     ExecutedTrade,
     ExecuteTrade,
     FillPage,
+    MarketBookView,
     OrderPage,
     OrderView,
     PlaceOrder,
@@ -49,6 +51,7 @@ from market_maker.api.schemas import (
 from market_maker.domain.book import BookSnapshot, Level
 from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.events import fill_content, order_content
+from market_maker.domain.instrument import Instrument
 from market_maker.domain.modes import TestMode
 from market_maker.domain.order import NewOrder, Order, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
 from market_maker.domain.units import format_duration, parse_duration, parse_instant
@@ -56,7 +59,12 @@ from market_maker.service import MarketMakerService, PlaceOptions
 
 _KEY = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 _PLAIN = SimulationParams()
+_PREVENTIONS: dict[str | None, SelfTradePrevention | None] = {each.name: each for each in SelfTradePrevention}
+_PREVENTIONS[None] = None
 _BOOK_TEXTS_MAX = 200
+StateHash = Annotated[
+    bool, QueryParameter(description="also compute the hash of the state: a second per 100,000 orders")
+]
 ORDERS_PATH = "/api/v1/simulator/orders"
 
 
@@ -123,18 +131,22 @@ class Orders(Controller):
         self, request: AnyRequest, service: Service, order_id: FromPath[UUID], wait: Wait = False
     ) -> Response[OrderView]:
         """Ask for an order to be cancelled: durable when answered (202); with `wait` the outcome (200)."""
-        order = await service.parts.simulator.cancel_simulated_order(
-            order_id, wait=wait, correlation_id=correlation_of(request)
-        )
-        data = order_content(order, service.directory.instrument(order.pair_id))
-        return answer(OrderView, data, 200 if wait else 202)
+        return await cancel_order(service, order_id, correlation_of(request), wait=wait)
 
     @delete(status_code=202, summary="Cancel all orders")
     async def cancel_all(
-        self, request: AnyRequest, service: Service, pair_id: FromQuery[UUID | None] = None
+        self,
+        request: AnyRequest,
+        service: Service,
+        pair_id: FromQuery[UUID | None] = None,
+        account_id: FromQuery[UUID | None] = None,
     ) -> Response[CanceledOrders]:
-        """Ask for all open orders (of one pair) to be cancelled."""
-        count = await service.parts.simulator.cancel_all(pair_id, correlation_id=correlation_of(request))
+        """Ask for all open orders (of one pair, of one account) to be cancelled."""
+        if account_id is not None:
+            await service.directory.account(account_id)
+        count = await service.parts.simulator.cancel_all(
+            pair_id, account_id=account_id, correlation_id=correlation_of(request)
+        )
         return answer(CanceledOrders, {"cancel_requested": count}, 202)
 
 
@@ -179,7 +191,9 @@ class Books(Controller):
     tags = ("simulator",)
 
     @get("/{pair_id:uuid}", summary="The simulated order book")
-    async def book(self, service: Service, pair_id: FromPath[UUID], depth: FromQuery[int] = 20) -> Response[BookView]:
+    async def book(
+        self, service: Service, pair_id: FromPath[UUID], depth: FromQuery[int] = 20
+    ) -> Response[MarketBookView]:
         """Return the committed book, `depth` levels a side (1 to 1000)."""
         return Written(_book_text(await service.get_order_book(pair_id, depth), depth), 200)
 
@@ -191,9 +205,10 @@ class Sessions(Controller):
     tags = ("simulator",)
 
     @get(summary="List running sessions")
-    async def find(self, service: Service) -> Response[SessionList]:
+    async def find(self, service: Service, state_hash: StateHash = False) -> Response[SessionList]:
         """Return all markets that run or pause."""
-        items = [session_view(data) for data in await service.parts.simulator.get_sessions()]
+        found = await service.parts.simulator.get_sessions(with_hash=state_hash)
+        items = [self._view(service, data) for data in found]
         return answer(SessionList, {"items": items})
 
     @post(status_code=201, opt={"body": StartSession}, summary="Start a session")
@@ -209,6 +224,10 @@ class Sessions(Controller):
             raise InvalidRequest.of("market_update_interval", interval, "1ms to 1h")
         data = await service.parts.simulator.start_session(
             wish.pair_id,
+            parameters=wish.parameters,
+            scenarios=[scenario_wish(each) for each in wish.scenarios],
+            rules=None if wish.rules is None else rules_wish(wish.rules),
+            phase=phase_of(wish.phase),
             mode=TestMode(wish.mode),
             seed=wish.seed,
             initial_price=wish.initial_price,
@@ -217,31 +236,43 @@ class Sessions(Controller):
             market_update_interval_ns=interval_ns,
             speed=wish.speed,
         )
-        return answer(SessionView, session_view(data), 201)
+        return answer(SessionView, self._view(service, data), 201)
 
     @get("/{session_id:uuid}", summary="One session")
-    async def one(self, service: Service, session_id: FromPath[UUID]) -> Response[SessionView]:
-        """Return a running session with the hash of its state."""
-        return answer(SessionView, session_view(await service.parts.simulator.get_session(session_id)))
+    async def one(
+        self, service: Service, session_id: FromPath[UUID], state_hash: StateHash = False
+    ) -> Response[SessionView]:
+        """Return a running session, with the hash of its state if that is wanted."""
+        data = await service.parts.simulator.get_session(session_id, with_hash=state_hash)
+        return answer(SessionView, self._view(service, data))
 
     @patch("/{session_id:uuid}", opt={"body": ChangeSession}, summary="Change a session")
     async def change(self, request: AnyRequest, service: Service, session_id: FromPath[UUID]) -> Response[SessionView]:
-        """Pause a session, let it go on or stop it, set its speed, step it while it pauses; begin or end a recording.
-
-        What is named is done in this order: recording, speed, step, state.
-        """
+        """Change a market that runs: recording, mode and parameters, rules, phase, speed, step, state, in this order."""
         wish = await body_of(request, ChangeSession)
         simulator = service.parts.simulator
         step_ns = None if wish.step is None else parse_duration(wish.step, "step")
+        rules = None if wish.rules is None else simulator.control.read_rules(session_id, rules_wish(wish.rules))
         if wish.recording is not None:
             await simulator.record(session_id, wish.recording)
+        if wish.mode is not None or wish.parameters is not None:
+            mode = None if wish.mode is None else TestMode(wish.mode)
+            await simulator.control.set_mode(session_id, mode, wish.parameters)
+        if rules is not None:
+            await simulator.control.set_rules(session_id, rules)
+        if wish.phase is not None:
+            await simulator.control.set_phase(session_id, phase_of(wish.phase))
         if wish.speed is not None:
-            await simulator.set_speed(session_id, wish.speed)
+            await simulator.control.set_speed(session_id, wish.speed)
         if step_ns is not None:
-            await simulator.step_session(session_id, step_ns)
+            await simulator.control.step(session_id, step_ns)
         if wish.state is not None:
-            return answer(SessionView, session_view(await simulator.set_session_state(session_id, wish.state)))
-        return answer(SessionView, session_view(await simulator.get_session(session_id)))
+            return answer(SessionView, self._view(service, await simulator.set_session_state(session_id, wish.state)))
+        return answer(SessionView, self._view(service, await simulator.get_session(session_id)))
+
+    @staticmethod
+    def _view(service: MarketMakerService, data: dict[str, Any]) -> dict[str, Any]:
+        return session_view(data, service.directory.instrument(UUID(data["pair_id"])))
 
 
 _book_texts: dict[tuple[UUID, int], tuple[BookSnapshot, bytes]] = {}
@@ -259,6 +290,7 @@ def _book_text(found: BookSnapshot, depth: int) -> bytes:
             "sequence": found.sequence,
             "bids": levels_data(found.bids),
             "asks": levels_data(found.asks),
+            **auction_data(found),
         }
     )
     if len(_book_texts) >= _BOOK_TEXTS_MAX:
@@ -271,8 +303,15 @@ async def _place(
     service: MarketMakerService, body: bytes, key: str | None, correlation_id: str, *, wait: bool
 ) -> Response[OrderView]:
     wish = decoded(body, PlaceOrder)
+    return await place_order(service, wish, body, _idempotency_key(key, wish), correlation_id, wait=wait)
+
+
+async def place_order(
+    service: MarketMakerService, wish: PlaceOrder, body: bytes, key: str | None, correlation_id: str, *, wait: bool
+) -> Response[OrderView]:
+    """Place an order and return the answer, which is the first one again for a key that was used with the same body."""
     options = PlaceOptions(
-        key=_idempotency_key(key, wish),
+        key=key,
         body_hash=hashlib.blake2b(body, digest_size=16).digest(),
         correlation_id=correlation_id,
         wait=wait,
@@ -284,6 +323,15 @@ async def _place(
     data = order_content(order, service.directory.instrument(wish.pair_id))
     headers = {"Location": f"{ORDERS_PATH}/{placed.order.order_id}"}
     return answer(OrderView, data, 201 if placed.created else 200, headers)
+
+
+async def cancel_order(
+    service: MarketMakerService, order_id: UUID, correlation_id: str, *, wait: bool
+) -> Response[OrderView]:
+    """Ask for an order to be cancelled and return the answer."""
+    order = await service.parts.simulator.cancel_simulated_order(order_id, wait=wait, correlation_id=correlation_id)
+    data = order_content(order, service.directory.instrument(order.pair_id))
+    return answer(OrderView, data, 200 if wait else 202)
 
 
 def _as_accepted(order: Order) -> Order:
@@ -319,16 +367,29 @@ def place_directly(service: MarketMakerService) -> Callable[[Any, Any], Awaitabl
     return place
 
 
+def auction_data(book: BookSnapshot) -> dict[str, Any]:
+    """Return as JSON values what a simulated book tells beside its levels."""
+    found = book.indicative
+    return {
+        "stale": book.is_stale,
+        "phase": book.phase,
+        "indicative_price": None if found is None else f"{found.price:f}",
+        "indicative_amount": None if found is None else f"{found.quantity:f}",
+    }
+
+
 def levels_data(levels: tuple[Level, ...]) -> list[dict[str, str]]:
     """Return levels as JSON values."""
     return [{"price": f"{level.price:f}", "quantity": f"{level.quantity:f}"} for level in levels]
 
 
-def session_view(data: dict[str, Any]) -> dict[str, Any]:
-    """Return a session with durations as users write them."""
+def session_view(data: dict[str, Any], instrument: Instrument) -> dict[str, Any]:
+    """Return a session with durations and prices as users write them."""
     shown = dict(data)
     for key in ("execution_delay_ns", "market_update_interval_ns"):
         shown[key.removesuffix("_ns")] = format_duration(shown.pop(key))
+    shown["rules"] = rules_view(shown["rules"], instrument)
+    shown["scenarios"] = [scenario_view(each) for each in shown["scenarios"]]
     return shown
 
 
@@ -351,7 +412,7 @@ def _to_order(wish: PlaceOrder) -> NewOrder:
         price_impact=params.price_impact,
         stop_price=wish.stop_price,
         display_amount=wish.display_amount,
-        self_trade_prevention=SelfTradePrevention[wish.self_trade_prevention],
+        self_trade_prevention=_PREVENTIONS[wish.self_trade_prevention],
         expire_ts=0 if wish.expire_time is None else parse_instant(wish.expire_time, "expire_time"),
     )
 
@@ -359,7 +420,12 @@ def _to_order(wish: PlaceOrder) -> NewOrder:
 def _idempotency_key(header: str | None, wish: PlaceOrder) -> str | None:
     """Return the key that makes the order repeatable; the two ways of giving one have names of their own."""
     if header is None:
-        return None if wish.client_order_id is None else f"client_order_id:{wish.client_order_id}"
+        return client_key(wish)
     if not _KEY.fullmatch(header):
         raise InvalidRequest.of("Idempotency-Key", header, "1 to 128 letters, digits, and . _ : -")
     return f"header:{header}"
+
+
+def client_key(wish: PlaceOrder) -> str | None:
+    """Return the key that an order brings along itself."""
+    return None if wish.client_order_id is None else f"client_order_id:{wish.client_order_id}"

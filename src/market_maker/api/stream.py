@@ -1,4 +1,4 @@
-"""/api/v1/stream: events and order books over one WebSocket per reader.
+"""/api/v1/stream: events, order books and public trades over one WebSocket per reader.
 
 A reader that does not keep up is evicted (close code 1013), never buffered without bound; it connects again and
 begins from the present state. Events are those of the bus, in its envelope.
@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
-import msgspec
+import structlog
 from litestar import WebSocket, websocket
 from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 
 from market_maker.api.answers import Service
-from market_maker.api.own_account import bound_account
-from market_maker.api.simulator import levels_data
+from market_maker.api.own_account import account_of, bound_account
+from market_maker.domain.errors import Unavailable
 from market_maker.monitoring.metrics import Metrics
 from market_maker.service import MarketMakerService
 
@@ -32,14 +32,26 @@ EVICTED = 1013
 GOING_AWAY = 1001
 _FAREWELL_S = 2.0
 REFUSED = 1008
+_REFUSAL = "topics: at most 20 patterns such as simulator.order.*; books, trades, deltas: ids of pairs with a market"
+_FAREWELL_TRIES, _FAREWELL_PAUSE_S = 120, 0.5
+_log = structlog.get_logger("stream")
 
 
 class Reader:
     """One connection: what it wants and what it has not got yet."""
 
-    def __init__(self, topics: Iterable[str], pairs: frozenset[UUID]) -> None:
+    def __init__(
+        self,
+        topics: Iterable[str],
+        *,
+        books: frozenset[UUID] = frozenset(),
+        trades: frozenset[UUID] = frozenset(),
+        deltas: frozenset[UUID] = frozenset(),
+    ) -> None:
         self.patterns = [_pattern(topic) for topic in topics]
-        self.pairs = pairs
+        self.books = books
+        self.trades = trades
+        self.deltas = deltas
         self.queue: asyncio.Queue[str] = asyncio.Queue(_QUEUE)
         self.evicted = asyncio.Event()
         self.sent_away = False
@@ -66,6 +78,7 @@ class StreamHub:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._readers: set[Reader] = set()
+        self._farewells: set[asyncio.Task[None]] = set()
 
     def join(self, reader: Reader) -> None:
         """Let a reader take part."""
@@ -96,54 +109,75 @@ class StreamHub:
             for reader in wanting:
                 reader.put(text)
 
-    def wants_book(self, pair_id: UUID) -> bool:
-        """Tell whether anyone watches the book of a pair."""
-        return any(pair_id in reader.pairs for reader in self._readers)
+    def wants(self, what: Literal["books", "trades", "deltas"], pair_id: UUID) -> bool:
+        """Tell whether anyone watches a pair."""
+        return any(pair_id in getattr(reader, what) for reader in self._readers)
 
-    def on_book(self, pair_id: UUID, text: str) -> None:
-        """Pass a book on to those who watch it."""
+    def tell(self, what: Literal["books", "trades", "deltas"], pair_id: UUID, text: str) -> None:
+        """Pass a message on to those who watch a pair."""
         for reader in self._readers:
-            if pair_id in reader.pairs:
+            if pair_id in getattr(reader, what):
                 reader.put(text)
 
-
-async def book_message(service: MarketMakerService, pair_id: UUID, depth: int = 20) -> str:
-    """Return the present book of a pair as a message of the stream."""
-    book = await service.get_order_book(pair_id, depth)
-    content = {
-        "type": "simulator.book",
-        "pair_id": str(pair_id),
-        "ts": str(book.ts),
-        "sequence": book.sequence,
-        "bids": levels_data(book.bids),
-        "asks": levels_data(book.asks),
-    }
-    return msgspec.json.encode(content).decode()
+    def take_leave(self, farewell: Coroutine[Any, Any, None]) -> None:
+        """Do in the background what a connection wished for its end, which nobody waits for any more."""
+        task = asyncio.create_task(farewell)
+        self._farewells.add(task)
+        task.add_done_callback(self._farewells.discard)
 
 
 @websocket("/api/v1/stream")
-async def stream(socket: WebSocket[Any, Any, Any], service: Service, hub: NamedDependency[StreamHub]) -> None:
-    """Send events whose key matches `topics` (comma-separated patterns, default #) and books of `books` (pair ids)."""
-    topics = [text for text in socket.query_params.get("topics", "#").split(",") if text]
-    wanted = [text for text in socket.query_params.get("books", "").split(",") if text]
+async def stream(
+    socket: WebSocket[Any, Any, Any], service: Service, hub: NamedDependency[StreamHub], feed: NamedDependency[Any]
+) -> None:
+    """Send events whose key matches `topics` (comma-separated patterns, default #) and what is watched of pairs.
+
+    `books` are pairs whose best levels are sent, `deltas` those whose whole book is sent once and then its changes, `trades`
+    those whose public trades are sent. When the connection ends, the open orders of the account in `cancel_on_disconnect`
+    are canceled.
+    """
+    query = socket.query_params
+    topics = [text for text in query.get("topics", "#").split(",") if text]
+    account_id = None
     try:
-        pairs = frozenset(UUID(text) for text in wanted)
-        if len(topics) + len(pairs) > _MAX_TOPICS or not all(_TOPIC.fullmatch(topic) for topic in topics):
+        books, trades, deltas = (_ids(query.get(name, "")) for name in ("books", "trades", "deltas"))
+        if query.get("cancel_on_disconnect") is not None:
+            account_id = account_of(UUID(query["cancel_on_disconnect"]))
+            await service.directory.account(account_id)
+        if len(topics) + len(books | trades | deltas) > _MAX_TOPICS or not all(
+            _TOPIC.fullmatch(each) for each in topics
+        ):
             raise ValueError(topics)
-        first = [await book_message(service, pair_id) for pair_id in pairs]
+        reader = Reader(topics, books=books, trades=trades, deltas=deltas)
+        await feed.welcome(reader)  # before the handshake ends: whoever is connected misses nothing from then on
     except Exception:  # noqa: BLE001  (whatever was wrong with the wish, it is refused)
         await socket.accept()
-        await socket.close(REFUSED, "topics: at most 20 patterns such as simulator.order.*; books: ids of pairs")
+        await socket.close(REFUSED, _REFUSAL)
         return
-    reader = Reader(topics, pairs)
-    for text in first:
-        reader.put(text)
-    hub.join(reader)  # before the handshake ends: whoever is connected misses nothing from then on
     try:
         await socket.accept()
         await _serve(socket, reader)
     finally:
         hub.leave(reader)
+        if account_id is not None:
+            hub.take_leave(cancel_orders_of(service, account_id))
+
+
+def _ids(text: str) -> frozenset[UUID]:
+    return frozenset(UUID(each) for each in text.split(",") if each)
+
+
+async def cancel_orders_of(service: MarketMakerService, account_id: UUID) -> None:
+    """Ask for all open orders of an account to be cancelled; while the database is down, again and again for a minute."""
+    for _ in range(_FAREWELL_TRIES):
+        try:
+            count = await service.parts.simulator.cancel_all(None, account_id=account_id)
+        except Unavailable:
+            await asyncio.sleep(_FAREWELL_PAUSE_S)
+            continue
+        _log.info("canceled on disconnect", account_id=str(account_id), orders=count)
+        return
+    _log.error("orders could not be canceled on disconnect", account_id=str(account_id))
 
 
 async def _serve(socket: WebSocket[Any, Any, Any], reader: Reader) -> None:

@@ -9,15 +9,27 @@ from __future__ import annotations
 
 from market_maker.client.local import local_service
 from market_maker.client.rest import AsyncClient, Client
-from market_maker.client.stream import AsyncStream, Reconnected, Stream, StreamBook, StreamEvent
+from market_maker.client.stream import (
+    AsyncStream,
+    BookTwin,
+    Reconnected,
+    Stream,
+    StreamBook,
+    StreamDelta,
+    StreamEvent,
+    StreamTrades,
+)
 
 __all__ = [
     "AsyncClient",
     "AsyncStream",
+    "BookTwin",
     "Client",
     "Reconnected",
     "Stream",
     "StreamBook",
+    "StreamDelta",
     "StreamEvent",
+    "StreamTrades",
     "local_service",
 ]

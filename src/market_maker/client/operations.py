@@ -153,7 +153,7 @@ class Operations:
         type: schemas.OrderKind | None = None,  # noqa: A002 (the API's word)
         stop_price: Money | None = None,
         display_amount: Money | None = None,
-        self_trade_prevention: schemas.Prevention = "CANCEL_NEWEST",
+        self_trade_prevention: schemas.Prevention | None = None,
         strategy_id: Id | None = None,
         account_id: Id | None = None,
         client_order_id: str | None = None,
@@ -252,9 +252,11 @@ class Operations:
         return Call("DELETE", "/api/v1/simulator/orders/{order_id}", schemas.OrderView, path, {"wait": wait})
 
     @Operation
-    def cancel_all_orders(self, *, pair_id: Id | None = None) -> Call[schemas.CanceledOrders]:
-        """Ask for all open orders (of one pair) to be cancelled."""
-        query = {"pair_id": pair_id}
+    def cancel_all_orders(
+        self, *, pair_id: Id | None = None, account_id: Id | None = None
+    ) -> Call[schemas.CanceledOrders]:
+        """Ask for all open orders (of one pair, of one account) to be cancelled."""
+        query = {"pair_id": pair_id, "account_id": account_id}
         return Call("DELETE", "/api/v1/simulator/orders", schemas.CanceledOrders, query=query, is_repeatable=True)
 
     @Operation
@@ -280,19 +282,20 @@ class Operations:
         return Call("POST", "/api/v1/simulator/trades", schemas.ExecutedTrade, body=body)
 
     @Operation
-    def get_order_book(self, pair_id: Id, depth: int = 20) -> Call[schemas.BookView]:
+    def get_order_book(self, pair_id: Id, depth: int = 20) -> Call[schemas.MarketBookView]:
         """Return the simulated book, `depth` levels a side (1 to 1000)."""
-        return _get("/api/v1/simulator/orderbook/{pair_id}", schemas.BookView, {"depth": depth}, pair_id=pair_id)
+        return _get("/api/v1/simulator/orderbook/{pair_id}", schemas.MarketBookView, {"depth": depth}, pair_id=pair_id)
 
     @Operation
-    def get_sessions(self) -> Call[schemas.SessionList]:
+    def get_sessions(self, *, state_hash: bool = False) -> Call[schemas.SessionList]:
         """Return all markets that run or pause."""
-        return _get("/api/v1/simulator/sessions", schemas.SessionList)
+        return _get("/api/v1/simulator/sessions", schemas.SessionList, {"state_hash": state_hash})
 
     @Operation
-    def get_session(self, session_id: Id) -> Call[schemas.SessionView]:
-        """Return a running session with the hash of its state."""
-        return _get("/api/v1/simulator/sessions/{session_id}", schemas.SessionView, session_id=session_id)
+    def get_session(self, session_id: Id, *, state_hash: bool = False) -> Call[schemas.SessionView]:
+        """Return a running session; with `state_hash` also the hash of its state."""
+        path = "/api/v1/simulator/sessions/{session_id}"
+        return _get(path, schemas.SessionView, {"state_hash": state_hash}, session_id=session_id)
 
     @Operation
     def start_session(
@@ -306,8 +309,15 @@ class Operations:
         execution_delay: str | None = None,
         market_update_interval: str | None = None,
         speed: float | None = None,
+        parameters: dict[str, Any] | None = None,
+        scenarios: Sequence[schemas.StartScenario] = (),
+        rules: schemas.TradingRules | None = None,
+        phase: schemas.TradingPhase = "CONTINUOUS",
     ) -> Call[schemas.SessionView]:
-        """Start a simulated market for a pair that has none; durations as ``100ms``."""
+        """Start a simulated market for a pair that has none; durations as ``100ms``.
+
+        `parameters` are for mode CUSTOM, see `get_custom_schema`; `scenarios` for STRESS and CUSTOM.
+        """
         body = schemas.StartSession(
             pair_id=_id(pair_id, "pair_id"),
             mode=mode,
@@ -317,6 +327,10 @@ class Operations:
             execution_delay=execution_delay,
             market_update_interval=market_update_interval,
             speed=speed,
+            parameters=parameters,
+            scenarios=list(scenarios),
+            rules=rules,
+            phase=phase,
         )
         return Call("POST", "/api/v1/simulator/sessions", schemas.SessionView, body=body)
 
@@ -329,11 +343,58 @@ class Operations:
         recording: bool | None = None,
         speed: float | None = None,
         step: str | None = None,
+        mode: Literal["NORMAL", "STRESS", "CUSTOM"] | None = None,
+        parameters: dict[str, Any] | None = None,
+        rules: schemas.TradingRules | None = None,
+        phase: schemas.TradingPhase | None = None,
     ) -> Call[schemas.SessionView]:
-        """Pause a session, let it go on or stop it, set its speed, step it while it pauses; begin or end a recording."""
+        """Change a market that runs: recording, mode and parameters, rules, phase, speed, step, state, in this order."""
         path = {"session_id": _id(session_id, "session_id")}
-        body = schemas.ChangeSession(state=state, recording=recording, speed=speed, step=step)
+        body = schemas.ChangeSession(
+            state=state, recording=recording, speed=speed, step=step, mode=mode, parameters=parameters, rules=rules,
+            phase=phase,
+        )  # fmt: skip
         return Call("PATCH", "/api/v1/simulator/sessions/{session_id}", schemas.SessionView, path, body=body)
+
+    @Operation
+    def get_scenario_kinds(self) -> Call[schemas.ScenarioKindList]:
+        """Return the scenarios that there are, with a JSON schema of their parameters."""
+        return _get("/api/v1/simulator/scenarios", schemas.ScenarioKindList)
+
+    @Operation
+    def get_custom_schema(self) -> Call[dict[str, Any]]:
+        """Return the JSON schema of the parameters of mode CUSTOM."""
+        return _get("/api/v1/simulator/custom-schema", dict)
+
+    @Operation
+    def get_scenarios(self, session_id: Id) -> Call[schemas.ScenarioList]:
+        """Return the scenarios of a session, oldest first."""
+        path = "/api/v1/simulator/sessions/{session_id}/scenarios"
+        return _get(path, schemas.ScenarioList, session_id=session_id)
+
+    @Operation
+    def start_scenario(
+        self,
+        session_id: Id,
+        name: str,
+        *,
+        parameters: Mapping[str, float] | None = None,
+        starts_in: str | None = None,
+        repeats_every: str | None = None,
+    ) -> Call[schemas.ScenarioView]:
+        """Start a scenario in a session: now or ``starts_in`` (such as ``10s``), once or every ``repeats_every``."""
+        body = schemas.StartScenario(
+            name=name, parameters=dict(parameters or {}), starts_in=starts_in, repeats_every=repeats_every
+        )
+        path = {"session_id": _id(session_id, "session_id")}
+        return Call("POST", "/api/v1/simulator/sessions/{session_id}/scenarios", schemas.ScenarioView, path, body=body)
+
+    @Operation
+    def stop_scenario(self, session_id: Id, scenario_id: Id) -> Call[schemas.ScenarioView]:
+        """Stop a scenario that is to come or under way."""
+        path = {"session_id": _id(session_id, "session_id"), "scenario_id": _id(scenario_id, "scenario_id")}
+        template = "/api/v1/simulator/sessions/{session_id}/scenarios/{scenario_id}"
+        return Call("DELETE", template, schemas.ScenarioView, path)
 
     # ------------------------------------------------------------------ pairs, accounts, strategies, positions
 
@@ -387,6 +448,24 @@ class Operations:
         """Add an account with a first balance such as ``100000 USDT``."""
         body = schemas.NewAccount(name=name, balance=balance)
         return Call("POST", "/api/v1/accounts", schemas.AccountView, body=body)
+
+    @Operation
+    def get_account(self, account_id: Id) -> Call[schemas.AccountView]:
+        """Return an account with its balances: total, reserved and available."""
+        return _get("/api/v1/accounts/{account_id}", schemas.AccountView, account_id=account_id)
+
+    @Operation
+    def transfer(self, account_id: Id, amount: Money, currency: str | None = None) -> Call[schemas.TransferView]:
+        """Bring money into an account, or out of it if the amount is negative."""
+        body = schemas.NewTransfer(amount=_money(amount, "amount"), currency=currency)
+        path = {"account_id": _id(account_id, "account_id")}
+        return Call("POST", "/api/v1/accounts/{account_id}/transfers", schemas.TransferView, path, body=body)
+
+    @Operation
+    def reset_account(self, account_id: Id) -> Call[schemas.AccountView]:
+        """Cancel an account's orders, bring its positions to zero at the reference price, and its balance to the first one."""
+        path = {"account_id": _id(account_id, "account_id")}
+        return Call("POST", "/api/v1/accounts/{account_id}/reset", schemas.AccountView, path)
 
     @Operation
     def get_strategies(self) -> Call[schemas.StrategyList]:

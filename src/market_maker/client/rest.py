@@ -60,9 +60,25 @@ class Client(Operations, SyncSender):
         """Return a sweep once it is COMPLETED, FAILED or CANCELED; Unavailable after `timeout_s`."""
         return self._carry_out(_until_ended(Operations.get_sweep.describe(self, sweep_id), self._attempts, timeout_s))
 
-    def stream(self, topics: Sequence[str] = ("#",), books: Sequence[Id] = ()) -> Stream:
-        """Return the stream of events whose type matches `topics`, and of the order books of the pairs `books`."""
-        return Stream(stream_address(*self._address, topics, books))
+    def stream(
+        self,
+        topics: Sequence[str] = ("#",),
+        books: Sequence[Id] = (),
+        *,
+        trades: Sequence[Id] = (),
+        deltas: Sequence[Id] = (),
+        cancel_on_disconnect: Id | None = None,
+    ) -> Stream:
+        """Return the stream of events whose type matches `topics`, and of what is watched of pairs.
+
+        `books` sends the best levels, `deltas` the whole book and then its changes (see `BookTwin`), `trades` public trades. At its
+        end the service cancels the open orders of the account `cancel_on_disconnect`, which needs scope trade.
+        """
+        return Stream(
+            stream_address(
+                *self._address, topics, books, trades=trades, deltas=deltas, cancel_on_disconnect=cancel_on_disconnect
+            )
+        )
 
     def close(self) -> None:
         """Close the connections."""
@@ -119,9 +135,25 @@ class AsyncClient(Operations, AsyncSender):
         steps = _until_ended(Operations.get_sweep.describe(self, sweep_id), self._attempts, timeout_s)
         return await self._carry_out(steps)
 
-    def stream(self, topics: Sequence[str] = ("#",), books: Sequence[Id] = ()) -> AsyncStream:
-        """Return the stream of events whose type matches `topics`, and of the order books of the pairs `books`."""
-        return AsyncStream(stream_address(*self._address, topics, books))
+    def stream(
+        self,
+        topics: Sequence[str] = ("#",),
+        books: Sequence[Id] = (),
+        *,
+        trades: Sequence[Id] = (),
+        deltas: Sequence[Id] = (),
+        cancel_on_disconnect: Id | None = None,
+    ) -> AsyncStream:
+        """Return the stream of events whose type matches `topics`, and of what is watched of pairs.
+
+        `books` sends the best levels, `deltas` the whole book and then its changes (see `BookTwin`), `trades` public trades. At its
+        end the service cancels the open orders of the account `cancel_on_disconnect`, which needs scope trade.
+        """
+        return AsyncStream(
+            stream_address(
+                *self._address, topics, books, trades=trades, deltas=deltas, cancel_on_disconnect=cancel_on_disconnect
+            )
+        )
 
     async def close(self) -> None:
         """Close the connections."""

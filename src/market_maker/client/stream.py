@@ -11,7 +11,8 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Self
+from decimal import Decimal
+from typing import Any, Literal, Self
 from urllib.parse import urlencode, urlsplit, urlunsplit
 from uuid import UUID
 
@@ -22,8 +23,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.sync.client import ClientConnection as SyncConnection
 from websockets.sync.client import connect as connect_sync
 
-from market_maker.api.schemas import BookView, View
-from market_maker.domain.errors import InvalidRequest, MarketMakerError, NotAllowed, Unavailable
+from market_maker.api.schemas import LevelView, MarketBookView, TradingPhase, View
+from market_maker.domain.errors import DataError, InvalidRequest, MarketMakerError, NotAllowed, Unavailable
 
 _REFUSED = 1008
 _ATTEMPTS = 30
@@ -46,8 +47,84 @@ class StreamEvent(View):
     data: dict[str, Any]
 
 
-class StreamBook(BookView):
+class StreamBook(MarketBookView):
     """The present order book of a watched pair."""
+
+
+class TapeTrade(View):
+    """A public trade."""
+
+    trade_id: UUID
+    ts: str
+    aggressor: Literal["BUY", "SELL"]
+    price: Decimal
+    amount: Decimal
+
+
+class StreamTrades(View):
+    """Public trades of a watched pair, oldest first."""
+
+    pair_id: UUID
+    trades: list[TapeTrade]
+
+
+class StreamDelta(View):
+    """The whole book of a watched pair (`kind` snapshot), or what has changed of it: new quantities, 0 for what is gone.
+
+    `sequence` is one more than of the message before; `book_sequence` is the `sequence` of the book by REST.
+    """
+
+    type: Literal["simulator.book.snapshot", "simulator.book.delta"]
+    pair_id: UUID
+    sequence: int
+    book_sequence: int
+    ts: str
+    stale: bool
+    phase: TradingPhase
+    bids: list[LevelView]
+    asks: list[LevelView]
+
+
+class BookTwin:
+    """A book that is kept up to date by the stream's snapshots and deltas.
+
+    Examples
+    --------
+    ::
+
+        twin = BookTwin()
+        with client.stream([], deltas=[pair_id]) as stream:
+            for message in stream:
+                if isinstance(message, StreamDelta):
+                    twin.apply(message)
+                    print(twin.best)
+    """
+
+    def __init__(self) -> None:
+        self.bids: dict[Decimal, Decimal] = {}
+        self.asks: dict[Decimal, Decimal] = {}
+        self.sequence = -1
+        self.book_sequence = -1
+        self.is_stale = False
+
+    def apply(self, message: StreamDelta) -> None:
+        """Take in a snapshot or a delta; DataError when a delta is missing: connect again, which brings a snapshot."""
+        if message.type == "simulator.book.snapshot":
+            self.bids, self.asks = {}, {}
+        elif message.sequence != self.sequence + 1:
+            raise DataError(f"delta {message.sequence} came after {self.sequence}; the book is not known any more")
+        self.sequence, self.book_sequence, self.is_stale = message.sequence, message.book_sequence, message.stale
+        for side, levels in ((self.bids, message.bids), (self.asks, message.asks)):
+            for level in levels:
+                if level.quantity:
+                    side[level.price] = level.quantity
+                else:
+                    side.pop(level.price, None)
+
+    @property
+    def best(self) -> tuple[Decimal | None, Decimal | None]:
+        """The best bid and ask, None for an empty side."""
+        return max(self.bids, default=None), min(self.asks, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +135,7 @@ class Reconnected:
     attempts: int
 
 
-Message = StreamEvent | StreamBook | Reconnected
+Message = StreamEvent | StreamBook | StreamTrades | StreamDelta | Reconnected
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +147,27 @@ class StreamAddress:
 
 
 def stream_address(
-    base_url: str, api_key: str | None, topics: Sequence[str], books: Sequence[UUID | str]
+    base_url: str,
+    api_key: str | None,
+    topics: Sequence[str],
+    books: Sequence[UUID | str],
+    *,
+    trades: Sequence[UUID | str] = (),
+    deltas: Sequence[UUID | str] = (),
+    cancel_on_disconnect: UUID | str | None = None,
 ) -> StreamAddress:
     """Return the WebSocket address of a service's stream; the key travels in a header, never in the URL."""
     parts = urlsplit(base_url)
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme)
     if scheme is None:
         raise InvalidRequest.of("base_url", base_url, "http://... or https://...")
-    query = urlencode({"topics": ",".join(topics), "books": ",".join(str(book) for book in books)})
+    wishes = {"topics": ",".join(topics)}
+    for name, pairs in (("books", books), ("trades", trades), ("deltas", deltas)):
+        if pairs or name == "books":
+            wishes[name] = ",".join(str(pair) for pair in pairs)
+    if cancel_on_disconnect is not None:
+        wishes["cancel_on_disconnect"] = str(cancel_on_disconnect)
+    query = urlencode(wishes)
     url = urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + "/api/v1/stream", query, ""))
     return StreamAddress(url, {} if api_key is None else {"X-API-Key": api_key})
 
@@ -201,10 +291,15 @@ class _Kind(View):
     type: str
 
 
-def _read(text: str | bytes) -> StreamEvent | StreamBook:
+def _read(text: str | bytes) -> StreamEvent | StreamBook | StreamTrades | StreamDelta:
     try:
-        if msgspec.json.decode(text, type=_Kind).type == "simulator.book":
+        kind = msgspec.json.decode(text, type=_Kind).type
+        if kind == "simulator.book":
             return msgspec.json.decode(text, type=StreamBook)
+        if kind == "simulator.trades":
+            return msgspec.json.decode(text, type=StreamTrades)
+        if kind.startswith("simulator.book."):
+            return msgspec.json.decode(text, type=StreamDelta)
         return msgspec.json.decode(text, type=StreamEvent)
     except msgspec.MsgspecError as error:
         raise MarketMakerError(f"the stream sent what is not a message: {error}") from error

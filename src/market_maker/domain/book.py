@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from uuid import UUID
 
@@ -19,7 +19,8 @@ class Level:
 class BookSnapshot:
     """All levels to a depth at one instant, best first.
 
-    `sequence` counts the changes of the book since its session began; `ts` is ns UTC.
+    `sequence` counts the changes of the book since its session began; `ts` is ns UTC. `is_stale`: the feed has a gap, and this
+    is the last book before it. `phase` is the trading phase, `indicative` what its auction would trade at this moment.
     """
 
     pair_id: UUID
@@ -27,3 +28,6 @@ class BookSnapshot:
     sequence: int
     bids: tuple[Level, ...]
     asks: tuple[Level, ...]
+    is_stale: bool = field(default=False, kw_only=True)
+    phase: str = field(default="CONTINUOUS", kw_only=True)
+    indicative: Level | None = field(default=None, kw_only=True)

@@ -181,7 +181,7 @@ class NewOrder:
     expire_ts : ns UTC, for GTD
     stop_price : the price of the last trade at which a STOP or STOP_LIMIT begins to act; None for others
     display_amount : what an iceberg shows of its amount; None for all of it
-    self_trade_prevention : what happens when it would trade with another order of its account
+    self_trade_prevention : what happens when it would trade with another order of its account; None: as the market has it
     order_id : the order's identity; a fresh one unless given
     """
 
@@ -200,7 +200,7 @@ class NewOrder:
     expire_ts: int = 0
     stop_price: Decimal | None = None
     display_amount: Decimal | None = None
-    self_trade_prevention: SelfTradePrevention = SelfTradePrevention.CANCEL_NEWEST
+    self_trade_prevention: SelfTradePrevention | None = None
     order_id: UUID = field(default_factory=new_id)
 
 

@@ -6,7 +6,7 @@ hold. Knows no accounts and no clock: time comes in by command.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -262,6 +262,38 @@ class OrderBook:
     def set_reference(self, price_ticks: int) -> Events:
         """Set the reference price of collar, static band and auctions."""
         return self._command(Command.REFERENCE, price_ticks=price_ticks)
+
+    def set_rules(self, rules: TradingRules) -> None:
+        """Give the book other filters and safeguards, from the next command on; the seed of its draws stays."""
+        self.rules = replace(rules, seed=int(self._head["seed"]))
+        for name in TradingRules.__slots__:
+            self._head[name] = getattr(self.rules, name)
+
+    def indicative(self) -> tuple[int, int] | None:
+        """Return price (ticks) and lots of an auction that was held now; None when no prices cross. O(open orders).
+
+        The same rule as of the engine's auction: most volume, least imbalance, nearest to the reference, the lower one.
+        """
+        bid, ask = self.best(Side.BUY), self.best(Side.SELL)
+        if bid is None or ask is None or bid < ask:
+            return None
+        orders = self.state.orders[:-1]
+        orders = orders[(orders["order_id"] != 0) & (orders["leaves_lots"] > 0)]
+        bids, asks = orders[(orders["book"] == 0) & (-orders["rank"] >= ask)], orders[orders["book"] == 1]
+        asks = asks[asks["rank"] <= bid]
+        bid_prices, ask_prices = -bids["rank"], asks["rank"]
+        step = max(1, int(self._head["price_step_ticks"]))
+        reference = int(self._head["reference_ticks"]) or self.last_ticks or (ask + bid) >> 1
+        reference = reference // step * step
+        # Quantities are the same between these prices: the nearest to the reference is at an end, or the reference.
+        ends = np.concatenate([bid_prices, bid_prices + step, ask_prices, ask_prices - step, [reference, ask, bid]])
+        chosen = None
+        for price in np.unique(ends[(ends >= ask) & (ends <= bid)]).tolist():
+            wanted = int(bids["leaves_lots"][bid_prices >= price].sum())
+            offered = int(asks["leaves_lots"][ask_prices <= price].sum())
+            rank = (-min(wanted, offered), abs(wanted - offered), abs(price - reference), price)
+            chosen = rank if chosen is None else min(chosen, rank)
+        return None if chosen is None else (chosen[3], -chosen[0])
 
     def check_invariants(self) -> None:
         """Raise AssertionError unless the memory is consistent: links, quantities, bitmaps, best prices, ids."""

@@ -6,19 +6,21 @@ import numpy as np
 
 from market_maker.domain.book import BookSnapshot, Level
 from market_maker.domain.order import Side
-from market_maker.simulator.exchange import SimulatedExchange
+from market_maker.matching.codes import Phase
+from market_maker.simulator.exchange import FrozenBook, SimulatedExchange
+from market_maker.venue.venue import phase_name
 
 
 class Books:
     """Snapshots of the present instant by depth, made once however often they are asked for."""
 
     def __init__(self) -> None:
-        self._instant: tuple[SimulatedExchange, int] | None = None
+        self._instant: tuple[SimulatedExchange, FrozenBook | None, int] | None = None
         self._by_depth: dict[int, BookSnapshot] = {}
 
     def get(self, exchange: SimulatedExchange, depth: int) -> BookSnapshot:
         """Return the best `depth` levels of both sides."""
-        instant = (exchange, exchange.book_sequence)
+        instant = (exchange, exchange.frozen, exchange.market.book.phase if exchange.frozen else exchange.book_sequence)
         if instant != self._instant:
             self._instant = instant
             self._by_depth.clear()
@@ -29,19 +31,37 @@ class Books:
 
 
 def snapshot(exchange: SimulatedExchange, depth: int) -> BookSnapshot:
-    """Return the best `depth` levels of both sides."""
-    instrument, market = exchange.instrument, exchange.market
+    """Return the best `depth` levels of both sides; in a gap of the feed those of the last book before it."""
+    instrument, market, frozen = exchange.instrument, exchange.market, exchange.frozen
+
+    def levels(rows: list[tuple[int, int]]) -> tuple[Level, ...]:
+        return tuple(Level(instrument.ticks_to_price(price), instrument.lots_to_qty(lots)) for price, lots in rows)
 
     def side(which: Side) -> tuple[Level, ...]:
-        rows = market.depth(which, depth).tolist()
-        return tuple(Level(instrument.ticks_to_price(price), instrument.lots_to_qty(lots)) for price, lots, _ in rows)
+        return levels([(price, lots) for price, lots, _ in market.depth(which, depth).tolist()])
 
+    phase = market.book.phase
+    is_call = phase in (Phase.PRE_OPEN, Phase.CLOSING_AUCTION, Phase.VOLATILITY_AUCTION)
+    found = market.book.indicative() if is_call and frozen is None else None
+    indicative = None if found is None else levels([found])[0]
+    if frozen is not None:
+        return BookSnapshot(
+            pair_id=instrument.pair_id,
+            ts=frozen.ts,
+            sequence=frozen.sequence,
+            bids=levels(frozen.bids[:depth]),
+            asks=levels(frozen.asks[:depth]),
+            is_stale=True,
+            phase=phase_name(phase),
+        )
     return BookSnapshot(
         pair_id=instrument.pair_id,
         ts=exchange.last_ts,
         sequence=exchange.book_sequence,
         bids=side(Side.BUY),
         asks=side(Side.SELL),
+        phase=phase_name(phase),
+        indicative=indicative,
     )
 
 

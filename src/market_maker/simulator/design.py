@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.units import NS_PER_SECOND
 from market_maker.simulator.session import Session
-from market_maker.synthetic.flow.parameters import FlowParameters, MarketDesign, ReferenceParameters, suited_step
+from market_maker.synthetic.custom import parse_custom
+from market_maker.synthetic.flow.parameters import (
+    CONDITION_BOUNDS,
+    Conditions,
+    FlowParameters,
+    MarketDesign,
+    ReferenceParameters,
+    event_rate,
+    suited_step,
+)
 from market_maker.synthetic.reference.processes import Process
 
 ORDER_VALUE = 5_000.0
@@ -12,13 +25,17 @@ ORDER_VALUE = 5_000.0
 SPEED_MIN, SPEED_MAX = 0.2, 50.0
 """Seconds of average activity in a second: some 20 to 5,000 events."""
 LEAST_DEVIATION = 1e-6
+ORDERS_MAX = 200_000
+"""Orders of the flow in a book, on average."""
+EVENTS_MAX = 500_000.0
+"""Orders, cancels and trades of a market in a second of the clock: a fifth of what one core does."""
 
 
 def market_design(session: Session, *, tick_lot: float, price_ticks: int, start_ts: int) -> MarketDesign:
     """Return the design of a session's market that begins at a price and an instant.
 
     The flow does as much in one `market_update_interval` as it does by default in a second, within bounds, and its step
-    of prices is such that it moves the mid as much as the reference price moves.
+    of prices is such that it moves the mid as much as the reference price moves. Parameters of mode CUSTOM win.
 
     Parameters
     ----------
@@ -26,21 +43,50 @@ def market_design(session: Session, *, tick_lot: float, price_ticks: int, start_
     price_ticks : the reference price to begin with, in ticks
     start_ts : ns UTC
     """
-    deviation, interval_ns = session.price_deviation, session.market_update_interval_ns
-    reference = ReferenceParameters(
-        process=Process.GBM if deviation else Process.CONSTANT, price_deviation=deviation, step_ns=interval_ns
-    )
+    custom = parse_custom(session.parameters)
+    laws: dict[str, Any] = {"price_deviation": session.price_deviation, "step_ns": session.market_update_interval_ns}
+    laws |= custom.get("reference", {})
+    laws.setdefault("process", Process.GBM if laws["price_deviation"] else Process.CONSTANT)
+    reference = ReferenceParameters(**laws)
+    deviation, interval_ns = reference.price_deviation, reference.step_ns
     busy = ReferenceParameters(price_deviation=max(deviation, LEAST_DEVIATION), step_ns=interval_ns)
     # Where the tick is coarse or the interval long the market is slowed down, but it never falls asleep.
     step, speed = suited_step(price_ticks, busy, min(SPEED_MAX, max(SPEED_MIN, NS_PER_SECOND / interval_ns)))
     speed = max(SPEED_MIN, speed)
     step = max(1, min(step, price_ticks // 100))
     lots = min(1e9, max(1.0, ORDER_VALUE / (tick_lot * price_ticks)))
-    flow = FlowParameters(step_ticks=step, speed=speed, lots_mean=lots)
+    flow = FlowParameters(**{"step_ticks": step, "speed": speed, "lots_mean": lots, **custom.get("flow", {})})
     return MarketDesign(
         price_ticks=price_ticks, start_ts=start_ts, seed=session.seed, group_seed=session.seed, flow=flow,
         reference=reference,
     )  # fmt: skip
+
+
+def base_conditions(session: Session) -> Conditions:
+    """Return the conditions of a session's market itself, before any scenario."""
+    return Conditions(**parse_custom(session.parameters).get("conditions", {}))
+
+
+def check_design(design: MarketDesign) -> None:
+    """Raise InvalidRequest for a market whose book would not fit into memory."""
+    expected = float((design.flow.limit_rates() / design.flow.cancel_rates_of_levels()).sum())
+    if expected > ORDERS_MAX:
+        allowed = f"rates that keep up to {ORDERS_MAX} orders in the book: more cancels or fewer limit orders"
+        raise InvalidRequest.of("parameters.flow.limit_rate", design.flow.limit_rate, allowed)
+
+
+def bounded(conditions: Conditions, flow: FlowParameters, speed: float) -> Conditions:
+    """Return conditions under which a market makes no more events in a second of the clock than one service can bear.
+
+    Parameters
+    ----------
+    speed : how fast the market's time runs beside the clock
+    """
+    rate = event_rate(flow, conditions) * speed
+    if rate <= EVENTS_MAX:
+        return conditions
+    least = CONDITION_BOUNDS["activity"][0]
+    return replace(conditions, activity=max(least, conditions.activity * EVENTS_MAX / rate))
 
 
 def warm_up_s(design: MarketDesign) -> float:

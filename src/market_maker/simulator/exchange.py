@@ -8,31 +8,48 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from market_maker.domain.errors import DataError
+from market_maker.domain.errors import Conflict, DataError
+from market_maker.domain.events import Event, EventType
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.order import Order, Side
 from market_maker.domain.units import NS_PER_SECOND
-from market_maker.matching.book import QTY_LOTS_MAX, TradingRules
-from market_maker.simulator.design import market_design, warm_up_s
+from market_maker.matching.codes import Phase
+from market_maker.simulator.design import base_conditions, bounded, check_design, market_design
+from market_maker.simulator.market_memory import market_digest, new_market, replayed, trading_rules
 from market_maker.simulator.market_time import MarketTime
-from market_maker.simulator.session import Session
+from market_maker.simulator.session import ScenarioWish, Session, SessionRules
+from market_maker.simulator.stress import Stress, Told
+from market_maker.synthetic.flow.parameters import MarketDesign, jump_quantum
+from market_maker.synthetic.scenarios import Faults
 from market_maker.venue.changes import Changes
-from market_maker.venue.commands import read_log
+from market_maker.venue.commands import ChangedConditions, conditions_row
 from market_maker.venue.funds import AccountFunds
 from market_maker.venue.market.market import SyntheticMarket
-from market_maker.venue.venue import OWNERS_MAX, Venue, open_orders_of
+from market_maker.venue.venue import Venue, open_orders_of, phase_name
 
 STANDSTILL_NS = 10 * NS_PER_SECOND
 """A market that nobody looked after for longer (of the clock) stood still; it catches up with less."""
 LOOK_NS = 100_000_000
 """So often (of the clock) a running market is looked after, at least: its trades are told no later."""
-_PASSING = frozenset({"events", "inbox"})
+FROZEN_LEVELS = 200
+"""Levels of a side that are kept of the book while no market data are sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenBook:
+    """The last book before a gap of the feed: instant, sequence, and price (ticks) and lots of each side, best first."""
+
+    ts: int
+    sequence: int
+    bids: list[tuple[int, int]]
+    asks: list[tuple[int, int]]
 
 
 class SimulatedExchange:
@@ -40,7 +57,7 @@ class SimulatedExchange:
 
     Parameters
     ----------
-    instrument, session : what is traded, and in which market
+    instrument, session : what is traded, and in which market; `laws` are the parameters that its market has at present
     funds : account id -> its funds, shared by all pairs
     market : the market to go on with; a new one unless given
     """
@@ -58,6 +75,11 @@ class SimulatedExchange:
             instrument, session, price_ticks=session.initial_price_ticks, start_ts=session.created_ts
         )
         self.venue = Venue(instrument, session.session_id, self.market, funds)
+        self.venue.fault_seed = session.seed
+        self.stress = Stress(session.session_id, base_conditions(session))
+        self.frozen: FrozenBook | None = None
+        self.laws = self._design(session)
+        self._stress_text = msgspec.Raw(b"null")
         self.time = MarketTime(session.created_ts, self.market.clock_ts, _speed(session))
         self.last_ts = session.created_ts
         self.log_number = 0
@@ -104,6 +126,7 @@ class SimulatedExchange:
         """Let the market run so many times as fast as the clock, from the last instant on."""
         self.session.speed = speed
         self._begin_line(self.last_ts)
+        self._feel(self.last_ts)
 
     def _begin_line(self, wall_ts: int) -> None:
         self.time = MarketTime(wall_ts, self.market.clock_ts, _speed(self.session))
@@ -139,7 +162,13 @@ class SimulatedExchange:
         self.stand_still()
 
     def _run(self, until: int, ts: int) -> None:
-        """Let the flow go on to an instant of the market, at `ts` of the clock at the latest."""
+        """Let everything go on to an instant of the market, at `ts` of the clock at the latest; scenarios change on the way."""
+        while (change := self.stress.next_change_ts(self.market.clock_ts)) is not None and change <= until:
+            self._go_on(change, ts)
+            self._feel(self.last_ts)
+        self._go_on(until, ts)
+
+    def _go_on(self, until: int, ts: int) -> None:
         if until > self.market.clock_ts:
             self.venue.absorb(self.market.advance(until), lambda at: self._stamp(at, ts))
         self.last_ts = self._stamp(until, ts)
@@ -148,6 +177,8 @@ class SimulatedExchange:
         return max(self.last_ts, min(self.time.wall_at(market_ts), ts))
 
     def _note_mid(self) -> None:
+        if self.session.rules.needs_reference:
+            self.venue.set_reference(self.market.reference_ticks)
         bid, ask = self.market.book.best(Side.BUY), self.market.book.best(Side.SELL)
         if bid is not None and ask is not None:
             self._last_mid_ts = max(self.last_ts, self._last_mid_ts + 1)
@@ -155,12 +186,183 @@ class SimulatedExchange:
         self.changes.book_changed = True
         self.changes.session_changed = True
 
+    def tell_session(self, ts: int) -> None:
+        """Tell that the session has been changed."""
+        session, venue = self.session, self.venue
+        venue.session_sequence += 1
+        data = {"session_id": str(session.session_id), "state": session.state, "mode": session.mode.value}
+        key = session.session_id
+        self.changes.events.append(Event(EventType.SESSION_CHANGED, key, venue.session_sequence, ts, str(key), data))
+        self.changes.session_changed = True
+
     def execute_trade(self, aggressor: Side, price_ticks: int, qty_lots: int, ts: int) -> None:
-        """Make a given trade happen: it fills what rests at `price_ticks` or better, the rest is a bare print."""
+        """Make a given trade happen: it fills what rests at `price_ticks` or better, the rest is a bare print.
+
+        Raises
+        ------
+        Conflict
+            outside continuous trading
+        """
+        phase = self.market.book.phase
+        if phase is not Phase.CONTINUOUS:
+            raise Conflict(f"the market is in phase {phase_name(phase)}; trades are made in CONTINUOUS alone")
         traded = self.venue.place_as_market(aggressor, price_ticks, qty_lots, ts)
         if traded < qty_lots:
             self.venue.print_trade(aggressor, price_ticks, qty_lots - traded, ts)
         self.changes.session_changed = True
+
+    # ------------------------------------------------------------------ scenarios and parameters
+
+    @property
+    def delay_ns(self) -> int:
+        """How long orders and cancels are on their way to the venue at present, in ns of the clock."""
+        faults, session = self.venue.faults, self.session
+        if faults.latency_factor == 1.0 and not faults.latency_extra_ns:
+            return session.delay_ns
+        return round((session.execution_delay_ns * faults.latency_factor + faults.latency_extra_ns) / session.speed)
+
+    def begin(self) -> None:
+        """Let a new market begin: under its own conditions, with the scenarios of its session."""
+        for wish in self.session.scenarios:
+            self.stress.start(
+                wish.name,
+                wish.parameters,
+                market_ts=self.market.clock_ts,
+                ts=self.last_ts,
+                starts_in_ns=wish.starts_in_ns,
+                repeats_every_ns=wish.repeats_every_ns,
+            )
+        self._feel(self.last_ts)
+        self.set_rules(self.session.rules)
+        if self.session.first_phase is not Phase.CONTINUOUS:
+            self.venue.enter_phase(self.session.first_phase, self.last_ts)
+
+    def set_rules(self, rules: SessionRules) -> None:
+        """Give the market other filters and safeguards, from the present instant on."""
+        self.session.rules = rules
+        if rules.needs_reference:
+            self.venue.set_reference(self.market.reference_ticks)
+        self.market.book.set_rules(trading_rules(self.session))
+        self.changes.is_rewritten = True
+        self.changes.session_changed = True
+
+    def start_scenario(self, wish: ScenarioWish, ts: int) -> dict[str, Any]:
+        """Start a scenario at the market's present instant or later; see `Stress.start`. Return it as JSON values."""
+        told = self.stress.start(
+            wish.name,
+            wish.parameters,
+            market_ts=self.market.clock_ts,
+            ts=ts,
+            starts_in_ns=wish.starts_in_ns,
+            repeats_every_ns=wish.repeats_every_ns,
+        )
+        self._feel(ts)
+        return self.describe_scenario(told)
+
+    def stop_scenario(self, scenario_id: UUID, ts: int) -> dict[str, Any]:
+        """Stop a scenario now; NotFound when none of this id is to come or under way. Return it as JSON values."""
+        was_told = [each["scenario_id"] for each in self.scenarios() if each["state"] == "RUNNING"]
+        told = self.stress.stop(scenario_id, market_ts=self.market.clock_ts, ts=ts)
+        if told.scenario_id in was_told:
+            self._tell_scenario("ended", told, ts)
+        self._feel(ts)
+        return self.describe_scenario(told)
+
+    def stop_scenarios(self, ts: int) -> None:
+        """Stop all scenarios."""
+        for told in self.stress.stop_all(market_ts=self.market.clock_ts, ts=ts):
+            self._tell_scenario("ended", told, ts)
+        self._feel(ts)
+
+    def scenarios(self) -> list[dict[str, Any]]:
+        """Return the scenarios to come, under way and lately over, oldest first, as JSON values."""
+        return self.stress.items(self.market.clock_ts, self.time.wall_at)
+
+    def describe_scenario(self, told: Told) -> dict[str, Any]:
+        """Return a scenario as JSON values."""
+        return self.stress.describe(told, self.market.clock_ts, self.time.wall_at)
+
+    def change_parameters(self, parameters: dict[str, Any], ts: int) -> None:
+        """Give the market that runs the parameters of mode CUSTOM ({}: those of its session), from now on.
+
+        Raises
+        ------
+        InvalidRequest
+            A parameter that is wrong, or one that a market keeps for life.
+        """
+        design = self._design(replace(self.session, parameters=parameters))
+        check_design(design)
+        self.market.set_laws(design.flow, design.reference)
+        self.session.parameters = parameters
+        self.laws = design
+        self.stress.base = base_conditions(self.session)
+        self.changes.is_rewritten = True
+        self._feel(ts)
+
+    def _design(self, session: Session) -> MarketDesign:
+        return market_design(
+            session,
+            tick_lot=float(self.instrument.tick_lot),
+            price_ticks=session.initial_price_ticks,
+            start_ts=self.market.clock_ts,
+        )
+
+    def _feel(self, ts: int) -> None:
+        """Put what scenarios come to at the market's present instant in force, and tell what started or ended."""
+        at = self.market.clock_ts
+        for what, told in self.stress.pass_to(at, ts):
+            self._tell_scenario(what, told, ts)
+        effects = self.stress.effects(at)
+        jump = jump_quantum(min(1.0, max(-0.99, effects.jump))) if effects.jump else 0
+        changed = ChangedConditions(bounded(effects.conditions, self.laws.flow, self.session.speed), jump)
+        if changed != self.market.conditions:
+            self.changes.commands.append(conditions_row(at, changed))
+            self.market.change_conditions(changed)
+        self._set_faults(effects.faults)
+        self._stress_text = self._stress_json()
+        self.changes.session_changed = True
+
+    def _set_faults(self, faults: Faults) -> None:
+        self.venue.faults = faults
+        if not faults.feed_gap:
+            self.frozen = None
+        elif self.frozen is None:
+            sides = [self.market.depth(side, FROZEN_LEVELS).tolist() for side in (Side.BUY, Side.SELL)]
+            bids, asks = ([(price, lots) for price, lots, _ in side] for side in sides)
+            self.frozen = FrozenBook(self.last_ts, self.book_sequence, bids, asks)
+
+    def _tell_scenario(self, what: str, told: Told, ts: int) -> None:
+        session_id, venue = self.session.session_id, self.venue
+        kind = EventType.SCENARIO_STARTED if what == "started" else EventType.SCENARIO_ENDED
+        venue.session_sequence += 1
+        data = {
+            "session_id": str(session_id),
+            "pair_id": str(self.session.pair_id),
+            "scenario_id": told.scenario_id,
+            "name": told.name,
+            "parameters": told.parameters,
+            "run": told.runs,
+            "state": told.state,
+        }
+        self.changes.events.append(Event(kind, session_id, venue.session_sequence, ts, told.scenario_id, data))
+        self.changes.session_changed = True
+
+    def _stress_json(self) -> msgspec.Raw:
+        """Return scenarios and a frozen book as JSON text, made anew only when they change: each commit writes them."""
+        content = None if self.stress.is_empty else {"stress": self.stress.to_json(), "frozen": self.frozen}
+        return msgspec.Raw(msgspec.json.encode(content))
+
+    def _restore_stress(self, state: dict[str, Any], *, is_new_market: bool) -> None:
+        """Go on with the scenarios of a stored state; a market that began anew is put under them once more."""
+        stored = state.get("scenarios") or {}
+        self.stress = Stress.of(self.session.session_id, self.stress.base, stored.get("stress"))
+        if stored.get("frozen"):
+            self.frozen = msgspec.convert(stored["frozen"], FrozenBook)
+        if is_new_market:
+            self._feel(self.last_ts)
+        else:
+            self._set_faults(self.stress.effects(self.market.clock_ts).faults)
+            self._stress_text = self._stress_json()
 
     # ------------------------------------------------------------------ survival
 
@@ -177,6 +379,7 @@ class SimulatedExchange:
                 "trades": venue.trades,
                 "log_number": self.log_number,
                 "reference_ticks": self.market.reference_ticks,
+                "scenarios": self._stress_text,
             }
         ).decode()
 
@@ -201,7 +404,7 @@ class SimulatedExchange:
         """
         state = msgspec.json.decode(session.market)
         clock_ts = int(state.get("clock_ts", session.updated_ts))
-        fault, market = "", None
+        fault, market, is_new = "", None, False
         if checkpoint is None:
             fault = "no checkpoint of the market is stored"
         else:
@@ -210,6 +413,7 @@ class SimulatedExchange:
             except DataError as error:
                 fault = error.detail
         if market is None:
+            is_new = True
             price = state.get("reference_ticks") or max(1, state.get("reference_micro", 0) // 1_000_000)
             market = new_market(instrument, session, price_ticks=price, start_ts=clock_ts)
         exchange = cls(instrument, session, funds, market)
@@ -224,6 +428,7 @@ class SimulatedExchange:
             exchange.time = MarketTime(wall_ts, market_ts, Fraction(numerator, denominator))
         else:
             exchange.time = MarketTime(exchange.last_ts, market.clock_ts, _speed(session))
+        exchange._restore_stress(state, is_new_market=is_new)
         return exchange, fault
 
     def restore_orders(self, orders: list[Order]) -> int:
@@ -240,6 +445,7 @@ class SimulatedExchange:
             "orders": [venue.orders[key] for key in sorted(venue.orders)],
             "positions": [venue.positions[key] for key in sorted(venue.positions)],
             "counters": [venue.priority, venue.trades, venue.session_sequence],
+            "scenarios": self._stress_text,
         }
         digest.update(msgspec.json.encode(content))
         digest.update(market_digest(self.market))
@@ -248,42 +454,3 @@ class SimulatedExchange:
 
 def _speed(session: Session) -> Fraction:
     return Fraction(session.speed).limit_denominator(1_000)
-
-
-def new_market(instrument: Instrument, session: Session, *, price_ticks: int, start_ts: int) -> SyntheticMarket:
-    """Return a new market of a session, with a book."""
-    design = market_design(session, tick_lot=float(instrument.tick_lot), price_ticks=price_ticks, start_ts=start_ts)
-    return SyntheticMarket.create(
-        design,
-        TradingRules(qty_lots_max=QTY_LOTS_MAX, seed=session.seed >> 1),
-        owners=OWNERS_MAX,
-        warm_up_s=warm_up_s(design),
-    )
-
-
-def replayed(market: SyntheticMarket, log: Iterable[bytes], clock_ts: int) -> SyntheticMarket:
-    """Let a market do the commands of a log, each at its instant, and go on to `clock_ts`; return it."""
-    for rows in log:
-        for instant, command in read_log(rows):
-            if instant > market.clock_ts:
-                market.advance(instant)
-            market.execute(command)
-    if clock_ts > market.clock_ts:
-        market.advance(clock_ts)
-    return market
-
-
-def market_digest(market: SyntheticMarket) -> bytes:
-    """Return a digest of a market's memory; equal markets have equal ones, however time was cut into calls."""
-    digest = hashlib.sha256()
-    matching = market.book.state
-    for name in matching._fields:
-        if name not in _PASSING:
-            array = getattr(matching, name)
-            if name == "head":
-                array = array.copy()
-                array["code"] = 0
-            digest.update(array.tobytes())
-    for array in market.flow:
-        digest.update(array.tobytes())
-    return digest.digest()

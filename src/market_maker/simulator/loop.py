@@ -325,7 +325,7 @@ class PairLoop:
             execution_probability=command.execution_probability,
             price_impact=command.price_impact,
             created_ts=ts,
-            arrival_ts=ts + exchange.session.delay_ns,
+            arrival_ts=ts + exchange.delay_ns,
             expire_ts=command.expire_ts,
             stop_ticks=command.stop_ticks,
             display_lots=command.display_lots,
@@ -391,7 +391,7 @@ class PairLoop:
         self._settled.clear()
         started = time.perf_counter()
         log = self._log_rows(exchange, changes)
-        checkpoint = checkpoint or self._logged >= CHECKPOINT_COMMANDS
+        checkpoint = checkpoint or changes.is_rewritten or self._logged >= CHECKPOINT_COMMANDS
         if checkpoint or self._last_ts - self._checkpoint_ts >= CHECKPOINT_NS:
             statements = statements + self._checkpoint(exchange)
         is_new = {order.order_id for order in changes.new_orders}

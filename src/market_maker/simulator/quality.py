@@ -44,9 +44,10 @@ class MarketQuality:
         steps = exchange.step - self._last_step
         self._gauge["two_sided_share"].set(min(1.0, len(changes.mids) / steps) if self._last_step and steps else 1.0)
         self._last_step = exchange.step
-        if self._returns and exchange.session.price_deviation:
+        wanted = exchange.laws.reference.price_deviation
+        if self._returns and wanted:
             deviation = math.sqrt(sum(value * value for value in self._returns) / len(self._returns))
-            self._gauge["volatility_ratio"].set(deviation / exchange.session.price_deviation)
+            self._gauge["volatility_ratio"].set(deviation / wanted)
         bid, ask = exchange.market.book.best(Side.BUY), exchange.market.book.best(Side.SELL)
         if bid is not None and ask is not None:
             self._gauge["spread_ticks"].set(ask - bid)

@@ -59,6 +59,9 @@ class Recording:
         """Write what a commit changed; after the market was read back from the database, its whole book."""
         if self.failure:
             return
+        if exchange.frozen is not None:  # what nobody is told is not recorded: a gap, which ends with a whole book
+            self.exchange = None
+            return
         try:
             if exchange is self.exchange:
                 self._write(exchange, changes)

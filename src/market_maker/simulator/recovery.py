@@ -12,15 +12,19 @@ from market_maker.domain.ids import MARKET_ACCOUNT_ID
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.modes import TestMode
 from market_maker.simulator.exchange import SimulatedExchange
-from market_maker.simulator.session import Session
+from market_maker.simulator.session import Session, SessionRules
+from market_maker.storage.accounts import TRANSFERRED
 from market_maker.storage.database import Connection, Database, fetch, lost_server_is_unavailable
 from market_maker.storage.outbox import ensure_stream
 from market_maker.storage.simulation import load_market, load_open_orders, load_positions, load_session
 from market_maker.venue.changes import Changes
 from market_maker.venue.funds import AccountFunds
+from market_maker.venue.venue import phase_name
 
 _PAIR_LOCKS = 0x4D4D
-_CONFIGURATION = ("price_deviation", "execution_delay_ns", "market_update_interval_ns", "initial_price_ticks", "speed")
+_CONFIGURATION = (
+    "price_deviation", "execution_delay_ns", "market_update_interval_ns", "initial_price_ticks", "speed", "parameters", "rules",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ async def load_exchange(connection: Connection, row: SessionRow, funds: dict[UUI
     data = {"session_id": str(session.session_id), "pair_id": str(pair_id), "mode": session.mode.value}
     started = Event(EventType.SESSION_STARTED, session.session_id, 1, session.created_ts, str(session.session_id), data)
     exchange.changes.events.append(started)
-    exchange.changes.session_changed = True
+    exchange.begin()
     return Loaded(exchange, stream_id, session.created_ts, exchange.take_changes())
 
 
@@ -100,6 +104,8 @@ def session_row(exchange: SimulatedExchange, ts: int) -> dict[str, Any]:
 
 
 def _to_session(row: dict[str, Any]) -> Session:
+    configuration = dict(row["configuration"])
+    rules = SessionRules(**configuration.pop("rules", {}))
     return Session(
         session_id=row["session_id"],
         pair_id=row["pair_id"],
@@ -110,7 +116,8 @@ def _to_session(row: dict[str, Any]) -> Session:
         updated_ts=row["updated_ts"],
         sequence=row["sequence"],
         market=row["market"],
-        **row["configuration"],
+        rules=rules,
+        **configuration,
     )
 
 
@@ -132,10 +139,10 @@ async def is_run_by_another(database: Database) -> bool:
 
 async def _load_funds(connection: Connection, pair_id: UUID, funds: dict[UUID, AccountFunds]) -> None:
     """Make sure that every account has funds, without any stake of `pair_id` left from before."""
-    query = "SELECT account_id, initial_balance FROM accounts WHERE account_id <> %s"
-    for account in await fetch(connection, query, (MARKET_ACCOUNT_ID,)):
-        known = funds.setdefault(account["account_id"], AccountFunds(account["account_id"], account["initial_balance"]))
-        known.pairs.pop(pair_id, None)
+    for account in await fetch(connection, TRANSFERRED, (MARKET_ACCOUNT_ID,)):
+        key = account["account_id"]
+        fresh = AccountFunds(key, account["initial_balance"], account["transferred"])
+        funds.setdefault(key, fresh).pairs.pop(pair_id, None)
 
 
 def session_data(exchange: SimulatedExchange) -> dict[str, Any]:
@@ -147,14 +154,17 @@ def session_data(exchange: SimulatedExchange) -> dict[str, Any]:
         "mode": session.mode.value,
         "seed": session.seed,
         "state": session.state,
-        "price_deviation": session.price_deviation,
+        "price_deviation": exchange.laws.reference.price_deviation,
         "execution_delay_ns": session.execution_delay_ns,
-        "market_update_interval_ns": session.market_update_interval_ns,
+        "market_update_interval_ns": exchange.laws.reference.step_ns,
         "created_ts": str(session.created_ts),
         "speed": session.speed,
+        "parameters": session.parameters,
+        "rules": session.rules,
+        "phase": phase_name(exchange.market.book.phase),
+        "scenarios": exchange.scenarios(),
         "step": exchange.step,
         "reference_price": str(exchange.instrument.ticks_to_price(exchange.market.reference_ticks)),
         "open_orders": len(exchange.venue.orders),
         "trades": exchange.venue.trades,
-        "state_hash": exchange.state_hash(),
     }

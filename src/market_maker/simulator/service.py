@@ -18,30 +18,38 @@ from uuid import UUID
 from market_maker.domain.book import BookSnapshot
 from market_maker.domain.clock import SystemClock
 from market_maker.domain.errors import Conflict, InvalidRequest, NotFound
-from market_maker.domain.events import Event, EventType
 from market_maker.domain.ids import DEFAULT_ACCOUNT_ID, new_id
 from market_maker.domain.modes import TestMode
-from market_maker.domain.order import NewOrder, Order, Placed, Side
+from market_maker.domain.order import NewOrder, Order, Placed, SelfTradePrevention, Side
 from market_maker.domain.units import NS_PER_SECOND
+from market_maker.matching.codes import Phase
 from market_maker.monitoring.metrics import Metrics, Mode
 from market_maker.settings import SimulatorSettings
+from market_maker.simulator.accounts import Accounts
 from market_maker.simulator.commands import PlaceCommand
+from market_maker.simulator.control import MarketControl
 from market_maker.simulator.exchange import SimulatedExchange
-from market_maker.simulator.loop import PairLoop
+from market_maker.simulator.loop import Observer, PairLoop
 from market_maker.simulator.quality import MarketQuality
 from market_maker.simulator.recording import Recordings
 from market_maker.simulator.recovery import SessionRow, session_data
 from market_maker.simulator.session import Session
-from market_maker.simulator.validation import check_order, check_speed, check_value, display_lots_of
+from market_maker.simulator.validation import (
+    check_new_session,
+    check_order,
+    check_speed,
+    check_value,
+    display_lots_of,
+    session_rules,
+)
 from market_maker.storage import simulation
 from market_maker.storage.database import Database
 from market_maker.storage.lake import Lake
-from market_maker.storage.reference import Account, Pair, ReferenceData
-from market_maker.venue.funds import AccountFunds
+from market_maker.storage.reference import Pair, ReferenceData
+from market_maker.venue.changes import Changes
 from market_maker.venue.market.compiled import compiled_market
 
 MAX_DEPTH = 1000
-STEP_NS_MAX = 60 * NS_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +90,12 @@ class SimulatorService:
         self.metrics = metrics
         self.clock = clock
         self.settings = settings
-        self.funds: dict[UUID, AccountFunds] = {}
         self.loops: dict[UUID, PairLoop] = {}
+        self.accounts = Accounts(database, reference, clock, self.loops, after_commit)
+        self.funds = self.accounts.funds
         self.recordings = Recordings(database, lake, spool, clock)
+        self.control = MarketControl(self.session_loop, settings.test_modes)
+        self.watchers: list[Observer] = []
         self._after_commit = after_commit
         self._placing: dict[tuple[UUID, str], UUID] = {}
         self._place_seconds = metrics.operation_seconds.labels(Mode.SIMULATION, "place_order")
@@ -92,6 +103,7 @@ class SimulatorService:
 
     async def start(self) -> None:
         """Restore every session that was not stopped; the default pair's is made when it has none."""
+        await self.accounts.load()
         rows = await self.database.fetch("SELECT pair_id FROM sessions WHERE state <> 'STOPPED'")
         wanted = {row["pair_id"] for row in rows}
         if not wanted and not await self.database.fetch("SELECT 1 FROM sessions LIMIT 1"):
@@ -100,7 +112,10 @@ class SimulatorService:
             # Where nobody has compiled the kernels before, this takes most of a minute.
             await asyncio.to_thread(compiled_market)
         for pair_id in sorted(wanted):
-            await self._start_loop(await self.reference.pair(pair_id), {})
+            pair = await self.reference.pair(pair_id)
+            # Of a market that is restored nothing of this is used, so that any price will do.
+            price = pair.initial_price or pair.instrument.tick_size
+            await self._start_loop(pair, self._first_session(pair, {"initial_price": price}))
 
     async def stop(self) -> None:
         """Stop all loops after their commits in progress; recordings stay to be gone on with."""
@@ -148,7 +163,7 @@ class SimulatorService:
             order = exchange.venue.orders.get(order_id)
             if order is None:
                 raise Conflict(f"order {order_id} has ended already")
-            arrival_ts = ts + exchange.session.delay_ns
+            arrival_ts = ts + exchange.delay_ns
             exchange.venue.request_cancel(order, ts, arrival_ts, correlation_id)
             return order
 
@@ -174,7 +189,7 @@ class SimulatorService:
         deadline_ts = due_ts + NS_PER_SECOND
         is_cancel = order.cancel_arrival_ts == due_ts
         while self.clock.now_ns() < deadline_ts and self._has(loop, order.order_id):
-            if not is_cancel and not order.amend_arrival_ts:
+            if not (order.cancel_arrival_ts if is_cancel else order.amend_arrival_ts):
                 break
             until_due_s = (due_ts - self.clock.now_ns()) / NS_PER_SECOND
             await asyncio.sleep(max(0.002, until_due_s))
@@ -222,7 +237,7 @@ class SimulatorService:
             if qty_lots and qty_lots < order.display_lots:
                 raise InvalidRequest.of("amount", str(amount), "no less than the order displays")
             check_value(price_ticks or exchange.venue.order_price(order), qty_lots or order.qty_lots)
-            arrival_ts = ts + exchange.session.delay_ns
+            arrival_ts = ts + exchange.delay_ns
             exchange.venue.request_amend(
                 order, ts, arrival_ts, correlation_id, price=price_ticks, lots=qty_lots, stop=stop_ticks
             )
@@ -231,12 +246,15 @@ class SimulatorService:
         order: Order = await loop.act(amend)
         return await self._outcome(loop, order, order.amend_arrival_ts) if wait else order
 
-    async def cancel_all(self, pair_id: UUID | None, *, correlation_id: str = "") -> int:
-        """Ask for all open orders (of one pair) to be cancelled; return how many wishes were noted."""
+    async def cancel_all(
+        self, pair_id: UUID | None, *, account_id: UUID | None = None, correlation_id: str = ""
+    ) -> int:
+        """Ask for all open orders (of one pair, of one account) to be cancelled; return how many wishes were noted."""
 
         def cancel(exchange: SimulatedExchange, ts: int) -> int:
-            arrival_ts = ts + exchange.session.delay_ns
-            wanted = [order for order in exchange.venue.orders.values() if not order.cancel_arrival_ts]
+            arrival_ts = ts + exchange.delay_ns
+            orders = [order for order in exchange.venue.orders.values() if not order.cancel_arrival_ts]
+            wanted = [order for order in orders if account_id is None or order.account_id == account_id]
             for order in wanted:
                 exchange.venue.request_cancel(order, ts, arrival_ts, correlation_id)
             return len(wanted)
@@ -274,20 +292,21 @@ class SimulatorService:
 
     # ------------------------------------------------------------------ sessions
 
-    async def get_sessions(self) -> list[dict[str, Any]]:
-        """Return all sessions that run or pause."""
-        return [self._session_data(await loop.committed()) for loop in list(self.loops.values())]
+    async def get_sessions(self, *, with_hash: bool = False) -> list[dict[str, Any]]:
+        """Return all sessions that run or pause; with the hashes of their states, which take a second per 100,000 orders."""
+        return [self._session_data(await loop.committed(), with_hash) for loop in list(self.loops.values())]
 
-    async def get_session(self, session_id: UUID) -> dict[str, Any]:
+    async def get_session(self, session_id: UUID, *, with_hash: bool = False) -> dict[str, Any]:
         """Return a session that runs or pauses; NotFound for any other."""
-        return self._session_data(await self.session_loop(session_id).committed())
+        return self._session_data(await self.session_loop(session_id).committed(), with_hash)
 
     async def start_session(self, pair_id: UUID, **wishes: Any) -> dict[str, Any]:
         """Start a market for a pair that has none and return it. `wishes` that are not None override the settings."""
         pair = await self.reference.pair(pair_id)
+        first = self._first_session(pair, wishes)
         if pair_id in self.loops:
             raise Conflict(f"a session runs for pair {pair_id} already")
-        loop = await self._start_loop(pair, wishes)
+        loop = await self._start_loop(pair, first)
         return self._session_data(await loop.committed())
 
     async def record(self, session_id: UUID, wanted: bool) -> None:
@@ -298,10 +317,11 @@ class SimulatorService:
         else:
             await self.recordings.stop(loop)
 
-    def _session_data(self, exchange: SimulatedExchange) -> dict[str, Any]:
+    def _session_data(self, exchange: SimulatedExchange, with_hash: bool = False) -> dict[str, Any]:
         session_id = exchange.session.session_id
         return {
             **session_data(exchange),
+            "state_hash": exchange.state_hash() if with_hash else None,
             "recording": self.recordings.is_active(session_id),
             "recorded_events": self.recordings.rows(session_id),
         }
@@ -311,16 +331,11 @@ class SimulatorService:
         loop = self.session_loop(session_id)
 
         def change(exchange: SimulatedExchange, ts: int) -> None:
-            venue = exchange.venue
             if state == "STOPPED":
-                venue.end_all(ts)
+                exchange.venue.end_all(ts)
             exchange.session.state = state
             exchange.stand_still()
-            venue.session_sequence += 1
-            data = {"session_id": str(session_id), "state": state}
-            event = Event(EventType.SESSION_CHANGED, session_id, venue.session_sequence, ts, str(session_id), data)
-            exchange.changes.events.append(event)
-            exchange.changes.session_changed = True
+            exchange.tell_session(ts)
 
         await loop.act(change)
         exchange = await loop.committed()
@@ -334,44 +349,6 @@ class SimulatorService:
                 del self.loops[loop.instrument.pair_id]
         return data
 
-    async def set_speed(self, session_id: UUID, speed: float) -> dict[str, Any]:
-        """Let a session's market run `speed` times as fast as the clock from now on; return the session.
-
-        Raises
-        ------
-        InvalidRequest : a speed out of bounds
-        """
-        check_speed(speed)
-        loop = self.session_loop(session_id)
-
-        def change(exchange: SimulatedExchange, _: int) -> None:
-            exchange.set_speed(speed)
-            exchange.changes.session_changed = True
-
-        await loop.act(change)
-        return self._session_data(await loop.committed())
-
-    async def step_session(self, session_id: UUID, duration_ns: int) -> dict[str, Any]:
-        """Let a paused session go on by a duration of its market's time, at once; return it.
-
-        Raises
-        ------
-        InvalidRequest : a duration that is not positive or too long
-        Conflict : the session is not paused
-        """
-        if not 0 < duration_ns <= STEP_NS_MAX:
-            raise InvalidRequest.of("step", duration_ns, f"1ns to {STEP_NS_MAX // NS_PER_SECOND}s")
-        loop = self.session_loop(session_id)
-
-        def step(exchange: SimulatedExchange, ts: int) -> None:
-            if exchange.session.state != "PAUSED":
-                raise Conflict(f"session {session_id} is {exchange.session.state}; only a paused one is stepped")
-            exchange.step_by(duration_ns, ts)
-            exchange.changes.session_changed = True
-
-        await loop.act(step)
-        return self._session_data(await loop.committed())
-
     def session_loop(self, session_id: UUID) -> PairLoop:
         """Return the loop that runs a session or raise NotFound."""
         for loop in self.loops.values():
@@ -379,12 +356,12 @@ class SimulatorService:
                 return loop
         raise NotFound.of("running session", "session_id", str(session_id))
 
-    async def _start_loop(self, pair: Pair, wishes: dict[str, Any]) -> PairLoop:
+    async def _start_loop(self, pair: Pair, first: Session) -> PairLoop:
         loop = PairLoop(
             self.database,
             self.metrics,
             self.clock,
-            SessionRow(pair.instrument, self._first_session(pair, wishes)),
+            SessionRow(pair.instrument, first),
             self.funds,
             batch_max=self.settings.commit_batch_max,
             queue_max=self.settings.queue_max,
@@ -394,15 +371,24 @@ class SimulatorService:
         self.loops[pair.instrument.pair_id] = loop
         assert loop.exchange is not None
         loop.observers.append(MarketQuality(self.metrics, pair.instrument.symbol).observe)
+        loop.observers.append(self._tell_watchers)
         self.recordings.resume(loop)
         return loop
+
+    def _tell_watchers(self, exchange: SimulatedExchange, changes: Changes) -> None:
+        """Hand what a commit changed to everyone who watches all markets."""
+        for watch in self.watchers:
+            watch(exchange, changes)
 
     def _first_session(self, pair: Pair, wishes: dict[str, Any]) -> Session:
         mode = wishes.get("mode") or TestMode.NORMAL
         if mode not in self.settings.test_modes:
             raise InvalidRequest.of("mode", mode.value, ", ".join(self.settings.test_modes))
-        if mode is TestMode.STRESS:
-            raise InvalidRequest.of("mode", mode.value, "NORMAL or CUSTOM; scenarios of stress are not available yet")
+        parameters, scenarios = wishes.get("parameters") or {}, tuple(wishes.get("scenarios") or ())
+        if parameters and mode is not TestMode.CUSTOM:
+            raise InvalidRequest.of("parameters", ", ".join(parameters), f"none in mode {mode.value}, only in CUSTOM")
+        if scenarios and mode is TestMode.NORMAL:
+            raise InvalidRequest.of("scenarios", scenarios[0].name, "none in mode NORMAL, only in STRESS and CUSTOM")
         price = wishes.get("initial_price") or pair.initial_price
         if price is None:
             raise InvalidRequest.of("initial_price", None, "a price, as the pair has none of its own")
@@ -410,7 +396,7 @@ class SimulatorService:
         delay, interval = wishes.get("execution_delay_ns"), wishes.get("market_update_interval_ns")
         seed = wishes.get("seed")
         now = self.clock.now_ns()
-        return Session(
+        session = Session(
             session_id=new_id(),
             pair_id=pair.instrument.pair_id,
             mode=mode,
@@ -423,13 +409,13 @@ class SimulatorService:
             created_ts=now,
             updated_ts=now,
             speed=1.0 if wishes.get("speed") is None else check_speed(wishes["speed"]),
+            parameters=parameters,
+            scenarios=scenarios,
+            first_phase=wishes.get("phase", Phase.CONTINUOUS),
+            rules=session_rules(wishes.get("rules") or {}, pair.instrument),
         )
-
-    # ------------------------------------------------------------------ accounts
-
-    def add_account(self, account: Account) -> None:
-        """Let a new account trade."""
-        self.funds[account.account_id] = AccountFunds(account.account_id, account.initial_balance)
+        check_new_session(session, pair.instrument)
+        return session
 
     # ------------------------------------------------------------------ validation
 
@@ -446,6 +432,13 @@ class SimulatorService:
     def _has(loop: PairLoop, order_id: UUID) -> bool:
         return loop.exchange is not None and order_id in loop.exchange.venue.orders
 
+    @staticmethod
+    def _prevention(order: NewOrder, loop: PairLoop) -> SelfTradePrevention:
+        if order.self_trade_prevention is not None:
+            return order.self_trade_prevention
+        session = loop.session.first if loop.exchange is None else loop.exchange.session
+        return SelfTradePrevention(session.rules.self_trade)
+
     async def _command(self, order: NewOrder, options: PlaceOptions, loop: PairLoop) -> PlaceCommand:
         if order.strategy_id is not None:
             strategy = await self.reference.strategy(order.strategy_id)
@@ -453,7 +446,7 @@ class SimulatorService:
                 raise InvalidRequest.of("strategy_id", str(order.strategy_id), f"a strategy for pair {order.pair_id}")
         account_id = order.account_id or DEFAULT_ACCOUNT_ID
         if account_id not in self.funds:
-            self.add_account(await self.reference.account(account_id))
+            self.accounts.add(await self.reference.account(account_id))
         price_ticks, stop_ticks = check_order(order, loop)
         qty_lots = loop.instrument.qty_to_lots(order.amount)
         check_value(price_ticks or stop_ticks, qty_lots)
@@ -474,7 +467,7 @@ class SimulatorService:
             expire_ts=order.expire_ts,
             stop_ticks=stop_ticks,
             display_lots=display_lots,
-            self_trade=order.self_trade_prevention,
+            self_trade=self._prevention(order, loop),
             key=options.key,
             body_hash=options.body_hash,
             correlation_id=options.correlation_id,

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
 from market_maker.domain.errors import InvalidRequest
-from market_maker.domain.instrument import MAX_TICK_LOTS
-from market_maker.domain.order import NewOrder, OrderType, TimeInForce
+from market_maker.domain.instrument import MAX_TICK_LOTS, Instrument
+from market_maker.domain.order import NewOrder, OrderType, SelfTradePrevention, TimeInForce
+from market_maker.domain.units import DAY_NS
+from market_maker.simulator.design import base_conditions, check_design, market_design
 from market_maker.simulator.loop import PairLoop
-from market_maker.simulator.session import SPEEDS
+from market_maker.simulator.session import SPEEDS, ScenarioWish, Session, SessionRules
+from market_maker.simulator.stress import Stress
+from market_maker.synthetic.scenarios import SCENARIOS
 
 
 def check_speed(speed: float) -> float:
@@ -14,6 +23,67 @@ def check_speed(speed: float) -> float:
     if not SPEEDS[0] <= speed <= SPEEDS[1]:
         raise InvalidRequest.of("speed", speed, f"a number from {SPEEDS[0]} to {SPEEDS[1]:.0f}")
     return speed
+
+
+def check_new_session(session: Session, instrument: Instrument) -> None:
+    """Raise InvalidRequest for parameters or scenarios with which a market cannot begin."""
+    design = market_design(
+        session,
+        tick_lot=float(instrument.tick_lot),
+        price_ticks=session.initial_price_ticks,
+        start_ts=session.created_ts,
+    )
+    check_design(design)
+    base_conditions(session)
+    trial = Stress(session.session_id)
+    for wish in session.scenarios:
+        check_scenario(wish)
+        trial.start(
+            wish.name, wish.parameters, market_ts=0, ts=0,
+            starts_in_ns=wish.starts_in_ns, repeats_every_ns=wish.repeats_every_ns,
+        )  # fmt: skip
+
+
+def session_rules(wish: Mapping[str, Any], instrument: Instrument) -> SessionRules:
+    """Return the rules of a market from what users write, left out what is switched off.
+
+    Parameters
+    ----------
+    wish : of price_collar, min_notional, static_band, dynamic_band (Decimal, quote currency), volatility_auction_ns,
+        self_trade_prevention
+
+    Raises
+    ------
+    InvalidRequest : names the field as `rules.price_collar`
+    """
+
+    def ticks(name: str) -> int:
+        value = wish.get(name)
+        return 0 if value is None else instrument.price_to_ticks(value, f"rules.{name}")
+
+    least, auction_ns = wish.get("min_notional"), wish.get("volatility_auction_ns") or 0
+    if least is not None and not (least.is_finite() and 0 < least < 10**15 and least.as_tuple()[2] >= -18):
+        raise InvalidRequest.of("rules.min_notional", str(least), "an amount below 1e15 of at most 18 decimals")
+    if not 0 <= auction_ns <= DAY_NS:
+        raise InvalidRequest.of("rules.volatility_auction", f"{auction_ns}ns", "0s to 1d")
+    notional = 0 if least is None else math.ceil(Fraction(least) / Fraction(instrument.tick_lot))
+    if notional > MAX_TICK_LOTS:
+        raise InvalidRequest.of("rules.min_notional", str(least), "an amount below 2**62 tick-lots")
+    prevention = wish.get("self_trade_prevention") or SelfTradePrevention.CANCEL_NEWEST
+    return SessionRules(
+        collar_ticks=ticks("price_collar"),
+        notional_min=notional,
+        static_band_ticks=ticks("static_band"),
+        dynamic_band_ticks=ticks("dynamic_band"),
+        volatility_auction_ns=auction_ns,
+        self_trade=int(prevention),
+    )
+
+
+def check_scenario(wish: ScenarioWish) -> None:
+    """Raise InvalidRequest for the name of no scenario."""
+    if wish.name not in SCENARIOS:
+        raise InvalidRequest.of("name", wish.name, ", ".join(SCENARIOS))
 
 
 def check_order(order: NewOrder, loop: PairLoop) -> tuple[int, int]:

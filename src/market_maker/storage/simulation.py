@@ -86,7 +86,7 @@ WITH new_orders AS (
     INSERT INTO sessions ({_SESSION_COLUMNS})
     SELECT {_SESSION_COLUMNS} FROM json_populate_recordset(NULL::sessions, %s::json)
     ON CONFLICT (session_id) DO UPDATE SET
-        state = excluded.state, configuration = excluded.configuration, market = excluded.market,
+        mode = excluded.mode, state = excluded.state, configuration = excluded.configuration, market = excluded.market,
         sequence = excluded.sequence, updated_ts = excluded.updated_ts
 ), log AS (
     INSERT INTO market_log (session_id, number, ts, commands)

@@ -53,12 +53,14 @@ class Phase:
     seconds : how long it lasts
     conditions, faults : in force meanwhile
     drift : relative change of the reference price over the whole phase, in equal log steps of a second; 0: none
+    label : what it is called
     """
 
     seconds: float
     conditions: Conditions = field(default_factory=Conditions)
     faults: Faults = field(default_factory=Faults)
     drift: float = 0.0
+    label: str = "on"
 
     @property
     def length_ns(self) -> int:
@@ -121,22 +123,38 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class ActiveScenario:
-    """A scenario under way: [start, end) ns of the market's clock."""
+    """A scenario under way or to come: [start, end) ns of the market's clock, and again every `every_ns` if not 0."""
 
     number: int
     name: str
     parameters: Mapping[str, float]
     start_ts: int
     phases: tuple[Phase, ...] = field(repr=False)
+    every_ns: int = 0
+
+    @property
+    def length_ns(self) -> int:
+        """How long it lasts each time."""
+        return sum(phase.length_ns for phase in self.phases)
 
     @property
     def end_ts(self) -> int:
-        """When it is over."""
-        return self.start_ts + sum(phase.length_ns for phase in self.phases)
+        """When it is over for the first time."""
+        return self.start_ts + self.length_ns
+
+    def is_over(self, ts: int) -> bool:
+        """Tell whether nothing of it is left at an instant."""
+        return not self.every_ns and self.end_ts <= ts
+
+    def begin_at(self, ts: int) -> int:
+        """Return when the time began that an instant belongs to; the first time for what comes before."""
+        if not self.every_ns or ts < self.start_ts:
+            return self.start_ts
+        return ts - (ts - self.start_ts) % self.every_ns
 
     def at(self, ts: int) -> tuple[Phase, int] | None:
         """Return the phase of an instant and when it began; None outside."""
-        begin = self.start_ts
+        begin = self.begin_at(ts)
         for phase in self.phases:
             if begin <= ts < begin + phase.length_ns:
                 return phase, begin
@@ -149,7 +167,7 @@ class ActiveScenario:
             return self.start_ts
         found = self.at(ts)
         if found is None:
-            return None
+            return self.begin_at(ts) + self.every_ns if self.every_ns else None
         phase, begin = found
         end = begin + phase.length_ns
         return min(end, ts + DRIFT_STEP_NS - (ts - begin) % DRIFT_STEP_NS) if phase.drift else end
@@ -166,7 +184,7 @@ class ActiveScenario:
         """Return what tells of it, as JSON values."""
         return {
             "number": self.number, "name": self.name, "parameters": dict(self.parameters),
-            "start_ts": str(self.start_ts), "end_ts": str(self.end_ts),
+            "start_ts": str(self.start_ts), "end_ts": str(self.end_ts), "every_ns": str(self.every_ns),
         }  # fmt: skip
 
 
@@ -180,7 +198,8 @@ class Effects:
 
 
 _MULTIPLIERS = ("activity", "limit", "cancel", "market", "size", "volatility")
-CALM = Effects(Conditions(), Faults())
+NO_FAULTS = Faults()
+CALM = Effects(Conditions(), NO_FAULTS)
 
 
 class Scenarios:
@@ -198,21 +217,33 @@ class Scenarios:
         self.active: list[ActiveScenario] = []
         self._started = 0
 
-    def start(self, name: str, parameters: Mapping[str, object], ts: int) -> ActiveScenario:
-        """Start a scenario at an instant; it may run beside others and beside itself.
+    def start(
+        self, name: str, parameters: Mapping[str, object], ts: int, *, starts_in_ns: int = 0, repeats_every_ns: int = 0
+    ) -> ActiveScenario:
+        """Start a scenario at an instant or `starts_in_ns` later; it may run beside others and beside itself.
+
+        Parameters
+        ----------
+        repeats_every_ns : from one begin to the next, until it is stopped; 0: it runs once
 
         Raises
         ------
         InvalidRequest
-            An unknown name, a wrong parameter, or too many at once.
+            An unknown name, a wrong parameter, a schedule out of bounds, or too many at once.
         """
         scenario = find_scenario(name)
         values = scenario.validate(parameters)
+        phases = scenario.phases(values)
+        length_s = sum(phase.length_ns for phase in phases) / NS
+        if not 0 <= starts_in_ns <= DURATION_MAX_S * NS:
+            raise InvalidRequest.of("starts_in", f"{starts_in_ns}ns", "0s to 7d")
+        if repeats_every_ns and not length_s <= repeats_every_ns / NS <= DURATION_MAX_S:
+            raise InvalidRequest.of("repeats_every", f"{repeats_every_ns}ns", f"{length_s:g}s (its length) to 7d")
         self.forget(ts)
         if len(self.active) >= ACTIVE_MAX:
             raise InvalidRequest.of("scenario", name, f"{ACTIVE_MAX} at once; stop one first")
         self._started += 1
-        made = ActiveScenario(self._started, name, values, ts, scenario.phases(values))
+        made = ActiveScenario(self._started, name, values, ts + starts_in_ns, phases, repeats_every_ns)
         self.active.append(made)
         return made
 
@@ -227,7 +258,7 @@ class Scenarios:
 
     def forget(self, ts: int) -> None:
         """Drop the scenarios that are over at `ts`."""
-        self.active = [each for each in self.active if each.end_ts > ts]
+        self.active = [each for each in self.active if not each.is_over(ts)]
 
     def next_change_ts(self, ts: int) -> int | None:
         """Return the next instant after `ts` at which the effects change or the price jumps, None without one."""
@@ -255,9 +286,8 @@ class Scenarios:
         made._started = int(values["started"])
         for each in values["active"]:
             phases = find_scenario(each["name"]).phases(each["parameters"])
-            made.active.append(
-                ActiveScenario(each["number"], each["name"], each["parameters"], int(each["start_ts"]), phases)
-            )
+            begin, every = int(each["start_ts"]), int(each.get("every_ns", 0))
+            made.active.append(ActiveScenario(each["number"], each["name"], each["parameters"], begin, phases, every))
         return made
 
 
@@ -301,9 +331,9 @@ def _flash_crash(p: Mapping[str, float]) -> tuple[Phase, ...]:
     back = Conditions(market=1.5, volatility=1.5)
     recovered = (1.0 - p["fall"] * (1.0 - p["recovery"])) / (1.0 - p["fall"]) - 1.0
     return (
-        Phase(p["fall_s"], fallen, drift=-p["fall"]),
-        Phase(p["hold_s"], replace(fallen, buy_bias=0.0)),
-        Phase(p["recovery_s"], back, drift=recovered),
+        Phase(p["fall_s"], fallen, drift=-p["fall"], label="fall"),
+        Phase(p["hold_s"], replace(fallen, buy_bias=0.0), label="hold"),
+        Phase(p["recovery_s"], back, drift=recovered, label="recovery"),
     )
 
 

@@ -27,7 +27,7 @@ class Changes:
     """All that must be committed together, in the order in which it happened.
 
     `reshaped` are the changed orders whose price, quantity, stop or amendment changed. `mids` are (ns UTC, mid in half ticks) after each step of the market; `commands` rows of its log, see
-    `venue.commands`.
+    `venue.commands`. `is_rewritten`: the market was changed in a way that its log does not tell, so that it must be written whole.
     """
 
     new_orders: list[Order] = field(default_factory=list)
@@ -41,6 +41,7 @@ class Changes:
     commands: list[bytes] = field(default_factory=list)
     book_changed: bool = False
     session_changed: bool = False
+    is_rewritten: bool = False
 
     def is_empty(self) -> bool:
         """True when there is nothing to commit."""

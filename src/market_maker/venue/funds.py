@@ -43,6 +43,7 @@ class AccountFunds:
 
     account_id: UUID
     initial_balance: Decimal
+    transferred: Decimal = Decimal(0)
     pairs: dict[UUID, PairExposure] = field(default_factory=dict)
     marks: dict[UUID, int] = field(default_factory=dict)
 
@@ -54,11 +55,19 @@ class AccountFunds:
         return exposure
 
     def balance(self) -> Decimal:
-        """Return the initial balance plus realised results less fees, in quote currency."""
-        total = self.initial_balance
+        """Return the initial balance plus transfers and realised results less fees, in quote currency."""
+        total = EXACT.add(self.initial_balance, self.transferred)
         for exposure in self.pairs.values():
             total += EXACT.multiply(Decimal(exposure.result_tick_lots), exposure.tick_lot)
         return total
+
+    def reserved(self) -> Decimal:
+        """Return the notional of the worst case over all pairs, at their last marks."""
+        amounts = (
+            EXACT.multiply(Decimal(own.required_tick_lots(self.marks.get(pair_id, 0))), own.tick_lot)
+            for pair_id, own in self.pairs.items()
+        )
+        return sum(amounts, Decimal(0))
 
     def can_afford(self, pair_id: UUID, mark_ticks: int, side: Side, notional: int) -> bool:
         """Tell whether an order of `notional` tick-lots fits; one that does not raise the worst case always does."""

@@ -16,6 +16,10 @@ _REASONS: dict[int, RejectReason | None] = {
     Cause.NO_LIQUIDITY: RejectReason.NO_LIQUIDITY,
     Cause.CANNOT_FILL_COMPLETELY: RejectReason.CANNOT_FILL_COMPLETELY,
     Cause.NOT_THERE: RejectReason.NOT_THERE,
+    Cause.WRONG_PHASE: RejectReason.WRONG_PHASE,
+    Cause.NOTIONAL_MIN: RejectReason.NOTIONAL_MIN,
+    Cause.PRICE_COLLAR: RejectReason.PRICE_COLLAR,
+    Cause.VOLATILITY: RejectReason.VOLATILITY,
 }
 
 

@@ -8,7 +8,9 @@ Longer than 500 lines because it is one thing: the life of an order, each step b
 
 from __future__ import annotations
 
+import hashlib
 import heapq
+import struct
 from collections.abc import Callable
 from typing import Any, Protocol
 from uuid import UUID
@@ -24,7 +26,8 @@ from market_maker.domain.order import TRANSITIONS, Liquidity, Order, OrderStatus
 from market_maker.domain.position import PositionState
 from market_maker.domain.trade import Fill
 from market_maker.matching.book import Commands, Events
-from market_maker.matching.codes import Cause, EventKind, LiquidityCode
+from market_maker.matching.codes import Cause, EventKind, LiquidityCode, Phase
+from market_maker.synthetic.scenarios import NO_FAULTS
 from market_maker.venue.changes import Changes, Print
 from market_maker.venue.commands import CommandWriter
 from market_maker.venue.funds import AccountFunds
@@ -32,6 +35,7 @@ from market_maker.venue.reasons import reason_of
 
 _ARRIVE, _AMEND, _CANCEL, _EXPIRE = 0, 1, 2, 3
 _FILLED, _TAKER = int(EventKind.FILLED), int(LiquidityCode.TAKER)
+_AUCTION, _PHASE_CHANGED = int(LiquidityCode.AUCTION), int(EventKind.PHASE_CHANGED)
 OWNERS_MAX = 1 << 14
 """Accounts with open orders beyond this number are not kept from trading with themselves."""
 
@@ -79,6 +83,8 @@ class Venue:
         self.priority = 0
         self.session_sequence = 0
         self.trades = 0
+        self.faults = NO_FAULTS
+        self.fault_seed = 0
         self._command = CommandWriter()
         self._due: list[tuple[int, int, UUID]] = []
 
@@ -130,6 +136,10 @@ class Venue:
         self._schedule(arrival_ts, _AMEND, order)
         self._change(order, ts)
         self._emit(EventType.ORDER_AMEND_REQUESTED, order, correlation_id)
+
+    def cancel_now(self, order: Order, ts: int) -> None:
+        """Cancel an order at once, wherever it or a wish to cancel it is on its way."""
+        self._withdraw(order, OrderStatus.CANCELED, None, ts)
 
     def end_all(self, ts: int) -> None:
         """End every open order at once, wherever it or a wish to cancel it is on its way: the session ends."""
@@ -234,6 +244,8 @@ class Venue:
                 self._arrive(order, ts)
             elif what == _AMEND:
                 self._amend(order, ts)
+            elif what == _CANCEL and self.faults.refuses_cancels:
+                self._refuse_cancel(order, ts)
             elif what == _CANCEL:
                 self._withdraw(order, OrderStatus.CANCELED, None, ts)
             elif due_ts == order.expire_ts and order.priority:
@@ -267,6 +279,10 @@ class Venue:
             self._end(order, OrderStatus.EXPIRED, RejectReason.TIME_IN_FORCE, ts)
             return
         self.priority += 1
+        refusal = self._refusal(self.priority)
+        if refusal is not None:
+            self._end(order, OrderStatus.REJECTED, refusal, ts)
+            return
         order.priority = self.priority
         self.numbered[order.priority] = order
         self._command.place(
@@ -282,6 +298,22 @@ class Venue:
         self._emit(EventType.ORDER_ACCEPTED, order)
         if order.expire_ts:
             self._schedule(order.expire_ts, _EXPIRE, order)
+
+    def _refusal(self, number: int) -> RejectReason | None:
+        """Return why an arriving order is refused by a fault of the venue; chance is a function of the order's number."""
+        faults = self.faults
+        if faults.refuses_orders:
+            return RejectReason.OUTAGE
+        if faults.reject_probability:
+            digest = hashlib.blake2b(struct.pack("<QQ", self.fault_seed, number), digest_size=8).digest()
+            if int.from_bytes(digest, "big") < faults.reject_probability * 2.0**64:
+                return RejectReason.REJECTED_BY_CHANCE
+        return None
+
+    def _refuse_cancel(self, order: Order, ts: int) -> None:
+        order.cancel_arrival_ts = 0
+        self._change(order, ts)
+        self._emit(EventType.ORDER_CANCEL_REFUSED, order)
 
     def _withdraw(self, order: Order, status: OrderStatus, reason: RejectReason | None, ts: int) -> None:
         """Take an order out wherever it is."""
@@ -299,6 +331,9 @@ class Venue:
         order.amend_arrival_ts = order.amend_price_ticks = order.amend_qty_lots = order.amend_stop_ticks = 0
         if order.triggered:
             stop = 0
+        if self.faults.refuses_orders:
+            self._refuse_amend(order, RejectReason.OUTAGE, ts)
+            return
         if lots and lots <= order.cum_qty_lots:
             self._refuse_amend(order, RejectReason.QTY_EXECUTED, ts)
             return
@@ -315,6 +350,18 @@ class Venue:
         self._change(order, ts)
         self._emit(EventType.ORDER_AMEND_REFUSED, order)
 
+    # ------------------------------------------------------------------ phases
+
+    def enter_phase(self, phase: Phase, ts: int) -> None:
+        """Let a trading phase begin; an auction that ends by it is held first."""
+        self._command.enter_phase(phase)
+        self.absorb(self._execute(), lambda _: ts)
+
+    def set_reference(self, price_ticks: int) -> None:
+        """Tell the engine the reference price of collar and static band."""
+        self._command.set_reference(price_ticks)
+        self._execute()
+
     # ------------------------------------------------------------------ the market's trades
 
     def place_as_market(self, side: Side, price_ticks: int, qty_lots: int, ts: int, *, rests: bool = False) -> int:
@@ -324,8 +371,10 @@ class Venue:
         self.absorb(self._execute(), lambda _: ts)
         return sum(trade.qty_lots for trade in self.changes.prints[before:] if trade.aggressor is side)
 
-    def print_trade(self, aggressor: Side, price_ticks: int, qty_lots: int, ts: int) -> Print:
-        """Publish a trade and return it."""
+    def print_trade(
+        self, aggressor: Side, price_ticks: int, qty_lots: int, ts: int, *, is_auction: bool = False
+    ) -> Print:
+        """Publish a trade and return it; one of an auction has no aggressor and is told as a buy."""
         self.trades += 1
         self.session_sequence += 1
         trade = Print(derived_id(ts, self.session_id, self.trades), ts, aggressor, price_ticks, qty_lots)
@@ -338,6 +387,7 @@ class Venue:
             "price": self.instrument.price_text(price_ticks),
             "amount": self.instrument.qty_text(qty_lots),
             "ts": str(ts),
+            "auction": is_auction,
         }
         event = Event(EventType.TRADE_EXECUTED, self.session_id, self.session_sequence, ts, str(trade.trade_id), data)
         self.changes.events.append(event)
@@ -366,7 +416,8 @@ class Venue:
             return
         self.changes.book_changed = True
         # Of the flow's own events nothing but its trades becomes an object: its ids are negative.
-        wanted = (events["order_id"] > 0) | ((events["kind"] == _FILLED) & (events["liquidity"] == _TAKER))
+        wanted = (events["order_id"] > 0) | ((events["kind"] == _FILLED) & (events["liquidity"] != 0))
+        wanted |= events["kind"] == _PHASE_CHANGED
         rows = events[wanted].tolist()
         trade: Print | None = None
         taker: Order | None = None
@@ -374,7 +425,11 @@ class Venue:
             _, market_ts, kind, cause, side, liquidity, _, number, price_ticks, qty_lots, leaves_lots, match_id = row
             order = self.numbered.get(number)
             ts = stamp(market_ts)
-            if kind == _FILLED:
+            if kind == _FILLED and liquidity == _AUCTION:
+                trade = self._fill_in_auction(rows, place, trade, ts)
+            elif kind == _PHASE_CHANGED:
+                self._tell_phase(Phase(liquidity), price_ticks, qty_lots, ts, is_interruption=cause != 0)
+            elif kind == _FILLED:
                 if liquidity == _TAKER:
                     taker, trade = order, self.print_trade(Side(side), price_ticks, qty_lots, ts)
                     maker_is_ours = place + 1 < len(rows) and rows[place + 1][11] == match_id
@@ -388,6 +443,34 @@ class Venue:
                         self._book_counterparty(order, trade)
             elif order is not None:
                 self._note(order, kind, cause, qty_lots, ts, ending, amended)
+
+    def _fill_in_auction(self, rows: list[Any], place: int, trade: Print | None, ts: int) -> Print:
+        """Take in one side of an auction's trade; both sides are told, bid first. Return the trade."""
+        *_, number, price_ticks, qty_lots, leaves_lots, match_id = rows[place]
+        is_first = place + 1 < len(rows) and rows[place + 1][11] == match_id
+        if is_first:
+            trade = self.print_trade(Side.BUY, price_ticks, qty_lots, ts, is_auction=True)
+        assert trade is not None
+        order = self.numbered.get(number)
+        if order is not None:
+            self._fill(order, Liquidity.MAKER, trade, leaves_lots)
+            if rows[place + (1 if is_first else -1)][7] <= 0:
+                self._book_counterparty(order, trade)
+        return trade
+
+    def _tell_phase(self, phase: Phase, price_ticks: int, qty_lots: int, ts: int, *, is_interruption: bool) -> None:
+        self.session_sequence += 1
+        data = {
+            "session_id": str(self.session_id),
+            "pair_id": str(self.instrument.pair_id),
+            "phase": phase_name(phase),
+            "interruption": is_interruption,
+            "auction_price": self.instrument.price_text(price_ticks) if qty_lots else None,
+            "auction_amount": self.instrument.qty_text(qty_lots) if qty_lots else None,
+        }
+        key = self.session_id
+        self.changes.events.append(Event(EventType.PHASE_CHANGED, key, self.session_sequence, ts, str(key), data))
+        self.changes.session_changed = True
 
     def _note(
         self,
@@ -552,6 +635,11 @@ class Venue:
         exposure = self.funds[position.account_id].exposure(self.instrument.pair_id, self.instrument.tick_lot)
         exposure.qty_lots += sign * position.qty_lots
         exposure.result_tick_lots += sign * (position.realised_tick_lots - position.fees_tick_lots)
+
+
+def phase_name(phase: Phase) -> str:
+    """Return the name of a trading phase as users have it."""
+    return "HALTED" if phase is Phase.HALT else phase.name
 
 
 def open_orders_of(orders: NDArray[Any]) -> NDArray[Any]:

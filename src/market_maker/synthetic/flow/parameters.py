@@ -230,6 +230,13 @@ class Conditions:
         _check(self, CONDITION_BOUNDS)
 
 
+def event_rate(flow: FlowParameters, conditions: Conditions) -> float:
+    """Return about how many orders and cancels a flow makes in a second: as many cancels as limit orders."""
+    limits = 2.0 * float(flow.limit_rates().sum()) * conditions.limit
+    markets = flow.market_rate * conditions.market + flow.pull_rate_max
+    return flow.speed * conditions.activity * (2.0 * limits + markets)
+
+
 def suited_step(price_ticks: int, reference: ReferenceParameters, speed: float = 1.0) -> tuple[int, float]:
     """Return step_ticks and speed with which the flow moves the mid as much as the reference price moves.
 
@@ -354,6 +361,29 @@ def set_conditions(state: FlowState, conditions: Conditions) -> None:
     record["version"] += 1
 
 
+def conditions_of(state: FlowState) -> Conditions:
+    """Return the conditions in force; what `set_conditions` wrote, the size to a thousandth."""
+    record = state.conditions[0]
+    values: dict[str, Any] = {one.name: record[one.name].item() for one in fields(Conditions) if one.name != "size"}
+    return Conditions(size=int(record["size_e3"]) / 1_000, **values)
+
+
+def set_laws(state: FlowState, flow: FlowParameters, reference: ReferenceParameters) -> None:
+    """Give a market that runs other laws, from the present instant on; what it remembers stays.
+
+    Raises
+    ------
+    InvalidRequest
+        for another number of levels or of metaorders: the memory has places for those it was made with
+    """
+    for name, places in (("levels", len(state.level_places)), ("metaorders", len(state.metaorders))):
+        if getattr(flow, name) != places:
+            raise InvalidRequest.of(name, getattr(flow, name), f"{places}, as the market was made")
+    _write_rules(state.rules[0], flow, reference)
+    _write_laws(state, flow)
+    state.conditions[0]["version"] += 1
+
+
 def make_flow(design: MarketDesign) -> FlowState:
     """Return the memory of a market that has not begun."""
     flow, reference = design.flow, design.reference
@@ -368,6 +398,8 @@ def make_flow(design: MarketDesign) -> FlowState:
     head["reference_q20"] = head["anchor_q20"] = design.price_ticks << SHIFT
     _write_rules(state.rules[0], flow, reference)
     _write_laws(state, flow)
+    # The intensities that are kept up by themselves: the mean is base + sum of excited.
+    state.excited[:] = flow.branching * flow.market_rate / DECAYS
     state.loadings[:] = design.loadings
     rng = np.random.default_rng(_seed_of(design.seed, 4))
     # What is left of the metaorders under way: each is looked at after 40 of its orders, as if it had traded before.
@@ -444,8 +476,6 @@ def _write_laws(state: FlowState, flow: FlowParameters) -> None:
     state.decays[:] = flow.decays
     state.excitations[:] = np.array(flow.decays) * (flow.branching / DECAYS)
     state.weights[:] = flow.feedback
-    # The intensities that are kept up by themselves: the mean is base + sum of excited.
-    state.excited[:] = flow.branching * flow.market_rate / DECAYS
 
 
 def jump_quantum(relative: float) -> int:

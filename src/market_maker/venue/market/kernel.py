@@ -307,10 +307,11 @@ def advance_to(matching, flow, until_ts):
                 age(flow, due)
                 bid, ask, _, _ = anchors(matching, flow)
                 what = np.int64(choose(flow, gap(flow, bid, ask)))
+            # In a halt the flow waits: its cancels alone would empty the book.
+            if what == NOTHING or matching.head[0]["phase"] >= HALT:
+                continue
             if what == CANCEL:
                 come_cancel(matching, flow)
-                continue
-            if what == NOTHING or matching.head[0]["phase"] >= HALT:
                 continue
             if what == LIMIT:
                 side, price, lots = limit_order(matching, flow)

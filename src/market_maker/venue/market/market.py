@@ -18,8 +18,19 @@ from market_maker.domain.order import Side
 from market_maker.matching.book import Commands, Events, OrderBook, TradingRules
 from market_maker.matching.codes import Command, Progress
 from market_maker.synthetic.draws.kernel import SHIFT
-from market_maker.synthetic.flow.parameters import Conditions, MarketDesign, jump_quantum, make_flow, set_conditions
+from market_maker.synthetic.flow.parameters import (
+    Conditions,
+    FlowParameters,
+    MarketDesign,
+    ReferenceParameters,
+    conditions_of,
+    jump_quantum,
+    make_flow,
+    set_conditions,
+    set_laws,
+)
 from market_maker.synthetic.flow.state import FlowState
+from market_maker.venue.commands import ChangedConditions
 from market_maker.venue.market.compiled import compiled_market
 from market_maker.venue.market.kernel import NEEDS_POOL
 from market_maker.venue.market.memory import dump_market, load_arrays, read_header
@@ -193,6 +204,20 @@ class SyntheticMarket:
     def set_conditions(self, conditions: Conditions) -> None:
         """Set what a scenario changes, from the present instant on."""
         set_conditions(self.flow, conditions)
+
+    @property
+    def conditions(self) -> ChangedConditions:
+        """The conditions in force, with a jump that is still to be done."""
+        return ChangedConditions(conditions_of(self.flow), int(self.flow.conditions["jump_q40"][0]))
+
+    def change_conditions(self, changed: ChangedConditions) -> None:
+        """Set conditions and a jump, from the present instant on, as a log has them."""
+        set_conditions(self.flow, changed.conditions)
+        self.flow.conditions["jump_q40"] = changed.jump_q40
+
+    def set_laws(self, flow: FlowParameters, reference: ReferenceParameters) -> None:
+        """Give the market other laws, from the present instant on; see `flow.parameters.set_laws`."""
+        set_laws(self.flow, flow, reference)
 
     def jump(self, relative: float) -> None:
         """Let the reference price jump at the present instant; the flow follows.

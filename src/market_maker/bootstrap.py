@@ -27,6 +27,7 @@ from market_maker.risk.service import RiskAssessmentService
 from market_maker.service import MarketMakerService
 from market_maker.settings import Settings, load_settings
 from market_maker.simulator.service import SimulatorService
+from market_maker.simulator.strategy_runs.service import StrategyRuns
 from market_maker.storage import schema
 from market_maker.storage.database import Database
 from market_maker.storage.embedded import EmbeddedDatabase, default_data_dir, start_embedded
@@ -136,7 +137,10 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
         market_data = MarketDataService(store.database, store.reference, store.lake, store.clock)
         imports = ImportQueue(market_data, settings.inbox or store.data_dir / "inbox", store.clock)
         records = Records(store.database, store.reference, store.lake, store.clock)
-        parts = Parts(store.database, store.reference, simulator, backtests, risk, market_data, imports, records)
+        strategy_runs = StrategyRuns(simulator)
+        parts = Parts(
+            store.database, store.reference, simulator, backtests, risk, market_data, imports, records, strategy_runs
+        )
         directory = Directory(parts, settings.simulator.default_balance)
         health = make_health(store.database, bus, simulator, metrics)
         await bus.start()

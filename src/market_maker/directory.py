@@ -26,6 +26,7 @@ from market_maker.market_data.service import MarketDataService
 from market_maker.records import Records
 from market_maker.risk.service import RiskAssessmentService
 from market_maker.simulator.service import SimulatorService
+from market_maker.simulator.strategy_runs.service import StrategyRuns
 from market_maker.storage import simulation
 from market_maker.storage.database import Database
 from market_maker.storage.reference import Account, Pair, ReferenceData, Strategy
@@ -44,6 +45,7 @@ class Parts:
     market_data: MarketDataService
     imports: ImportQueue
     records: Records
+    strategy_runs: StrategyRuns
 
 
 _STEP_ALLOWED = "a positive number of at most 12 decimals"

@@ -70,6 +70,9 @@ def valid_bodies(known: Known) -> dict[tuple[str, str], dict[str, Any]]:
         ("patch", "/api/v1/simulator/sessions/{session_id}"): {
             "state": "PAUSED", "recording": False, "speed": 1.0, "step": "1ms",
         },
+        ("post", "/api/v1/simulator/strategies"): {
+            "strategy_id": known.strategy_id, "account_id": known.account_id,
+        },
         ("post", "/api/v1/pairs"): {
             "symbol": "BTC-USDT", "base": "BTC", "quote": "USDT", "tick_size": "0.01", "lot_size": "0.0001",
             "venue": "simulator", "contract_type": "LINEAR", "maker_fee": "0", "taker_fee": "0.0005",

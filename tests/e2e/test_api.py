@@ -284,6 +284,59 @@ def test_life_of_a_session(client: StrictClient) -> None:
         client.start_session(pair.pair_id)
 
 
+def test_life_of_a_strategy_on_a_market(client: StrictClient) -> None:
+    pair = client.add_pair("QUOTED-USDT", "QUOTED", "USDT", tick_size="0.01", lot_size="0.001", initial_price="100")
+    (session,) = [each for each in client.get_sessions().items if each.pair_id == pair.pair_id]
+    wanted = {"half_spread_ticks": 2, "order_lots": 1000, "max_inventory_lots": 50_000, "interval_ns": 100_000_000}
+    strategy = client.add_strategy("quoter", "inventory_skew", pair.pair_id, wanted).strategy_id
+    begun = client.run_strategy(strategy)
+    assert (begun.state, begun.kind, begun.parameters["order_lots"]) == ("RUNNING", "inventory_skew", 1000)
+    with pytest.raises(Conflict, match="runs for account"):
+        client.run_strategy(strategy)
+    other = client.run_strategy(strategy, account_id=client.add_account("second quoter").account_id)
+    client.change_session(session.session_id, speed=20)
+    traded = until(
+        lambda: (found := client.get_strategy_run(begun.run_id)).fills > 3 and found.markouts[0].fills and found
+    )
+    assert traded.pnl.spread + traded.pnl.inventory - traded.pnl.fees == traded.pnl.net
+    assert traded.maker_fills == traded.fills
+    assert traded.turnover > 0
+    until(
+        lambda: (
+            (found := client.get_strategy_run(begun.run_id).quotes).bid
+            and found.ask
+            and found.bid.price < found.ask.price
+        )
+    )
+    mine = client.get_orders(strategy_id=strategy, is_open=True).items
+    assert {order.post_only for order in mine} == {True}
+    client.change_session(session.session_id, speed=1)
+    stopped = client.stop_strategy(begun.run_id)
+    assert (stopped.state, stopped.error) == ("STOPPED", None)
+    with pytest.raises(Conflict, match="STOPPED"):
+        client.stop_strategy(begun.run_id)
+    orders = lambda: [each for each in client.get_orders(strategy_id=strategy, is_open=True).items  # noqa: E731
+                      if each.account_id == begun.account_id]  # fmt: skip
+    until(lambda: not orders())
+    assert (
+        until(lambda: (found := client.get_strategy_run(begun.run_id)).open_orders == 0 and found).wakes
+        == stopped.wakes
+    )
+    assert {each.run_id for each in client.get_strategy_runs(strategy_id=strategy).items} == {
+        begun.run_id,
+        other.run_id,
+    }
+    client.change_session(session.session_id, state="STOPPED")
+    ended = client.get_strategy_run(other.run_id)
+    assert (ended.state, ended.error) == ("STOPPED", "the session was stopped")
+    with pytest.raises(Conflict, match="sessions"):
+        client.run_strategy(strategy)
+    with pytest.raises(NotFound):
+        client.get_strategy_run(NOBODY)
+    with pytest.raises(NotFound):
+        client.run_strategy(NOBODY)
+
+
 def test_life_of_a_position(client: StrictClient) -> None:
     account = client.add_account("holder", "100000 USDT").account_id
     opened = client.open_position(DEFAULT_PAIR, quantity="-0.5", average_price="50000", account_id=account)
@@ -505,6 +558,7 @@ def test_every_endpoint_answers_as_described(client: StrictClient, http: httpx.C
         "get_alerts", "get_bars", "import_file", "add_strategy", "get_sessions", "get_session", "get_order_book",
         "get_import", "get_imports", "get_recorded_book", "get_quality", "get_trials", "explain_order",
         "get_run_report", "amend_order", "run_sweep", "get_sweeps", "get_sweep", "cancel_sweep", "get_sweep_trials",
+        "run_strategy", "get_strategy_runs", "get_strategy_run", "stop_strategy",
     }  # fmt: skip
     text = Path(__file__).read_text(encoding="utf-8")
     assert [name for name in apart if text.count(f"client.{name}(") < 1] == []

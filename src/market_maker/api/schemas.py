@@ -241,6 +241,77 @@ class SessionList(View):
     items: list[SessionView]
 
 
+class StartStrategy(Request):
+    """A strategy that is to trade on its pair's running market, for the default account unless one is named."""
+
+    strategy_id: UUID
+    account_id: UUID | None = None
+
+
+class RunQuotes(View):
+    """The best own orders in the book with all that is at their prices; None without one."""
+
+    bid: LevelView | None
+    ask: LevelView | None
+
+
+class RunResultView(View):
+    """The result of a run in quote currency: spread + inventory - fees = net, at the present mid."""
+
+    net: Decimal
+    spread: Decimal
+    inventory: Decimal
+    fees: Decimal
+
+
+class MarkoutView(View):
+    """What the mid did after the fills, per unit of quantity in quote currency; positive went the way of the fill."""
+
+    horizon: str
+    mean: float | None
+    fills: int
+    left_out: int
+
+
+class StrategyRunView(View):
+    """A strategy on a simulated market. `error` says why it failed, or what else than its owner ended it."""
+
+    run_id: UUID
+    strategy_id: UUID
+    account_id: UUID
+    pair_id: UUID
+    session_id: UUID
+    name: str
+    kind: str
+    parameters: dict[str, Any]
+    state: Literal["RUNNING", "STOPPED", "FAILED"]
+    error: str | None
+    started_ts: str
+    ended_ts: str | None
+    updated_ts: str
+    wakes: int
+    orders_placed: int
+    orders_rejected: int
+    orders_refused: int
+    last_refusal: str | None
+    open_orders: int
+    quotes: RunQuotes
+    inventory: Decimal
+    mid_price: Decimal | None
+    fills: int
+    maker_fills: int
+    turnover: Decimal
+    pnl: RunResultView
+    markouts: list[MarkoutView]
+
+
+class StrategyRunPage(View):
+    """Runs of strategies on simulated markets, newest first."""
+
+    items: list[StrategyRunView]
+    next: str | None
+
+
 # ---------------------------------------------------------------------- reference data
 
 

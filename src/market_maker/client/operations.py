@@ -332,6 +332,37 @@ class Operations:
         body = schemas.ChangeSession(state=state, recording=recording, speed=speed, step=step)
         return Call("PATCH", "/api/v1/simulator/sessions/{session_id}", schemas.SessionView, path, body=body)
 
+    @Operation
+    def run_strategy(self, strategy_id: Id, *, account_id: Id | None = None) -> Call[schemas.StrategyRunView]:
+        """Let a strategy trade on its pair's running market, for the default account unless one is named."""
+        body = schemas.StartStrategy(
+            strategy_id=_id(strategy_id, "strategy_id"), account_id=_optional_id(account_id, "account_id")
+        )
+        return Call("POST", "/api/v1/simulator/strategies", schemas.StrategyRunView, body=body)
+
+    @Operation
+    def get_strategy_runs(
+        self, *, strategy_id: Id | None = None, after: Id | None = None, limit: int = 100
+    ) -> Call[schemas.StrategyRunPage]:
+        """Return runs of strategies on simulated markets, newest first."""
+        query = {
+            "strategy_id": _optional_id(strategy_id, "strategy_id"),
+            "after": _optional_id(after, "after"),
+            "limit": limit,
+        }
+        return _get("/api/v1/simulator/strategies", schemas.StrategyRunPage, query)
+
+    @Operation
+    def get_strategy_run(self, run_id: Id) -> Call[schemas.StrategyRunView]:
+        """Return quotes, inventory, result by cause, fills, markouts and the last error of a run."""
+        return _get("/api/v1/simulator/strategies/{run_id}", schemas.StrategyRunView, run_id=run_id)
+
+    @Operation
+    def stop_strategy(self, run_id: Id) -> Call[schemas.StrategyRunView]:
+        """Stop a strategy and cancel its orders."""
+        path = {"run_id": _id(run_id, "run_id")}
+        return Call("DELETE", "/api/v1/simulator/strategies/{run_id}", schemas.StrategyRunView, path)
+
     # ------------------------------------------------------------------ pairs, accounts, strategies, positions
 
     @Operation

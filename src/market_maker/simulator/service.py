@@ -27,7 +27,7 @@ from market_maker.monitoring.metrics import Metrics, Mode
 from market_maker.settings import SimulatorSettings
 from market_maker.simulator.commands import PlaceCommand
 from market_maker.simulator.exchange import SimulatedExchange
-from market_maker.simulator.loop import PairLoop
+from market_maker.simulator.loop import Loader, PairLoop
 from market_maker.simulator.quality import MarketQuality
 from market_maker.simulator.recording import Recordings
 from market_maker.simulator.recovery import SessionRow, session_data
@@ -85,6 +85,7 @@ class SimulatorService:
         self.funds: dict[UUID, AccountFunds] = {}
         self.loops: dict[UUID, PairLoop] = {}
         self.recordings = Recordings(database, lake, spool, clock)
+        self.loaders: list[Loader] = []
         self._after_commit = after_commit
         self._placing: dict[tuple[UUID, str], UUID] = {}
         self._place_seconds = metrics.operation_seconds.labels(Mode.SIMULATION, "place_order")
@@ -314,6 +315,7 @@ class SimulatorService:
             venue = exchange.venue
             if state == "STOPPED":
                 venue.end_all(ts)
+                exchange.end_agents()
             exchange.session.state = state
             exchange.stand_still()
             venue.session_sequence += 1
@@ -390,6 +392,7 @@ class SimulatorService:
             queue_max=self.settings.queue_max,
             after_commit=self._after_commit,
         )
+        loop.loaders += self.loaders
         await loop.start()
         self.loops[pair.instrument.pair_id] = loop
         assert loop.exchange is not None

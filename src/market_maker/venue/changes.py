@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from market_maker.domain.events import Event
@@ -27,7 +28,7 @@ class Changes:
     """All that must be committed together, in the order in which it happened.
 
     `reshaped` are the changed orders whose price, quantity, stop or amendment changed. `mids` are (ns UTC, mid in half ticks) after each step of the market; `commands` rows of its log, see
-    `venue.commands`.
+    `venue.commands`. `statements` are further SQL with parameters, of those who act on the market.
     """
 
     new_orders: list[Order] = field(default_factory=list)
@@ -39,6 +40,7 @@ class Changes:
     mids: list[tuple[int, int]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     commands: list[bytes] = field(default_factory=list)
+    statements: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
     book_changed: bool = False
     session_changed: bool = False
 
@@ -50,5 +52,6 @@ class Changes:
             or self.positions
             or self.events
             or self.commands
+            or self.statements
             or self.session_changed
         )

@@ -1,0 +1,45 @@
+"""/api/v1/simulator/strategies: strategies on running simulated markets."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from litestar import Controller, Response, delete, get, post
+from litestar.params import FromPath, FromQuery
+
+from market_maker.api.answers import After, AnyRequest, Limit, Service, answer, body_of, page
+from market_maker.api.schemas import StartStrategy, StrategyRunPage, StrategyRunView
+
+_PATH = "/api/v1/simulator/strategies"
+
+
+class StrategyRuns(Controller):
+    """Strategies on simulated markets."""
+
+    path = _PATH
+    tags = ("simulator",)
+
+    @get(summary="List runs of strategies")
+    async def find(
+        self, service: Service, strategy_id: FromQuery[UUID | None] = None, after: After = None, limit: Limit = 100
+    ) -> Response[StrategyRunPage]:
+        """Return runs of strategies on simulated markets, newest first, those that have ended included."""
+        items = await service.parts.strategy_runs.find(strategy_id=strategy_id, after=after, limit=limit)
+        return page(StrategyRunPage, items, "run_id", limit)
+
+    @post(status_code=201, opt={"body": StartStrategy}, summary="Run a strategy on its market")
+    async def start(self, request: AnyRequest, service: Service) -> Response[StrategyRunView]:
+        """Let a strategy trade on its pair's running market; it goes on after a restart of the service, until stopped."""
+        wish = await body_of(request, StartStrategy)
+        data = await service.parts.strategy_runs.start(wish.strategy_id, wish.account_id)
+        return answer(StrategyRunView, data, 201, {"Location": f"{_PATH}/{data['run_id']}"})
+
+    @get("/{run_id:uuid}", summary="One run of a strategy")
+    async def one(self, service: Service, run_id: FromPath[UUID]) -> Response[StrategyRunView]:
+        """Return quotes, inventory, result by cause, fills, markouts and the last error of a run."""
+        return answer(StrategyRunView, await service.parts.strategy_runs.get(run_id))
+
+    @delete("/{run_id:uuid}", status_code=202, summary="Stop a strategy")
+    async def stop(self, service: Service, run_id: FromPath[UUID]) -> Response[StrategyRunView]:
+        """Stop a strategy; that its orders are to be cancelled is durable when answered."""
+        return answer(StrategyRunView, await service.parts.strategy_runs.stop(run_id), 202)

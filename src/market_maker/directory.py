@@ -148,6 +148,16 @@ class Directory:
         """Return fills; see `storage.simulation.get_trades`."""
         return await simulation.get_trades(self._parts.database, **filters)
 
+    async def tape(self, pair_id: UUID, limit: int) -> list[dict[str, Any]]:
+        """Return the last public trades of a pair's running market, newest first; Conflict where none runs."""
+        loop = await self._parts.simulator.running(pair_id)
+        return self._parts.simulator.tapes.get_trades(loop.instrument, limit)
+
+    async def live_bars(self, pair_id: UUID, interval_ns: int, limit: int) -> list[dict[str, Any]]:
+        """Return the last candles of a pair's running market, oldest first; Conflict where none runs."""
+        loop = await self._parts.simulator.running(pair_id)
+        return self._parts.simulator.tapes.get_bars(loop.instrument, interval_ns, limit)
+
     # ------------------------------------------------------------------ market data
 
     async def catalogue(self, pair_id: UUID | None) -> list[dict[str, Any]]:

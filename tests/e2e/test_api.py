@@ -337,6 +337,35 @@ def test_life_of_a_strategy_on_a_market(client: StrictClient) -> None:
         client.run_strategy(NOBODY)
 
 
+def test_tape_and_candles_tell_the_same_trades(client: StrictClient) -> None:
+    pair = client.add_pair("TAPED-USDT", "TAPED", "USDT", tick_size="0.01", lot_size="0.001", initial_price="100")
+    (session,) = [each for each in client.get_sessions().items if each.pair_id == pair.pair_id]
+    until(lambda: len(client.get_tape(pair.pair_id).items) > 5)
+    client.execute_trade(pair.pair_id, "BUY", "100", "1.5")
+    client.change_session(session.session_id, state="PAUSED")
+    trades = client.get_tape(pair.pair_id, limit=1000).items
+    assert [each.ts for each in trades] == sorted((each.ts for each in trades), reverse=True)
+    assert trades[0].side == "BUY"
+    seconds = client.get_live_bars(pair.pair_id, limit=1000).items
+    (hour,) = client.get_live_bars(pair.pair_id, "1h").items[-1:]
+    inside = [each for each in trades if int(each.ts) >= int(hour.ts)]
+    assert (hour.open, hour.close) == (inside[-1].price, inside[0].price)
+    assert (hour.high, hour.low) == (max(each.price for each in inside), min(each.price for each in inside))
+    assert hour.volume == sum(each.amount for each in inside)
+    assert hour.buy_volume == sum(each.amount for each in inside if each.side == "BUY") >= Decimal("1.5")
+    assert (sum(bar.volume for bar in seconds), sum(bar.trades for bar in seconds)) == (
+        sum(each.amount for each in trades), len(trades),
+    )  # fmt: skip
+    assert client.get_tape(pair.pair_id, limit=2).items == trades[:2]
+    assert client.get_live_bars(pair.pair_id, limit=1).items == seconds[-1:]
+    for wrong in ("500ms", "1500ms", "2h", "0s"):
+        with pytest.raises(InvalidRequest, match="interval"):
+            client.get_live_bars(pair.pair_id, wrong)
+    client.change_session(session.session_id, state="STOPPED")
+    with pytest.raises(Conflict, match="no simulated market"):
+        client.get_tape(pair.pair_id)
+
+
 def test_life_of_a_position(client: StrictClient) -> None:
     account = client.add_account("holder", "100000 USDT").account_id
     opened = client.open_position(DEFAULT_PAIR, quantity="-0.5", average_price="50000", account_id=account)
@@ -558,7 +587,7 @@ def test_every_endpoint_answers_as_described(client: StrictClient, http: httpx.C
         "get_alerts", "get_bars", "import_file", "add_strategy", "get_sessions", "get_session", "get_order_book",
         "get_import", "get_imports", "get_recorded_book", "get_quality", "get_trials", "explain_order",
         "get_run_report", "amend_order", "run_sweep", "get_sweeps", "get_sweep", "cancel_sweep", "get_sweep_trials",
-        "run_strategy", "get_strategy_runs", "get_strategy_run", "stop_strategy",
+        "run_strategy", "get_strategy_runs", "get_strategy_run", "stop_strategy", "get_tape", "get_live_bars",
     }  # fmt: skip
     text = Path(__file__).read_text(encoding="utf-8")
     assert [name for name in apart if text.count(f"client.{name}(") < 1] == []

@@ -1,4 +1,4 @@
-"""/api/v1/simulator/strategies: strategies on running simulated markets."""
+"""/api/v1/simulator: strategies on running simulated markets, and what these markets have traded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from litestar import Controller, Response, delete, get, post
 from litestar.params import FromPath, FromQuery
 
 from market_maker.api.answers import After, AnyRequest, Limit, Service, answer, body_of, page
-from market_maker.api.schemas import StartStrategy, StrategyRunPage, StrategyRunView
+from market_maker.api.schemas import MarketBarList, StartStrategy, StrategyRunPage, StrategyRunView, TapeView
+from market_maker.domain.units import parse_duration
 
 _PATH = "/api/v1/simulator/strategies"
 
@@ -43,3 +44,23 @@ class StrategyRuns(Controller):
     async def stop(self, service: Service, run_id: FromPath[UUID]) -> Response[StrategyRunView]:
         """Stop a strategy; that its orders are to be cancelled is durable when answered."""
         return answer(StrategyRunView, await service.parts.strategy_runs.stop(run_id), 202)
+
+
+class Tapes(Controller):
+    """What running markets have traded."""
+
+    path = "/api/v1/simulator"
+    tags = ("simulator",)
+
+    @get("/tape/{pair_id:uuid}", summary="The last public trades")
+    async def tape(self, service: Service, pair_id: FromPath[UUID], limit: Limit = 100) -> Response[TapeView]:
+        """Return the last public trades of a running market since the service started, newest first; 1,000 are kept."""
+        return answer(TapeView, {"items": await service.directory.tape(pair_id, limit)})
+
+    @get("/bars/{pair_id:uuid}", summary="Candles of a running market")
+    async def bars(
+        self, service: Service, pair_id: FromPath[UUID], interval: FromQuery[str] = "1s", limit: Limit = 100
+    ) -> Response[MarketBarList]:
+        """Return the last candles of public trades, oldest first, by whole seconds up to an hour; six hours are kept."""
+        interval_ns = parse_duration(interval, "interval")
+        return answer(MarketBarList, {"items": await service.directory.live_bars(pair_id, interval_ns, limit)})

@@ -241,6 +241,41 @@ class SessionList(View):
     items: list[SessionView]
 
 
+class TapeTrade(View):
+    """A public trade; `side` is the aggressor's."""
+
+    trade_id: UUID
+    ts: str
+    side: Literal["BUY", "SELL"]
+    price: Decimal
+    amount: Decimal
+
+
+class TapeView(View):
+    """The last public trades, newest first."""
+
+    items: list[TapeTrade]
+
+
+class MarketBar(View):
+    """A candle of public trades that begins at `ts`; `buy_volume` is what aggressors bought of the volume."""
+
+    ts: str
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    buy_volume: Decimal
+    trades: int
+
+
+class MarketBarList(View):
+    """Candles, oldest first; intervals without a trade have none."""
+
+    items: list[MarketBar]
+
+
 class StartStrategy(Request):
     """A strategy that is to trade on its pair's running market, for the default account unless one is named."""
 

@@ -333,6 +333,17 @@ class Operations:
         return Call("PATCH", "/api/v1/simulator/sessions/{session_id}", schemas.SessionView, path, body=body)
 
     @Operation
+    def get_tape(self, pair_id: Id, *, limit: int = 100) -> Call[schemas.TapeView]:
+        """Return the last public trades of a running market, newest first."""
+        return _get("/api/v1/simulator/tape/{pair_id}", schemas.TapeView, {"limit": limit}, pair_id=pair_id)
+
+    @Operation
+    def get_live_bars(self, pair_id: Id, interval: str = "1s", *, limit: int = 100) -> Call[schemas.MarketBarList]:
+        """Return the last candles of a running market's trades, oldest first."""
+        query = {"interval": interval, "limit": limit}
+        return _get("/api/v1/simulator/bars/{pair_id}", schemas.MarketBarList, query, pair_id=pair_id)
+
+    @Operation
     def run_strategy(self, strategy_id: Id, *, account_id: Id | None = None) -> Call[schemas.StrategyRunView]:
         """Let a strategy trade on its pair's running market, for the default account unless one is named."""
         body = schemas.StartStrategy(

@@ -32,6 +32,7 @@ from market_maker.simulator.quality import MarketQuality
 from market_maker.simulator.recording import Recordings
 from market_maker.simulator.recovery import SessionRow, session_data
 from market_maker.simulator.session import Session
+from market_maker.simulator.tape import MarketTapes
 from market_maker.simulator.validation import check_order, check_speed, check_value, display_lots_of
 from market_maker.storage import simulation
 from market_maker.storage.database import Database
@@ -85,6 +86,7 @@ class SimulatorService:
         self.funds: dict[UUID, AccountFunds] = {}
         self.loops: dict[UUID, PairLoop] = {}
         self.recordings = Recordings(database, lake, spool, clock)
+        self.tapes = MarketTapes()
         self.loaders: list[Loader] = []
         self._after_commit = after_commit
         self._placing: dict[tuple[UUID, str], UUID] = {}
@@ -396,7 +398,7 @@ class SimulatorService:
         await loop.start()
         self.loops[pair.instrument.pair_id] = loop
         assert loop.exchange is not None
-        loop.observers.append(MarketQuality(self.metrics, pair.instrument.symbol).observe)
+        loop.observers += [MarketQuality(self.metrics, pair.instrument.symbol).observe, self.tapes.observe]
         self.recordings.resume(loop)
         return loop
 
@@ -433,6 +435,10 @@ class SimulatorService:
     def add_account(self, account: Account) -> None:
         """Let a new account trade."""
         self.funds[account.account_id] = AccountFunds(account.account_id, account.initial_balance)
+
+    async def running(self, pair_id: UUID) -> PairLoop:
+        """Return the loop of a pair's market; NotFound without the pair, Conflict where no market runs."""
+        return await self._loop(pair_id)
 
     # ------------------------------------------------------------------ validation
 

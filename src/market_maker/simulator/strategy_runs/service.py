@@ -53,12 +53,7 @@ class StrategyRuns:
         account = await reference.account(account_id or DEFAULT_ACCOUNT_ID)
         if account.account_id == MARKET_ACCOUNT_ID:
             raise NotFound.of("account", "account_id", str(account_id))
-        loop = simulator.loops.get(strategy.pair_id)
-        if loop is None:
-            pair = await reference.pair(strategy.pair_id)
-            raise Conflict(
-                f"no simulated market runs for {pair.instrument.symbol}; start one by POST /api/v1/simulator/sessions"
-            )
+        loop = await simulator.running(strategy.pair_id)
         kind = find_strategy(strategy.kind)
         if kind.instruments > 1:
             raise InvalidRequest.of("strategy_id", str(strategy_id), "a strategy of one instrument")

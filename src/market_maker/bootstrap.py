@@ -26,6 +26,7 @@ from market_maker.records import Records
 from market_maker.risk.service import RiskAssessmentService
 from market_maker.service import MarketMakerService
 from market_maker.settings import Settings, load_settings
+from market_maker.simulator.market_realism import MarketRealism
 from market_maker.simulator.service import SimulatorService
 from market_maker.simulator.strategy_runs.service import StrategyRuns
 from market_maker.storage import schema
@@ -138,8 +139,23 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
         imports = ImportQueue(market_data, settings.inbox or store.data_dir / "inbox", store.clock)
         records = Records(store.database, store.reference, store.lake, store.clock)
         strategy_runs = StrategyRuns(simulator)
+        realism = MarketRealism(
+            simulator,
+            store.lake,
+            events_max=settings.simulator.realism_events,
+            interval_ns=settings.simulator.realism_interval,
+        )
         parts = Parts(
-            store.database, store.reference, simulator, backtests, risk, market_data, imports, records, strategy_runs
+            store.database,
+            store.reference,
+            simulator,
+            backtests,
+            risk,
+            market_data,
+            imports,
+            records,
+            strategy_runs,
+            realism,
         )
         directory = Directory(parts, settings.simulator.default_balance)
         health = make_health(store.database, bus, simulator, metrics)
@@ -150,10 +166,12 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
         try:
             await simulator.start()
             await imports.start()
+            await realism.start()
             yield Runtime(
                 settings, store.dsn, store.data_dir, MarketMakerService(parts, directory), metrics, health, bus, relay
             )
         finally:
+            await realism.stop()
             await imports.stop()
             await simulator.stop()
             await relay.stop()

@@ -366,6 +366,41 @@ def test_tape_and_candles_tell_the_same_trades(client: StrictClient) -> None:
         client.get_tape(pair.pair_id)
 
 
+def test_realism_of_a_running_market(client: StrictClient) -> None:
+    pair = client.add_pair("REAL-USDT", "REAL", "USDT", tick_size="0.01", lot_size="0.001", initial_price="100")
+    (session,) = [each for each in client.get_sessions().items if each.pair_id == pair.pair_id]
+    client.change_session(session.session_id, recording=True)
+    client.change_session(session.session_id, state="PAUSED")
+    client.change_session(session.session_id, step="60s")
+    client.place_order(pair.pair_id, "BUY", 1, 90)
+    for _ in range(4):
+        client.change_session(session.session_id, step="60s")
+    found = client.get_realism(pair.pair_id)
+    assert {metric["number"] for metric in found.market["metrics"]} == set(range(1, 21))
+    assert 100e9 < int(found.market["end_ts"]) - int(found.market["start_ts"]) < 320e9
+    short = client.get_realism(pair.pair_id, window="1s").market
+    assert (short["start_ts"], short["end_ts"]) > (found.market["start_ts"], found.market["start_ts"])
+    assert found.market["trades"] > 50
+    spread = next(metric for metric in found.market["metrics"] if metric["key"] == "spread")
+    assert spread["figures"]["mean"]["value"] > 0
+    gauge = rf'simulation_quality{{measure="spread",pair="{pair.symbol}"}} ([0-9.e+]+)'
+    assert float(re.search(gauge, client.get_metrics()).group(1)) == pytest.approx(spread["figures"]["mean"]["value"])
+    assert (found.reference, found.scores) == (None, None)
+    client.change_session(session.session_id, recording=False)
+    day = format_instant(time.time_ns())[:10]
+    same = client.get_realism(pair.pair_id, reference_pair_id=pair.pair_id, reference_start=day, reference_end=day)
+    assert 0 <= same.scores["mean_l1"] <= 1
+    assert "score_l1" in client.get_metrics()
+    recorded = client.get_realism(pair.pair_id, start=day, end=day)
+    assert recorded.market["quotes"] > 4  # A recording sees the book once a commit.
+    with pytest.raises(InvalidRequest, match="reference_start"):
+        client.get_realism(pair.pair_id, reference_pair_id=pair.pair_id)
+    with pytest.raises(DataError):
+        client.get_realism(pair.pair_id, start="2001-01-01", end="2001-01-02")
+    with pytest.raises(NotFound):
+        client.get_realism(NOBODY)
+
+
 def test_life_of_a_position(client: StrictClient) -> None:
     account = client.add_account("holder", "100000 USDT").account_id
     opened = client.open_position(DEFAULT_PAIR, quantity="-0.5", average_price="50000", account_id=account)
@@ -588,6 +623,7 @@ def test_every_endpoint_answers_as_described(client: StrictClient, http: httpx.C
         "get_import", "get_imports", "get_recorded_book", "get_quality", "get_trials", "explain_order",
         "get_run_report", "amend_order", "run_sweep", "get_sweeps", "get_sweep", "cancel_sweep", "get_sweep_trials",
         "run_strategy", "get_strategy_runs", "get_strategy_run", "stop_strategy", "get_tape", "get_live_bars",
+        "get_realism",
     }  # fmt: skip
     text = Path(__file__).read_text(encoding="utf-8")
     assert [name for name in apart if text.count(f"client.{name}(") < 1] == []

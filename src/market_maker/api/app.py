@@ -15,7 +15,7 @@ from litestar.types import ASGIApp
 
 from market_maker.api.backtest import Backtests
 from market_maker.api.guard import MAX_BODY, ApiKeys, Guard
-from market_maker.api.live import StrategyRuns, Tapes
+from market_maker.api.live import Realism, StrategyRuns, Tapes
 from market_maker.api.market_data import MarketData
 from market_maker.api.openapi import build
 from market_maker.api.ops import Operations
@@ -35,6 +35,7 @@ _ROUTES = [
     Sessions,
     StrategyRuns,
     Tapes,
+    Realism,
     Pairs,
     Accounts,
     Strategies,

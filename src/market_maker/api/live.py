@@ -8,8 +8,16 @@ from litestar import Controller, Response, delete, get, post
 from litestar.params import FromPath, FromQuery
 
 from market_maker.api.answers import After, AnyRequest, Limit, Service, answer, body_of, page
-from market_maker.api.schemas import MarketBarList, StartStrategy, StrategyRunPage, StrategyRunView, TapeView
-from market_maker.domain.units import parse_duration
+from market_maker.api.schemas import (
+    MarketBarList,
+    RealismView,
+    StartStrategy,
+    StrategyRunPage,
+    StrategyRunView,
+    TapeView,
+)
+from market_maker.domain.errors import InvalidRequest
+from market_maker.domain.units import parse_duration, parse_instant
 
 _PATH = "/api/v1/simulator/strategies"
 
@@ -64,3 +72,44 @@ class Tapes(Controller):
         """Return the last candles of public trades, oldest first, by whole seconds up to an hour; six hours are kept."""
         interval_ns = parse_duration(interval, "interval")
         return answer(MarketBarList, {"items": await service.directory.live_bars(pair_id, interval_ns, limit)})
+
+
+class Realism(Controller):
+    """How real running markets look."""
+
+    path = "/api/v1/simulator/realism"
+    tags = ("simulator",)
+
+    @get("/{pair_id:uuid}", summary="Realism of a running market")
+    async def measure(
+        self,
+        service: Service,
+        pair_id: FromPath[UUID],
+        window: FromQuery[str] = "1d",
+        start: FromQuery[str | None] = None,
+        end: FromQuery[str | None] = None,
+        reference_pair_id: FromQuery[UUID | None] = None,
+        reference_start: FromQuery[str | None] = None,
+        reference_end: FromQuery[str | None] = None,
+    ) -> Response[RealismView]:
+        """Return the stylised facts of at least the last `window` of a running market, or of all of it that is kept.
+
+        With `start` and `end` those of what was recorded of it. With a reference recording also the distances from it.
+        """
+
+        def instant(text: str | None, field: str) -> int | None:
+            return None if text is None else parse_instant(text, field, end_of_day=field.endswith("end"))
+
+        window_ns = parse_duration(window, "window")
+        if window_ns < 1_000_000_000:
+            raise InvalidRequest.of("window", window, "1s or more")
+        data = await service.directory.live_realism(
+            pair_id,
+            window_ns,
+            start_ts=instant(start, "start"),
+            end_ts=instant(end, "end"),
+            reference_pair_id=reference_pair_id,
+            reference_start_ts=instant(reference_start, "reference_start"),
+            reference_end_ts=instant(reference_end, "reference_end"),
+        )
+        return answer(RealismView, data)

@@ -276,6 +276,14 @@ class MarketBarList(View):
     items: list[MarketBar]
 
 
+class RealismView(View):
+    """Stylised facts of a market; its reference's and the scores where one was named. See the page about realism."""
+
+    market: dict[str, Any]
+    reference: dict[str, Any] | None
+    scores: dict[str, Any] | None
+
+
 class StartStrategy(Request):
     """A strategy that is to trade on its pair's running market, for the default account unless one is named."""
 

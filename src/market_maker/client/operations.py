@@ -344,6 +344,29 @@ class Operations:
         return _get("/api/v1/simulator/bars/{pair_id}", schemas.MarketBarList, query, pair_id=pair_id)
 
     @Operation
+    def get_realism(
+        self,
+        pair_id: Id,
+        *,
+        window: str = "1d",
+        start: str | None = None,
+        end: str | None = None,
+        reference_pair_id: Id | None = None,
+        reference_start: str | None = None,
+        reference_end: str | None = None,
+    ) -> Call[schemas.RealismView]:
+        """Return the stylised facts of a running market, or of [start, end] of what was recorded of it, and scores."""
+        query = {
+            "window": window,
+            "start": start,
+            "end": end,
+            "reference_pair_id": _optional_id(reference_pair_id, "reference_pair_id"),
+            "reference_start": reference_start,
+            "reference_end": reference_end,
+        }
+        return _get("/api/v1/simulator/realism/{pair_id}", schemas.RealismView, query, pair_id=pair_id)
+
+    @Operation
     def run_strategy(self, strategy_id: Id, *, account_id: Id | None = None) -> Call[schemas.StrategyRunView]:
         """Let a strategy trade on its pair's running market, for the default account unless one is named."""
         body = schemas.StartStrategy(

@@ -76,6 +76,7 @@ class Venue:
         self.positions: dict[UUID, PositionState] = {}
         self.position_of: dict[tuple[UUID, UUID | None], PositionState] = {}
         self.changes = Changes()
+        self.watchers: list[Callable[[Events], None]] = []  # told of everything that happens in the engine
         self.priority = 0
         self.session_sequence = 0
         self.trades = 0
@@ -367,6 +368,8 @@ class Venue:
         """
         if not len(events):
             return
+        for watch in self.watchers:
+            watch(events)
         self.changes.book_changed = True
         # Of the flow's own events nothing but its trades becomes an object: its ids are negative.
         wanted = (events["order_id"] > 0) | ((events["kind"] == _FILLED) & (events["liquidity"] == _TAKER))

@@ -397,6 +397,9 @@ def test_realism_of_a_running_market(client: StrictClient) -> None:
         client.get_realism(pair.pair_id, reference_pair_id=pair.pair_id)
     with pytest.raises(DataError):
         client.get_realism(pair.pair_id, start="2001-01-01", end="2001-01-02")
+    client.change_session(session.session_id, state="STOPPED")
+    with pytest.raises(Conflict, match="no simulated market"):
+        client.get_realism(pair.pair_id)
     with pytest.raises(NotFound):
         client.get_realism(NOBODY)
 

@@ -529,11 +529,12 @@ class RunBacktest(Request):
 
 
 class RunView(View):
-    """A backtest run: PENDING, RUNNING, COMPLETED, FAILED or CANCELED."""
+    """A run: PENDING, RUNNING, COMPLETED, FAILED or CANCELED; a backtest, or a simulation whose result was kept."""
 
     run_id: UUID
     strategy_id: UUID
     pair_id: UUID
+    kind: Literal["BACKTEST", "SIMULATION"]
     status: Literal["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELED"]
     progress_percent: float
     events_per_second: float | None
@@ -562,6 +563,7 @@ class ResultView(View):
     run_id: UUID
     strategy_id: UUID
     pair_id: UUID
+    kind: Literal["BACKTEST", "SIMULATION"]
     start_ts: str
     end_ts: str
     summary: dict[str, Any]

@@ -105,6 +105,7 @@ class Simulation:
     config, strategy, seed : what runs, and on which market
     records : keep the tape that a recorder would have made, see `recording.feed_of_tape`
     is_led : somebody else is the strategy: `run_until` comes back with True at each wake-up
+    function : another compiled form of the strategy, which the engine calls in its place
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Simulation:
         *,
         records: bool = False,
         is_led: bool = False,
+        function: Any = None,
     ) -> None:
         self.config, self.strategy = config, strategy
         self.design = replace(config.design, seed=seed)
@@ -144,6 +146,7 @@ class Simulation:
         self._function: Callable[..., None] = (
             compiled(strategy) if kind.is_compiled and not is_led else self.drive.kernel.idle
         )
+        self._function = function or self._function
         self._by_hand = strategy.function()
         self._params = np.array([strategy.vector], np.float64)
         self._memory = np.zeros((1, strategy.memory_size))
@@ -159,6 +162,12 @@ class Simulation:
         self.drive.sample_every(
             config.run.sample_interval_ns, after_ts=config.run.start_ts, end_ts=config.run.end_ts - 1
         )
+
+    @property
+    def params(self) -> NDArray[np.float64]:
+        """The strategy's parameters, (n,); what is changed between two calls of `run_until` holds from the next wake-up on."""
+        found: NDArray[np.float64] = self._params[0]
+        return found
 
     @property
     def events(self) -> int:

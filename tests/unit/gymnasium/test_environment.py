@@ -74,7 +74,7 @@ def test_rewards_add_up_to_the_result(seed: int) -> None:
     assert observations[-1][1] == 0
     # The same as headless: the quotes of a fixed strategy, fills and all, to the last unit.
     simulation = episode._simulation
-    distance = float(np.float32(0.1)) * episode._reach_ticks  # noqa: SLF001
+    distance = float(np.float32(0.1)) * episode._reach_ticks
     values = {
         "order_lots": SHORT.order_lots, "max_inventory_lots": SHORT.max_inventory_lots, "interval_ns": SHORT.step_ns,
         "bid_distance_ticks": distance, "ask_distance_ticks": distance,

@@ -107,7 +107,7 @@ def stop(
 
     with Client(url, api_key) as client:
         found = client.stop_strategy(run_id)
-    print(f"{found.name} is {found.state}: net {found.pnl.net}, {found.fills} fills, inventory {found.inventory}")
+    print(f"{found.name} is {found.state}: net {found.pnl.net:f}, {found.fills} fills, inventory {found.inventory:f}")
 
 
 @app.command()

@@ -31,6 +31,7 @@ from differential.test_parity import (
     taking,
 )
 from market_maker.backtest.state import Note
+from market_maker.domain.errors import LimitBreached
 from market_maker.domain.events import EventType
 from market_maker.domain.modes import TestMode
 from market_maker.domain.order import Liquidity
@@ -215,6 +216,40 @@ def too_much(view: View, params: Any, memory: Any, actions: Any) -> None:
     memory[0] += 1
     if memory[0] == 1:
         place(actions, 1, 0, 0, 1, view.best_bid_ticks, 2_000_000_000)
+
+
+class Refusing:
+    """A guard that lets two orders pass and no amendment."""
+
+    active = True
+
+    def __init__(self) -> None:
+        self.passed = 0
+
+    def check(self, wish: Any, venue: Any, ts: int) -> None:
+        self.passed += 1
+        if self.passed > 2:
+            raise LimitBreached(f"order of {wish.qty_lots} lots at {wish.price_ticks}: a limit forbids it")
+
+    def check_amended(self, order: Any, venue: Any, ts: int, *, price: int, lots: int, stop: int) -> None:
+        raise LimitBreached("no amendment")
+
+
+def test_limits_stand_before_the_orders_of_a_strategy() -> None:
+    strategy = kind_of(restless, "restless", ("book",), is_compiled=False).prepare({})
+    config = config_of("restless", seconds=20, response_ns=0)
+    exchange = an_exchange(config, Simulation(config, strategy, 4))
+    live = LiveStrategy(a_run("restless"), strategy, guard=Refusing())
+    live.begin(exchange)
+    for second in range(1, 20):
+        exchange.advance_to(T0 + second * SECOND)
+    changes = exchange.take_changes()
+    assert len(changes.new_orders) == 2
+    assert not any(event.type == EventType.ORDER_AMEND_REQUESTED for event in changes.events)
+    progress = live.run.progress
+    assert live.run.state == RUNNING
+    assert progress.refused > 0
+    assert "forbids" in progress.last_refusal or "no amendment" in progress.last_refusal
 
 
 def test_a_restart_in_between_changes_nothing() -> None:

@@ -144,10 +144,10 @@ class SimulatedExchange:
             at = max(due, self.last_ts) if due is not None and is_due else ts
             until = max(self.time.market_at(at), self.market.clock_ts)
             if self.agents and (look_ts := self._next_look_ts()) < until:
-                self._go_on(look_ts, ts)
+                self._walk_to(look_ts, ts)
                 self._look()
                 continue
-            self._go_on(until, ts)
+            self._walk_to(until, ts)
             if is_due and due is not None:
                 self.last_ts = max(due, self.last_ts)
                 self.venue.process_due(self.last_ts)
@@ -179,6 +179,11 @@ class SimulatedExchange:
             due = min(due, max(int(min(head["next_ts"], head["step_ts"])), now + pause_ns))
         return max(due, now + 1)
 
+    @property
+    def market_delay_ns(self) -> int:
+        """How long the orders of agents are on their way to the venue, in ns of the market's time."""
+        return self.session.execution_delay_ns
+
     def _look(self) -> None:
         for agent in list(self.agents):
             agent.look(self)
@@ -188,7 +193,7 @@ class SimulatedExchange:
         for agent in list(self.agents):
             agent.end(self)
 
-    def _go_on(self, until: int, ts: int) -> None:
+    def _walk_to(self, until: int, ts: int) -> None:
         """Let the market go on to one of its instants, step by step of its reference price."""
         while self._next_step <= until:
             self._run(self._next_step, ts)

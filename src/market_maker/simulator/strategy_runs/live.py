@@ -8,7 +8,7 @@ alone. Knows no database: what must be written goes into the exchange's changes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ from market_maker.strategies.actions import (
 from market_maker.strategies.compilation import compiled
 from market_maker.strategies.contract import WAKES, PreparedStrategy
 from market_maker.venue.changes import Changes
+from market_maker.venue.venue import Venue
 
 OPEN_ORDERS_MAX = 1_024
 WAKES_AT_ONCE_MAX = 1_000
@@ -51,8 +52,18 @@ _FOREVER = 1 << 62
 _NO_INSTRUMENTS = np.zeros(0, INSTRUMENT_DTYPE)
 _AT_VENUE = (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED)
 _RESTING = (TimeInForce.GTC, TimeInForce.GTD)
-Guard = Callable[[Order], None]
-"""Called with each new order; raises an error of ours when a limit or a kill switch forbids it."""
+
+
+class Guard(Protocol):
+    """What stands before orders, `active` or not: it raises an error of ours when a limit or a kill switch forbids one."""
+
+    active: bool
+
+    def check(self, wish: Any, venue: Venue, ts: int) -> None:
+        """Look at a new order."""
+
+    def check_amended(self, order: Order, venue: Venue, ts: int, *, price: int, lots: int, stop: int) -> None:
+        """Look at an open order that is to become another."""
 
 
 class LiveStrategy:
@@ -313,7 +324,7 @@ class LiveStrategy:
 
     def _obey(self, exchange: SimulatedExchange, request: Place | Cancel | Amend, ts: int) -> str:
         """Send a request on its way; return what is wrong with it, or nothing."""
-        arrival_ts = exchange.time.wall_at(exchange.market.clock_ts + exchange.session.execution_delay_ns)
+        arrival_ts = exchange.time.wall_at(exchange.market.clock_ts + exchange.market_delay_ns)
         arrival_ts = max(arrival_ts, exchange.last_ts)
         if isinstance(request, Place):
             return self._place(exchange, request, ts, arrival_ts)
@@ -334,6 +345,10 @@ class LiveStrategy:
             if order.amend_arrival_ts or (request.price_ticks, request.qty_lots) == (order.price_ticks, order.qty_lots):
                 return ""
             try:
+                if self._guard is not None and self._guard.active:
+                    self._guard.check_amended(
+                        order, exchange.venue, ts, price=request.price_ticks, lots=request.qty_lots, stop=0
+                    )
                 exchange.venue.request_amend(
                     order, exchange.last_ts, arrival_ts, str(self.run.run_id),
                     price=request.price_ticks, lots=request.qty_lots, stop=0,
@@ -374,9 +389,9 @@ class LiveStrategy:
         )
         progress.last_order = number
         progress.placed += 1
-        if self._guard is not None:
+        if self._guard is not None and self._guard.active:
             try:
-                self._guard(order)
+                self._guard.check(order, exchange.venue, ts)
             except MarketMakerError as error:
                 self._note_refusal(error.detail)
                 return ""
@@ -409,7 +424,7 @@ class LiveStrategy:
         run, progress = self.run, self.run.progress
         run.state, run.error, run.ended_ts = state, error, exchange.last_ts
         progress.reasons = 0
-        arrival_ts = exchange.time.wall_at(exchange.market.clock_ts + exchange.session.execution_delay_ns)
+        arrival_ts = exchange.time.wall_at(exchange.market.clock_ts + exchange.market_delay_ns)
         arrival_ts = max(arrival_ts, exchange.last_ts)
         for order in self._orders.values():
             if order.status.is_open and not order.cancel_arrival_ts:

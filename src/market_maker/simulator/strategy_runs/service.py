@@ -139,15 +139,11 @@ class StrategyRuns:
 
     def _made(self, run: Run, prepared: PreparedStrategy, memory: Any) -> LiveStrategy:
         try:
-            return LiveStrategy(run, prepared, memory, self._check)
+            return LiveStrategy(run, prepared, memory, self.guard)
         except MarketMakerError:
             raise
         except Exception as error:
             raise InvalidRequest.of("strategy_id", run.kind, f"a strategy that can be compiled ({error})") from error
-
-    def _check(self, order: Any) -> None:
-        if self.guard is not None:
-            self.guard(order)
 
     def _running(self, run_id: UUID) -> tuple[PairLoop, LiveStrategy] | None:
         """Return a run that is at work, and its loop."""

@@ -28,8 +28,10 @@ from market_maker.risk.observation import observe_alerts
 from market_maker.risk.service import RiskAssessmentService
 from market_maker.service import MarketMakerService
 from market_maker.settings import Role, Settings, load_settings
+from market_maker.simulator.market_realism import MarketRealism
 from market_maker.simulator.recovery import is_run_by_another
 from market_maker.simulator.service import SimulatorService
+from market_maker.simulator.strategy_runs.service import StrategyRuns
 from market_maker.storage import schema
 from market_maker.storage.database import Database
 from market_maker.storage.embedded import EmbeddedDatabase, default_data_dir, start_embedded
@@ -174,7 +176,25 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
         market_data = MarketDataService(store.database, store.reference, store.lake, store.clock)
         imports = ImportQueue(market_data, settings.inbox or store.data_dir / "inbox", store.clock)
         records = Records(store.database, store.reference, store.lake, store.clock)
-        parts = Parts(store.database, store.reference, simulator, backtests, risk, market_data, imports, records)
+        strategy_runs = StrategyRuns(simulator)
+        realism = MarketRealism(
+            simulator,
+            store.lake,
+            events_max=settings.simulator.realism_events,
+            interval_ns=settings.simulator.realism_interval,
+        )
+        parts = Parts(
+            store.database,
+            store.reference,
+            simulator,
+            backtests,
+            risk,
+            market_data,
+            imports,
+            records,
+            strategy_runs,
+            realism,
+        )
         directory = Directory(parts, settings.simulator.default_balance)
         health = make_health(store.database, bus, simulator, metrics)
         await bus.start()
@@ -186,6 +206,7 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
         try:
             await simulator.start()
             await imports.start()
+            await realism.start()
             service = MarketMakerService(parts, directory)
             commands = CommandListener(service, bus)
             await commands.start()
@@ -194,6 +215,7 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
             finally:
                 await commands.stop()
         finally:
+            await realism.stop()
             await imports.stop()
             await simulator.stop()
             await relay.stop()

@@ -1,6 +1,8 @@
 """The command `market-maker`: a service with simulated markets, backtests, risk figures, and the tools around them.
 
 It parses words, shows progress and prints; the work is done by the services.
+
+Longer than 500 lines because it is one list: commands with their options, nothing else.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from market_maker.domain.errors import InvalidRequest, MarketMakerError
 from market_maker.domain.units import parse_decimal, parse_duration, parse_instant
 from market_maker.settings import load_settings
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+_HELP = (__doc__ or "").partition("\n\nLonger")[0]
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=_HELP)
 app.command()(cli_doctor.doctor)
 app.command()(cli_keys.keys)
 app.add_typer(cli_db.app, name="db")
@@ -424,8 +427,24 @@ def realism(
 
 @app.command()
 def simulate(
-    kind: Annotated[str, typer.Argument(help="kind of strategy, see `market-maker strategy kinds`")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="STRATEGY",
+            help="kind of strategy, see `market-maker strategy kinds`; or the id of one that is kept, whose results are kept, too",
+        ),
+    ],
     param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE (repeatable); the others have defaults")] = None,
+    mode: Annotated[
+        str, typer.Option(help="NORMAL, STRESS (with scenarios) or CUSTOM (with parameters of a file)")
+    ] = "NORMAL",
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME[:PARAMETER=VALUE,starts_in=10m,repeats_every=1h] of mode STRESS (repeatable)"),
+    ] = None,
+    custom: Annotated[
+        Path | None, typer.Option(help="YAML file of mode CUSTOM with the sections flow, reference, conditions")
+    ] = None,
     duration: Annotated[str, typer.Option(help="of each seed")] = "1h",
     seeds: Annotated[int, typer.Option(min=1, help="how many markets")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="the first one")] = 1,
@@ -437,31 +456,58 @@ def simulate(
     liquidity: Annotated[float, typer.Option(help="multiplier of the rate of limit orders")] = 1.0,
     spread_steps: Annotated[int, typer.Option(min=0, help="how many levels farther away all quotes are")] = 0,
     buy_bias: Annotated[float, typer.Option(help="share of market orders forced to buy; negative: to sell")] = 0.0,
+    price: Annotated[
+        str | None, typer.Option(help="the market begins at (default: the pair's first price, or 50000)")
+    ] = None,
+    price_deviation: Annotated[float, typer.Option(help="of the reference price in a second, relative")] = 0.0001,
+    tick_size: Annotated[str, typer.Option(help="of a kind; a kept strategy has its pair's")] = "0.01",
+    lot_size: Annotated[str, typer.Option(help="of a kind; a kept strategy has its pair's")] = "0.00001",
+    maker_fee: Annotated[str, typer.Option(help="share of the value; negative is a rebate")] = "0",
+    taker_fee: Annotated[str, typer.Option(help="share of the value")] = "0",
+    keep_runs: Annotated[
+        int, typer.Option(min=0, max=1000, help="of so many seeds the results of a kept strategy are kept")
+    ] = 10,
     against: Annotated[str | None, typer.Option(help="a second kind of strategy, on the same seeds")] = None,
     against_param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the second (repeatable)")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="default: one for each processor")] = None,
     report: Annotated[Path | None, typer.Option(help="write all figures to this file (.json)")] = None,
     plot: Annotated[Path | None, typer.Option(help="draw paths and results into this file (.svg)")] = None,
+    config: Config = None,
+    setting: Set = None,
 ) -> None:
     """Test a strategy on many simulated markets, as fast as possible: results with confidence intervals."""
-    from market_maker.cli_simulate import (
-        MarketWish,
-        SimulateWish,
-        run_simulate,
-    )  # kernels are loaded by those who need them
+    # Kernels are loaded by those who need them.
+    from market_maker.cli_simulate import MarketWish, SimulateWish, find_kept, mode_options, run_simulate
 
     wait_ns = parse_duration(latency, "--latency")
+    scenarios, parameters = mode_options(mode, scenario or [], custom)
+    settings = load_settings(config, overrides=setting or [])
+    kept = find_kept(settings, UUID(kind), keep_runs) if is_uuid(kind) else None
+    begins_at = "50000" if kept is None or kept.price is None else f"{kept.price:f}"
     market = MarketWish(
-        process=process, volatility=volatility, activity=activity, liquidity=liquidity, spread_steps=spread_steps,
-        buy_bias=buy_bias,
+        price=parse_decimal(price or begins_at, "--price"), tick_size=parse_decimal(tick_size, "--tick-size"),
+        lot_size=parse_decimal(lot_size, "--lot-size"), maker_fee=parse_decimal(maker_fee, "--maker-fee"),
+        taker_fee=parse_decimal(taker_fee, "--taker-fee"), process=process, price_deviation=price_deviation,
+        volatility=volatility, activity=activity, liquidity=liquidity, spread_steps=spread_steps, buy_bias=buy_bias,
+        custom=parameters,
     )  # fmt: skip
     wish = SimulateWish(
         parse_duration(duration, "--duration"), seeds, seed, wait_ns, wait_ns, parse_decimal(balance, "--balance"),
-        threads=threads, market=market,
+        threads=threads, market=market, scenarios=scenarios,
     )  # fmt: skip
     run_simulate(
-        kind, param or [], wish, against=against, against_parameters=against_param or [], report=report, plot=plot
-    )
+        kind if kept is None else kept.strategy.kind, param or [], wish, against=against,
+        against_parameters=against_param or [], kept=kept, report=report, plot=plot,
+    )  # fmt: skip
+
+
+def is_uuid(text: str) -> bool:
+    """Tell whether a text is an id."""
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 @app.command("compile")

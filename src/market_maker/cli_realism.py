@@ -5,42 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import polars as pl
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from market_maker.bootstrap import Store, open_store
+from market_maker.bootstrap import open_store
 from market_maker.domain.errors import DataError, InvalidRequest
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.units import NS_PER_SECOND, format_instant
-from market_maker.market_data.feed.kernel import ANONYMOUS, ANONYMOUS_END
-from market_maker.market_data.feed.rows import venue_times
-from market_maker.market_data.reading import read_table
-from market_maker.market_data.replay import Feed, open_feed
-from market_maker.market_data.schema import EventKind
-from market_maker.market_data.sessions import session_stretches
 from market_maker.performance.figures import Figure, Interval
-from market_maker.performance.json_values import json_value
-from market_maker.performance.realism.measure import measure, metrics_json
+from market_maker.performance.realism.measure import measure
 from market_maker.performance.realism.metric import Metric
 from market_maker.performance.realism.pictures import realism_chart
+from market_maker.performance.realism.recorded import recorded_window
 from market_maker.performance.realism.score import Scores, compare
-from market_maker.performance.realism.window import ROWS_MAX, LevelRows, Lives, Window, lives_of, window_of
+from market_maker.performance.realism.told import realism_json
+from market_maker.performance.realism.window import Window
 from market_maker.settings import Settings
 from market_maker.simulator.realism import simulated_window
-from market_maker.storage.lake import day_of
 from market_maker.synthetic.flow.parameters import ReferenceParameters, suited_design
 from market_maker.venue.market.market import SyntheticMarket
 
 _DEFAULT_PRICE_TICKS, _DEFAULT_LOT_VALUE, _LEAST_MIDS = 6_000_000, 1e-5, 60
-_LIVES_COLUMNS = ("kind", "side", "price_ticks", "qty_lots", "order_id")
 
 
 class Span(NamedTuple):
@@ -93,7 +83,12 @@ def run_realism(
                             (
                                 instrument,
                                 await asyncio.to_thread(
-                                    recorded_window, store, instrument, each, allow_gaps=allow_gaps
+                                    recorded_window,
+                                    store.lake,
+                                    instrument,
+                                    each.start_ts,
+                                    each.end_ts,
+                                    allow_gaps=allow_gaps,
                                 ),
                             )
                         )
@@ -144,114 +139,6 @@ def _simulated(
             SyntheticMarket.create(design), wish.duration_ns, f"synthetic, seed {wish.seed}",
             lambda done, _: bars.update(task, completed=done),
         )  # fmt: skip
-
-
-def recorded_window(store: Store, instrument: Instrument, span: Span, *, allow_gaps: bool = False) -> Window:
-    """Return the window of a recorded market, in the venue's order of time.
-
-    Raises
-    ------
-    InvalidRequest, DataError
-        As `open_feed` and `window_of`.
-    """
-    steps = (instrument.tick_size, instrument.lot_size)
-    feed = open_feed(
-        store.lake, instrument.venue, instrument.symbol, span.start_ts, span.end_ts, allow_gaps=allow_gaps, steps=steps
-    )
-    if feed.events > ROWS_MAX:
-        raise InvalidRequest.of("range", f"{feed.events:,} rows", f"{ROWS_MAX:,} rows or fewer: take fewer days")
-    rows = _rows_until(feed, span.end_ts)
-    start_ts, end_ts = max(span.start_ts, int(rows.ts[0])), min(span.end_ts, int(rows.ts[-1]) + 1)
-    if end_ts <= start_ts:
-        raise DataError(f"no recorded events of {span.pair} from {format_instant(span.start_ts)} on")
-    tables = {table["table"] for table in feed.tables}
-    missing = (
-        {} if "orders" in tables else {"lives": "the recording does not name orders, so that none can be followed"}
-    )
-    if not np.any(np.abs(rows.code) == 2):
-        missing["trades"] = "no trades are recorded"
-    return window_of(
-        rows,
-        name=f"{instrument.venue}/{instrument.symbol}",
-        start_ts=start_ts,
-        end_ts=end_ts,
-        has_levels="bbo" not in tables,
-        lives=_lives(store, instrument, start_ts, end_ts) if "orders" in tables else None,
-        gaps=_unknown(feed, instrument.venue, start_ts, end_ts),
-        missing=tuple(missing.items()),
-    )
-
-
-def _rows_until(feed: Feed, end_ts: int) -> LevelRows:
-    parts: list[list[NDArray[Any]]] = []
-    for rows in feed.exchange():
-        stop = int(np.searchsorted(rows.ts, end_ts))
-        parts.append([np.array(column[:stop]) for column in (rows.ts, rows.price_ticks, rows.qty_lots, rows.code)])
-        if stop < len(rows.ts):
-            break
-    return LevelRows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-
-
-def _lives(store: Store, instrument: Instrument, start_ts: int, end_ts: int) -> Lives:
-    """Return the lives of orders, each followed over midnight too."""
-    frames, day = [], day_of(start_ts)
-    while day <= day_of(end_ts - 1):
-        published = store.lake.find(instrument.venue, instrument.symbol, day)
-        if published is not None and published.file("orders") is not None:
-            frame = read_table(store.lake, instrument, published, "orders")
-            ts = venue_times(frame["exch_ts"].to_numpy(), frame["local_ts"].to_numpy())
-            frame = frame.select(_LIVES_COLUMNS).with_columns(ts=pl.Series(np.maximum.accumulate(ts)))
-            frame = with_fills(frame)
-            # What an importer puts in the place of orders that it cannot name is nobody's life.
-            frames.append(frame.filter(~pl.col("order_id").is_between(ANONYMOUS, ANONYMOUS_END - 1)))
-        day += timedelta(1)
-    whole = pl.concat(frames)
-    return lives_of({name: whole[name].to_numpy() for name in whole.columns}, start_ts=start_ts, end_ts=end_ts)
-
-
-def with_fills(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return rows of orders in which executions are told as such.
-
-    Where a source has no row for a fill, an order that leaves in the instant and at the price of a trade was executed by it,
-    as in a replay (`market_data.feed.orders`). One that only shrinks then is not seen to be filled.
-    """
-    if (frame["kind"] == EventKind.FILL).any():
-        return frame
-    prints = frame.filter(pl.col("kind") == EventKind.TRADE).select("ts", "price_ticks", is_print=True).unique()
-    is_fill = (pl.col("kind") == EventKind.CANCEL) & pl.col("is_print").fill_null(value=False)
-    kind = pl.when(is_fill).then(pl.lit(int(EventKind.FILL), frame.schema["kind"])).otherwise(pl.col("kind"))
-    joined = frame.join(prints, on=["ts", "price_ticks"], how="left", maintain_order="left")
-    return joined.with_columns(kind=kind).drop("is_print")
-
-
-def _unknown(feed: Feed, venue: str, start_ts: int, end_ts: int) -> list[tuple[int, int]]:
-    """Return where no mid is known: what is missing of sessions, and the time between them."""
-    found = [(max(a, start_ts), min(b, end_ts)) for a, b in feed.missing]
-    reached = start_ts
-    for begin, end in session_stretches(venue, start_ts, end_ts):
-        found.append((reached, begin))
-        reached = end
-    found.append((reached, end_ts))
-    return sorted((a, b) for a, b in found if a < b)
-
-
-def realism_json(
-    windows: Sequence[Window], measured: Sequence[Sequence[Metric]], scores: Scores | None
-) -> dict[str, Any]:
-    """Return everything as JSON values: the market first, then its reference, then the scores."""
-    told = [
-        {
-            "name": window.name, "start_ts": str(window.start_ts), "end_ts": str(window.end_ts),
-            "quotes": len(window.quotes.ts), "trades": len(window.trades.ts),
-            "events": None if window.events is None else len(window.events.ts), "metrics": metrics_json(metrics),
-        }
-        for window, metrics in zip(windows, measured, strict=True)
-    ]  # fmt: skip
-    return {
-        "market": told[0],
-        "reference": told[1] if len(told) > 1 else None,
-        "scores": None if scores is None else json_value(scores),
-    }
 
 
 def tell_metrics(window: Window, metrics: Sequence[Metric], console: Console) -> None:

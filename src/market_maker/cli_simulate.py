@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from market_maker.backtest.engine import RunConfig
+from market_maker.backtest.result import RunResult
+from market_maker.bootstrap import open_store
 from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.instrument import Instrument
+from market_maker.domain.modes import TestMode
 from market_maker.domain.units import NS_PER_SECOND, format_duration
 from market_maker.montecarlo.engine import SimulationConfig, market_json
 from market_maker.montecarlo.loop.compiled import compiled_loop
 from market_maker.montecarlo.seeds import SEEDS_MAX, SeedRun, run_seeds
 from market_maker.montecarlo.statistics import Distribution, MonteCarlo, Paired, compare_paired, monte_carlo
+from market_maker.montecarlo.storage import save_run
+from market_maker.montecarlo.stress import ScenarioWish, parse_scenario
 from market_maker.performance.charts import Panel, Series, picture
 from market_maker.performance.figures import Figure, Interval
 from market_maker.performance.json_values import json_value
+from market_maker.settings import Settings
+from market_maker.storage.reference import Strategy
 from market_maker.strategies.contract import PreparedStrategy, StrategyKind, find_strategy
+from market_maker.synthetic.custom import parse_custom
 from market_maker.synthetic.flow.parameters import Conditions, ReferenceParameters, suited_design
 from market_maker.synthetic.reference.processes import Process
 
@@ -47,7 +56,8 @@ class MarketWish:
     """The market of the command: the pair, its price and what is changed of the default flow.
 
     `liquidity` multiplies the rate of limit orders, `spread_steps` widens the spread by so many steps, `buy_bias` is the
-    share of market orders forced to buy, `volatility` and `activity` are multipliers; see `Conditions`.
+    share of market orders forced to buy, `volatility` and `activity` are multipliers; see `Conditions`. `custom` are checked
+    parameters by section (`synthetic.custom`), which win.
     """
 
     price: Decimal = Decimal(50_000)
@@ -62,6 +72,7 @@ class MarketWish:
     liquidity: float = 1.0
     spread_steps: int = 0
     buy_bias: float = 0.0
+    custom: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +97,21 @@ class SimulateWish:
     confidence: float = 0.95
     threads: int | None = None
     market: MarketWish = field(default_factory=MarketWish)
+    scenarios: tuple[ScenarioWish, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A strategy that is kept, whose pair is simulated, and where results go: those of the first `runs` seeds.
+
+    `price` is what the market begins at, where nothing else is said.
+    """
+
+    settings: Settings
+    strategy: Strategy
+    instrument: Instrument
+    price: Decimal | None
+    runs: int
 
 
 def parse_parameters(words: Sequence[str], kind: StrategyKind, option: str = "--param") -> dict[str, int | float]:
@@ -103,32 +129,37 @@ def parse_parameters(words: Sequence[str], kind: StrategyKind, option: str = "--
     return kind.validate(values, option)
 
 
-def simulation_config(strategy: PreparedStrategy, wish: SimulateWish) -> SimulationConfig:
-    """Return what runs; InvalidRequest names what is out of range."""
+def simulation_config(
+    strategy: PreparedStrategy, wish: SimulateWish, instrument: Instrument | None = None
+) -> SimulationConfig:
+    """Return what runs, on an instrument or on that of the wish; InvalidRequest names what is out of range."""
     market = wish.market
     if not NS_PER_SECOND <= wish.duration_ns <= DURATION_MAX:
         raise InvalidRequest.of("--duration", format_duration(wish.duration_ns), "1s to 30d")
     if market.process not in Process.__members__:
         raise InvalidRequest.of("--process", market.process, ", ".join(Process.__members__))
-    instrument = Instrument(
+    instrument = instrument or Instrument(
         UUID(int=0), "synthetic", "BASE-QUOTE", "BASE", "QUOTE", market.tick_size, market.lot_size,
         maker_fee=market.maker_fee, taker_fee=market.taker_fee,
     )  # fmt: skip
-    reference = ReferenceParameters(process=Process[market.process], price_deviation=market.price_deviation)
+    given = {"process": Process[market.process], "price_deviation": market.price_deviation}
+    reference = ReferenceParameters(**(given | dict(market.custom.get("reference", {}))))
     design = suited_design(
         price_ticks=instrument.price_to_ticks(market.price, "--price"), lot_value_ticks=float(instrument.tick_lot),
         reference=reference, start_ts=START_TS,
     )  # fmt: skip
-    conditions = Conditions(
-        activity=market.activity, limit=market.liquidity, distance_steps=market.spread_steps, buy_bias=market.buy_bias,
-        volatility=market.volatility,
-    )  # fmt: skip
+    design = replace(design, flow=replace(design.flow, **market.custom.get("flow", {})))
+    changed = {
+        "activity": market.activity, "limit": market.liquidity, "distance_steps": market.spread_steps,
+        "buy_bias": market.buy_bias, "volatility": market.volatility,
+    }  # fmt: skip
+    conditions = Conditions(**(changed | dict(market.custom.get("conditions", {}))))
     run = RunConfig(
         instrument, strategy.kind.kind, START_TS, START_TS + wish.duration_ns, strategy.values,
         entry_latency_ns=wish.entry_latency_ns, response_latency_ns=wish.response_latency_ns, balance=wish.balance,
         sample_interval_ns=max(NS_PER_SECOND, wish.duration_ns // 3_600),
     )  # fmt: skip
-    return SimulationConfig(run, design, conditions)
+    return SimulationConfig(run, design, conditions, scenarios=wish.scenarios)
 
 
 def run_simulate(
@@ -138,10 +169,13 @@ def run_simulate(
     *,
     against: str | None = None,
     against_parameters: Sequence[str] = (),
+    kept: Kept | None = None,
     report: Path | None = None,
     plot: Path | None = None,
 ) -> None:
     """Simulate, print the figures with their intervals, and write what is asked for.
+
+    With `kept` the first strategy is that one, `parameters` change its own, and its results are kept like a backtest's.
 
     Raises
     ------
@@ -157,17 +191,27 @@ def run_simulate(
     chosen = [(kind, parameters, "--param")]
     if against is not None:
         chosen.append((against, against_parameters, "--against-param"))
-    prepared = []
+    prepared: list[PreparedStrategy] = []
     for name, words, option in chosen:
         found = find_strategy(name)
-        prepared.append(found.prepare(parse_parameters(words, found, option), option))
+        values = parse_parameters(words, found, option)
+        if kept is not None and not prepared:
+            named = {word.partition("=")[0] for word in words}
+            values = found.validate({**kept.strategy.parameters, **{key: values[key] for key in named}}, option)
+        prepared.append(found.prepare(values, option))
+    instrument = None if kept is None else kept.instrument
     with console.status("compiling what is not in the cache"):
         compiled_loop()
     seeds = range(wish.seed, wish.seed + wish.seeds)
     rng = np.random.default_rng(wish.seed)
     done = []
+    results: dict[int, RunResult] = {}
     for strategy in prepared:
-        runs, seconds = _run(simulation_config(strategy, wish), strategy, seeds, wish.threads, console)
+        config = simulation_config(strategy, wish, instrument)
+        keep = None
+        if kept is not None and strategy is prepared[0]:
+            keep = _keeper(results, frozenset(seeds[: kept.runs]))
+        runs, seconds = _run(config, strategy, seeds, wish.threads, console, keep)
         figures = monte_carlo([run.summary for run in runs], rng, confidence=wish.confidence)
         done.append(Simulated(strategy, runs, figures))
         _tell(done[-1], wish, seconds, console)
@@ -176,25 +220,105 @@ def run_simulate(
         one, other = ([run.summary for run in each.runs] for each in done)
         paired = compare_paired(one, other, rng, confidence=wish.confidence)
         _tell_paired(paired, done, console)
+    if kept is not None:
+        _save(kept, simulation_config(prepared[0], wish, instrument), results, console)
     if report is not None:
-        _write(report, json.dumps(report_json(done, paired, wish), indent=1), "--report", console)
+        told = report_json(done, paired, wish, instrument)
+        _write(report, json.dumps(told, indent=1), "--report", console)
     if plot is not None:
         _write(plot, chart(done, paired), "--plot", console)
 
 
 def _run(
-    config: SimulationConfig, strategy: PreparedStrategy, seeds: Sequence[int], threads: int | None, console: Console
+    config: SimulationConfig,
+    strategy: PreparedStrategy,
+    seeds: Sequence[int],
+    threads: int | None,
+    console: Console,
+    keep: Callable[[int, RunResult], None] | None = None,
 ) -> tuple[list[SeedRun], float]:
     begin = time.perf_counter()
     with Progress(*_COLUMNS, console=console, transient=True) as bars:
         task = bars.add_task(strategy.kind.kind, total=len(seeds))
-        runs = run_seeds(config, strategy, seeds, lambda _: bars.advance(task), threads=threads)
+        runs = run_seeds(config, strategy, seeds, lambda _: bars.advance(task), threads=threads, keep=keep)
     return runs, time.perf_counter() - begin
 
 
-def report_json(done: Sequence[Simulated], paired: Paired | None, wish: SimulateWish) -> dict[str, Any]:
+def _keeper(results: dict[int, RunResult], wanted: frozenset[int]) -> Callable[[int, RunResult], None]:
+    """Return what keeps whole results of the wanted seeds."""
+
+    def keep(seed: int, result: RunResult) -> None:
+        if seed in wanted:
+            results[seed] = result
+
+    return keep
+
+
+def mode_options(
+    mode: str, scenarios: Sequence[str], custom: Path | None
+) -> tuple[tuple[ScenarioWish, ...], dict[str, dict[str, Any]]]:
+    """Return the scenarios of mode STRESS and the parameters of mode CUSTOM; InvalidRequest where option and mode differ."""
+    if mode not in TestMode.__members__:
+        raise InvalidRequest.of("--mode", mode, ", ".join(TestMode.__members__))
+    for option, given, wanted in (
+        ("--scenario", bool(scenarios), "STRESS"),
+        ("--custom", custom is not None, "CUSTOM"),
+    ):
+        if given != (mode == wanted):
+            raise InvalidRequest.of(
+                option, ", ".join(scenarios) or str(custom), f"with mode {wanted}, and only with it"
+            )
+    return tuple(parse_scenario(text) for text in scenarios), {} if custom is None else read_custom(custom)
+
+
+def read_custom(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the parameters of mode CUSTOM in a YAML file, checked; InvalidRequest names what is wrong."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidRequest.of("--custom", str(path), f"a YAML file that can be read ({error})") from error
+    if not isinstance(values, dict):
+        raise InvalidRequest.of("--custom", str(path), "a YAML file with the sections flow, reference, conditions")
+    return parse_custom(values, "--custom")
+
+
+def find_kept(settings: Settings, strategy_id: UUID, runs: int) -> Kept:
+    """Return a strategy that is kept, and its pair; NotFound when there is none."""
+
+    async def find() -> Kept:
+        async with open_store(settings) as store:
+            strategy = await store.reference.strategy(strategy_id)
+            pair = await store.reference.pair(strategy.pair_id)
+            return Kept(settings, strategy, pair.instrument, pair.initial_price, runs)
+
+    return asyncio.run(find())
+
+
+def _save(kept: Kept, config: SimulationConfig, results: Mapping[int, RunResult], console: Console) -> None:
+    """Keep results as runs of the strategy, and say how they are shown."""
+
+    async def save() -> list[UUID]:
+        async with open_store(kept.settings) as store:
+            found = []
+            for seed, result in sorted(results.items()):
+                async with store.database.transaction() as connection:
+                    root, now = store.data_dir / "results", store.clock.now_ns()
+                    found.append(await save_run(connection, kept.strategy, config, seed, result, root, now))
+            return found
+
+    for seed, run_id in zip(sorted(results), asyncio.run(save()), strict=True):
+        console.print(
+            f"seed {seed} is kept as run {run_id} (market-maker report {run_id})", markup=False, soft_wrap=True
+        )
+
+
+def report_json(
+    done: Sequence[Simulated], paired: Paired | None, wish: SimulateWish, instrument: Instrument | None = None
+) -> dict[str, Any]:
     """Return everything as JSON values; amounts of single seeds are text, statistics are numbers."""
-    config = simulation_config(done[0].strategy, wish)
+    config = simulation_config(done[0].strategy, wish, instrument)
     return {
         "duration": format_duration(wish.duration_ns), "seeds": wish.seeds, "seed": wish.seed,
         "entry_latency": format_duration(wish.entry_latency_ns),

@@ -1,4 +1,4 @@
-"""The commands `strategy ...`: which kinds there are, which strategies are kept, and a new one."""
+"""The commands `strategy ...`: kinds, strategies that are kept, a new one; and those that run on a service's markets."""
 
 from __future__ import annotations
 
@@ -13,15 +13,20 @@ import typer
 from market_maker.domain.errors import InvalidRequest, shorten
 from market_maker.settings import Settings, load_settings
 
-app = typer.Typer(no_args_is_help=True, help="Show kinds of strategy, list strategies, add one.")
+app = typer.Typer(no_args_is_help=True, help="Show kinds of strategy, list and add strategies, run them live.")
 
 Config = Annotated[Path | None, typer.Option("--config", help="YAML file of settings (default: MM_CONFIG)")]
+Url = Annotated[str, typer.Option(help="address of the running service")]
+ApiKey = Annotated[
+    str | None, typer.Option(envvar="MM_API_KEY", help="a key of scope trade, where the service asks for one")
+]
+_URL = "http://127.0.0.1:8000"
 Set = Annotated[list[str] | None, typer.Option("--set", help="one setting, such as strategy_files=my_maker.py")]
 
 
 @app.callback()
 def strategy() -> None:
-    """Show kinds of strategy, list strategies, add one."""
+    """Show kinds of strategy, list and add strategies, run them on a service's simulated markets."""
 
 
 @app.command()
@@ -73,6 +78,62 @@ def add(
         raise InvalidRequest.of("NAME", shorten(name), "1 to 100 characters")
     values = parse_parameters(param or [])
     print(asyncio.run(_add(load_settings(config, overrides=setting or []), name, kind, pair, values)))
+
+
+@app.command()
+def run(
+    strategy: Annotated[str, typer.Argument(help="id of a strategy, see `strategy list`")],
+    account: Annotated[
+        str | None, typer.Option(help="id of the account that trades (default: the default account)")
+    ] = None,
+    url: Url = _URL,
+    api_key: ApiKey = None,
+) -> None:
+    """Let a strategy trade on its pair's simulated market of a running service, and print the id of the run."""
+    from market_maker.client import Client
+
+    with Client(url, api_key) as client:
+        print(client.run_strategy(strategy, account_id=account).run_id)
+
+
+@app.command()
+def stop(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="id of a run, see `strategy runs`")],
+    url: Url = _URL,
+    api_key: ApiKey = None,
+) -> None:
+    """Stop a strategy on a running service; its orders are cancelled."""
+    from market_maker.client import Client
+
+    with Client(url, api_key) as client:
+        found = client.stop_strategy(run_id)
+    print(f"{found.name} is {found.state}: net {found.pnl.net:f}, {found.fills} fills, inventory {found.inventory:f}")
+
+
+@app.command()
+def runs(
+    strategy: Annotated[str | None, typer.Option(help="only those of this strategy, by its id")] = None,
+    url: Url = _URL,
+    api_key: ApiKey = None,
+) -> None:
+    """List the runs of strategies on a running service's simulated markets, newest first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from market_maker.client import Client
+
+    with Client(url, api_key) as client:
+        found = client.get_strategy_runs(strategy_id=strategy).items
+    plain = Console()
+    console = plain if plain.is_terminal else Console(width=250)
+    names = ("run", "strategy", "kind", "state", "inventory", "net", "spread", "fees", "fills", "wakes", "error")
+    table = Table(*names, box=None)
+    for each in found:
+        table.add_row(
+            str(each.run_id), each.name, each.kind, each.state, f"{each.inventory:f}", f"{each.pnl.net:f}",
+            f"{each.pnl.spread:f}", f"{each.pnl.fees:f}", str(each.fills), str(each.wakes), each.error or "",
+        )  # fmt: skip
+    console.print(table)
 
 
 def parse_parameters(words: Sequence[str]) -> dict[str, int | float]:

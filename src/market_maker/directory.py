@@ -25,7 +25,9 @@ from market_maker.market_data.import_queue import ImportQueue
 from market_maker.market_data.service import MarketDataService
 from market_maker.records import Records
 from market_maker.risk.service import RiskAssessmentService
+from market_maker.simulator.market_realism import MarketRealism, check_span
 from market_maker.simulator.service import SimulatorService
+from market_maker.simulator.strategy_runs.service import StrategyRuns
 from market_maker.storage import simulation
 from market_maker.storage.database import Database
 from market_maker.storage.reference import Pair, ReferenceData, Strategy
@@ -44,6 +46,8 @@ class Parts:
     market_data: MarketDataService
     imports: ImportQueue
     records: Records
+    strategy_runs: StrategyRuns
+    realism: MarketRealism
 
 
 _STEP_ALLOWED = "a positive number of at most 12 decimals"
@@ -149,6 +153,32 @@ class Directory:
     async def trades(self, **filters: Any) -> list[Fill]:
         """Return fills; see `storage.simulation.get_trades`."""
         return await simulation.get_trades(self._parts.database, **filters)
+
+    async def tape(self, pair_id: UUID, limit: int) -> list[dict[str, Any]]:
+        """Return the last public trades of a pair's running market, newest first; Conflict where none runs."""
+        loop = await self._parts.simulator.running(pair_id)
+        return self._parts.simulator.tapes.get_trades(loop.instrument, limit)
+
+    async def live_bars(self, pair_id: UUID, interval_ns: int, limit: int) -> list[dict[str, Any]]:
+        """Return the last candles of a pair's running market, oldest first; Conflict where none runs."""
+        loop = await self._parts.simulator.running(pair_id)
+        return self._parts.simulator.tapes.get_bars(loop.instrument, interval_ns, limit)
+
+    async def live_realism(
+        self,
+        pair_id: UUID,
+        window_ns: int,
+        *,
+        start_ts: int | None,
+        end_ts: int | None,
+        reference_pair_id: UUID | None,
+        reference_start_ts: int | None,
+        reference_end_ts: int | None,
+    ) -> dict[str, Any]:
+        """Return the stylised facts of a running market, or of a stretch that was recorded of it, scored against a reference."""
+        recorded = check_span(pair_id, start_ts, end_ts, "")
+        reference = check_span(reference_pair_id, reference_start_ts, reference_end_ts, "reference_")
+        return await self._parts.realism.get(pair_id, least_ns=window_ns, recorded=recorded, reference=reference)
 
     # ------------------------------------------------------------------ market data
 

@@ -95,6 +95,18 @@ class SimulatorSettings(MarketSettings):
     queue_max: int = Field(
         20_000, ge=1, le=1_000_000, description="commands waiting for one pair beyond which orders are answered 503"
     )
+    realism_events: int = Field(
+        200_000,
+        ge=1_000,
+        le=5_000_000,
+        description="events of each running market that are kept to measure its realism on, some 80 bytes each",
+    )
+    realism_interval: DurationNs = Field(
+        300_000_000_000,
+        ge=0,
+        le=86_400_000_000_000,
+        description="time between two measurements of the realism of all running markets, for the metrics; 0: none",
+    )
 
 
 class BacktestSettings(MarketSettings):

@@ -79,6 +79,9 @@ def valid_bodies(known: Known) -> dict[tuple[str, str], dict[str, Any]]:
             "state": "PAUSED", "recording": False, "speed": 1.0, "step": "1ms", "mode": "NORMAL", "parameters": None,
             "phase": "CONTINUOUS", "rules": RULES,
         },
+        ("post", "/api/v1/simulator/strategies"): {
+            "strategy_id": known.strategy_id, "account_id": known.account_id,
+        },
         ("post", "/api/v1/pairs"): {
             "symbol": "BTC-USDT", "base": "BTC", "quote": "USDT", "tick_size": "0.01", "lot_size": "0.0001",
             "venue": "simulator", "contract_type": "LINEAR", "maker_fee": "0", "taker_fee": "0.0005",

@@ -39,6 +39,8 @@ NEEDS_TRADE = {
     ("delete", "/api/v1/simulator/orders/{order_id}"),
     ("patch", "/api/v1/simulator/orders/{order_id}"),
     ("post", "/api/v1/simulator/trades"),
+    ("post", "/api/v1/simulator/strategies"),
+    ("delete", "/api/v1/simulator/strategies/{run_id}"),
     ("post", "/api/v1/positions"),
     ("patch", "/api/v1/positions/{position_id}"),
     ("post", "/api/v1/backtest"),

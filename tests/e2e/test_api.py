@@ -501,6 +501,126 @@ def test_money_of_an_account(client: StrictClient) -> None:
             client.get_account(nobody)
 
 
+def test_life_of_a_strategy_on_a_market(client: StrictClient) -> None:
+    pair = client.add_pair("QUOTED-USDT", "QUOTED", "USDT", tick_size="0.01", lot_size="0.001", initial_price="100")
+    (session,) = [each for each in client.get_sessions().items if each.pair_id == pair.pair_id]
+    wanted = {"half_spread_ticks": 2, "order_lots": 1000, "max_inventory_lots": 50_000, "interval_ns": 100_000_000}
+    strategy = client.add_strategy("quoter", "inventory_skew", pair.pair_id, wanted).strategy_id
+    begun = client.run_strategy(strategy)
+    assert (begun.state, begun.kind, begun.parameters["order_lots"]) == ("RUNNING", "inventory_skew", 1000)
+    with pytest.raises(Conflict, match="runs for account"):
+        client.run_strategy(strategy)
+    other = client.run_strategy(strategy, account_id=client.add_account("second quoter").account_id)
+    client.change_session(session.session_id, speed=20)
+    traded = until(
+        lambda: (found := client.get_strategy_run(begun.run_id)).fills > 3 and found.markouts[0].fills and found
+    )
+    assert traded.pnl.spread + traded.pnl.inventory - traded.pnl.fees == traded.pnl.net
+    assert traded.maker_fills == traded.fills
+    assert traded.turnover > 0
+    until(
+        lambda: (
+            (found := client.get_strategy_run(begun.run_id).quotes).bid
+            and found.ask
+            and found.bid.price < found.ask.price
+        )
+    )
+    mine = client.get_orders(strategy_id=strategy, is_open=True).items
+    assert {order.post_only for order in mine} == {True}
+    client.change_session(session.session_id, speed=1)
+    stopped = client.stop_strategy(begun.run_id)
+    assert (stopped.state, stopped.error) == ("STOPPED", None)
+    with pytest.raises(Conflict, match="STOPPED"):
+        client.stop_strategy(begun.run_id)
+    orders = lambda: [each for each in client.get_orders(strategy_id=strategy, is_open=True).items  # noqa: E731
+                      if each.account_id == begun.account_id]  # fmt: skip
+    until(lambda: not orders())
+    assert (
+        until(lambda: (found := client.get_strategy_run(begun.run_id)).open_orders == 0 and found).wakes
+        == stopped.wakes
+    )
+    assert {each.run_id for each in client.get_strategy_runs(strategy_id=strategy).items} == {
+        begun.run_id,
+        other.run_id,
+    }
+    client.change_session(session.session_id, state="STOPPED")
+    ended = client.get_strategy_run(other.run_id)
+    assert (ended.state, ended.error) == ("STOPPED", "the session was stopped")
+    with pytest.raises(Conflict, match="sessions"):
+        client.run_strategy(strategy)
+    with pytest.raises(NotFound):
+        client.get_strategy_run(NOBODY)
+    with pytest.raises(NotFound):
+        client.run_strategy(NOBODY)
+
+
+def test_tape_and_candles_tell_the_same_trades(client: StrictClient) -> None:
+    pair = client.add_pair("TAPED-USDT", "TAPED", "USDT", tick_size="0.01", lot_size="0.001", initial_price="100")
+    (session,) = [each for each in client.get_sessions().items if each.pair_id == pair.pair_id]
+    until(lambda: len(client.get_tape(pair.pair_id).items) > 5)
+    client.execute_trade(pair.pair_id, "BUY", "100", "1.5")
+    client.change_session(session.session_id, state="PAUSED")
+    trades = client.get_tape(pair.pair_id, limit=1000).items
+    assert [each.ts for each in trades] == sorted((each.ts for each in trades), reverse=True)
+    assert trades[0].side == "BUY"
+    seconds = client.get_live_bars(pair.pair_id, limit=1000).items
+    (hour,) = client.get_live_bars(pair.pair_id, "1h").items[-1:]
+    inside = [each for each in trades if int(each.ts) >= int(hour.ts)]
+    assert (hour.open, hour.close) == (inside[-1].price, inside[0].price)
+    assert (hour.high, hour.low) == (max(each.price for each in inside), min(each.price for each in inside))
+    assert hour.volume == sum(each.amount for each in inside)
+    assert hour.buy_volume == sum(each.amount for each in inside if each.side == "BUY") >= Decimal("1.5")
+    assert (sum(bar.volume for bar in seconds), sum(bar.trades for bar in seconds)) == (
+        sum(each.amount for each in trades), len(trades),
+    )  # fmt: skip
+    assert client.get_tape(pair.pair_id, limit=2).items == trades[:2]
+    assert client.get_live_bars(pair.pair_id, limit=1).items == seconds[-1:]
+    for wrong in ("500ms", "1500ms", "2h", "0s"):
+        with pytest.raises(InvalidRequest, match="interval"):
+            client.get_live_bars(pair.pair_id, wrong)
+    client.change_session(session.session_id, state="STOPPED")
+    with pytest.raises(Conflict, match="no simulated market"):
+        client.get_tape(pair.pair_id)
+
+
+def test_realism_of_a_running_market(client: StrictClient) -> None:
+    pair = client.add_pair("REAL-USDT", "REAL", "USDT", tick_size="0.01", lot_size="0.001", initial_price="100")
+    (session,) = [each for each in client.get_sessions().items if each.pair_id == pair.pair_id]
+    client.change_session(session.session_id, recording=True)
+    client.change_session(session.session_id, state="PAUSED")
+    client.change_session(session.session_id, step="60s")
+    client.place_order(pair.pair_id, "BUY", 1, 90)
+    for _ in range(4):
+        client.change_session(session.session_id, step="60s")
+    found = client.get_realism(pair.pair_id)
+    assert {metric["number"] for metric in found.market["metrics"]} == set(range(1, 21))
+    assert 100e9 < int(found.market["end_ts"]) - int(found.market["start_ts"]) < 320e9
+    short = client.get_realism(pair.pair_id, window="1s").market
+    assert (short["start_ts"], short["end_ts"]) > (found.market["start_ts"], found.market["start_ts"])
+    assert found.market["trades"] > 50
+    spread = next(metric for metric in found.market["metrics"] if metric["key"] == "spread")
+    assert spread["figures"]["mean"]["value"] > 0
+    gauge = rf'simulation_quality{{measure="spread",pair="{pair.symbol}"}} ([0-9.e+]+)'
+    assert float(re.search(gauge, client.get_metrics()).group(1)) == pytest.approx(spread["figures"]["mean"]["value"])
+    assert (found.reference, found.scores) == (None, None)
+    client.change_session(session.session_id, recording=False)
+    day = format_instant(time.time_ns())[:10]
+    same = client.get_realism(pair.pair_id, reference_pair_id=pair.pair_id, reference_start=day, reference_end=day)
+    assert 0 <= same.scores["mean_l1"] <= 1
+    assert "score_l1" in client.get_metrics()
+    recorded = client.get_realism(pair.pair_id, start=day, end=day)
+    assert recorded.market["quotes"] > 4  # A recording sees the book once a commit.
+    with pytest.raises(InvalidRequest, match="reference_start"):
+        client.get_realism(pair.pair_id, reference_pair_id=pair.pair_id)
+    with pytest.raises(DataError):
+        client.get_realism(pair.pair_id, start="2001-01-01", end="2001-01-02")
+    client.change_session(session.session_id, state="STOPPED")
+    with pytest.raises(Conflict, match="no simulated market"):
+        client.get_realism(pair.pair_id)
+    with pytest.raises(NotFound):
+        client.get_realism(NOBODY)
+
+
 def test_life_of_a_position(client: StrictClient) -> None:
     account = client.add_account("holder", "100000 USDT").account_id
     opened = client.open_position(DEFAULT_PAIR, quantity="-0.5", average_price="50000", account_id=account)
@@ -724,6 +844,8 @@ def test_every_endpoint_answers_as_described(client: StrictClient, http: httpx.C
         "get_run_report", "amend_order", "run_sweep", "get_sweeps", "get_sweep", "cancel_sweep", "get_sweep_trials",
         "get_scenario_kinds", "get_custom_schema", "get_scenarios", "start_scenario", "stop_scenario",
         "get_account", "transfer", "reset_account",
+        "run_strategy", "get_strategy_runs", "get_strategy_run", "stop_strategy", "get_tape", "get_live_bars",
+        "get_realism",
     }  # fmt: skip
     text = Path(__file__).read_text(encoding="utf-8")
     assert [name for name in apart if text.count(f"client.{name}(") < 1] == []

@@ -14,12 +14,13 @@ import pytest
 
 from market_maker.bootstrap import open_store
 from market_maker.cli_import import run_import
-from market_maker.cli_realism import Span, recorded_window, run_realism, with_fills
+from market_maker.cli_realism import Span, run_realism
 from market_maker.domain.errors import DataError, InvalidRequest, NotFound
 from market_maker.domain.units import parse_instant
 from market_maker.market_data.import_queue import options_of
 from market_maker.market_data.schema import EventKind
 from market_maker.performance.realism.measure import measure
+from market_maker.performance.realism.recorded import recorded_window, with_fills
 from market_maker.performance.realism.score import compare
 from market_maker.performance.realism.window import Window
 from market_maker.settings import Settings, load_settings
@@ -67,7 +68,9 @@ def window(settings: Settings, wanted: Span) -> Window:
             venue, _, symbol = wanted.pair.partition("/")
             pair = store.reference.find_pair(venue, symbol)
             assert pair is not None
-            return await asyncio.to_thread(recorded_window, store, pair.instrument, wanted, allow_gaps=True)
+            return await asyncio.to_thread(
+                recorded_window, store.lake, pair.instrument, wanted.start_ts, wanted.end_ts, allow_gaps=True
+            )
 
     return asyncio.run(read())
 

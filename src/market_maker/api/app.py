@@ -16,6 +16,7 @@ from litestar.openapi.config import OpenAPIConfig
 from market_maker.api.backtest import Backtests
 from market_maker.api.feed import Feed
 from market_maker.api.guard import MAX_BODY, ApiKeys, Guard
+from market_maker.api.live import Realism, StrategyRuns, Tapes
 from market_maker.api.market_data import MarketData
 from market_maker.api.openapi import build
 from market_maker.api.ops import Operations
@@ -37,6 +38,9 @@ _ROUTES = [
     Sessions,
     ScenarioKinds,
     Scenarios,
+    StrategyRuns,
+    Tapes,
+    Realism,
     Pairs,
     Accounts,
     Strategies,

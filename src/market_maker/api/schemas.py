@@ -330,6 +330,120 @@ class SessionList(View):
     items: list[SessionView]
 
 
+class TapeTrade(View):
+    """A public trade; `side` is the aggressor's."""
+
+    trade_id: UUID
+    ts: str
+    side: Literal["BUY", "SELL"]
+    price: Decimal
+    amount: Decimal
+
+
+class TapeView(View):
+    """The last public trades, newest first."""
+
+    items: list[TapeTrade]
+
+
+class MarketBar(View):
+    """A candle of public trades that begins at `ts`; `buy_volume` is what aggressors bought of the volume."""
+
+    ts: str
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    buy_volume: Decimal
+    trades: int
+
+
+class MarketBarList(View):
+    """Candles, oldest first; intervals without a trade have none."""
+
+    items: list[MarketBar]
+
+
+class RealismView(View):
+    """Stylised facts of a market; its reference's and the scores where one was named. See the page about realism."""
+
+    market: dict[str, Any]
+    reference: dict[str, Any] | None
+    scores: dict[str, Any] | None
+
+
+class StartStrategy(Request):
+    """A strategy that is to trade on its pair's running market, for the default account unless one is named."""
+
+    strategy_id: UUID
+    account_id: UUID | None = None
+
+
+class RunQuotes(View):
+    """The best own orders in the book with all that is at their prices; None without one."""
+
+    bid: LevelView | None
+    ask: LevelView | None
+
+
+class RunResultView(View):
+    """The result of a run in quote currency: spread + inventory - fees = net, at the present mid."""
+
+    net: Decimal
+    spread: Decimal
+    inventory: Decimal
+    fees: Decimal
+
+
+class MarkoutView(View):
+    """What the mid did after the fills, per unit of quantity in quote currency; positive went the way of the fill."""
+
+    horizon: str
+    mean: float | None
+    fills: int
+    left_out: int
+
+
+class StrategyRunView(View):
+    """A strategy on a simulated market. `error` says why it failed, or what else than its owner ended it."""
+
+    run_id: UUID
+    strategy_id: UUID
+    account_id: UUID
+    pair_id: UUID
+    session_id: UUID
+    name: str
+    kind: str
+    parameters: dict[str, Any]
+    state: Literal["RUNNING", "STOPPED", "FAILED"]
+    error: str | None
+    started_ts: str
+    ended_ts: str | None
+    updated_ts: str
+    wakes: int
+    orders_placed: int
+    orders_rejected: int
+    orders_refused: int
+    last_refusal: str | None
+    open_orders: int
+    quotes: RunQuotes
+    inventory: Decimal
+    mid_price: Decimal | None
+    fills: int
+    maker_fills: int
+    turnover: Decimal
+    pnl: RunResultView
+    markouts: list[MarkoutView]
+
+
+class StrategyRunPage(View):
+    """Runs of strategies on simulated markets, newest first."""
+
+    items: list[StrategyRunView]
+    next: str | None
+
+
 # ---------------------------------------------------------------------- reference data
 
 
@@ -532,11 +646,12 @@ class RunBacktest(Request):
 
 
 class RunView(View):
-    """A backtest run: PENDING, RUNNING, COMPLETED, FAILED or CANCELED."""
+    """A run: PENDING, RUNNING, COMPLETED, FAILED or CANCELED; a backtest, or a simulation whose result was kept."""
 
     run_id: UUID
     strategy_id: UUID
     pair_id: UUID
+    kind: Literal["BACKTEST", "SIMULATION"]
     status: Literal["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELED"]
     progress_percent: float
     events_per_second: float | None
@@ -565,6 +680,7 @@ class ResultView(View):
     run_id: UUID
     strategy_id: UUID
     pair_id: UUID
+    kind: Literal["BACKTEST", "SIMULATION"]
     start_ts: str
     end_ts: str
     summary: dict[str, Any]

@@ -143,7 +143,7 @@ async def stream(
         books, trades, deltas = (_ids(query.get(name, "")) for name in ("books", "trades", "deltas"))
         if query.get("cancel_on_disconnect") is not None:
             account_id = account_of(UUID(query["cancel_on_disconnect"]))
-            await service.directory.account(account_id)
+            await service.directory.account(UUID(query["cancel_on_disconnect"]))
         if len(topics) + len(books | trades | deltas) > _MAX_TOPICS or not all(
             _TOPIC.fullmatch(each) for each in topics
         ):

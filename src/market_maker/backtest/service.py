@@ -158,6 +158,8 @@ class BacktestService:
         result = await self.get_result(run_id)
         if isinstance(result, SeveralRun):
             raise InvalidRequest.of("run_id", str(run_id), "a run of one instrument: only such a one is done again")
+        if run["kind"] != "BACKTEST":
+            raise InvalidRequest.of("run_id", str(run_id), "a backtest: a simulated run has no recording to look into")
         strategy = await self._reference.strategy(UUID(run["strategy_id"]))
         instrument = (await self._reference.pair(UUID(run["pair_id"]))).instrument
         row = await self._database.fetch_one(_SELECT_RUN, (run_id,))
@@ -253,6 +255,7 @@ def run_data(row: dict[str, Any]) -> dict[str, Any]:
         "run_id": str(row["run_id"]),
         "strategy_id": str(row["strategy_id"]),
         "pair_id": str(row["pair_id"]),
+        "kind": row["configuration"].get("kind", "BACKTEST"),
         "status": row["status"],
         "progress_percent": round(100 * row["progress"], 1),
         "events_per_second": row["events_per_second"],

@@ -77,6 +77,7 @@ async def get_results(
             "run_id": str(row["run_id"]),
             "strategy_id": str(row["strategy_id"]),
             "pair_id": str(row["pair_id"]),
+            "kind": row["configuration"].get("kind", "BACKTEST"),
             "start_ts": row["configuration"]["start_ts"],
             "end_ts": row["configuration"]["end_ts"],
             "summary": row["summary"],

@@ -396,6 +396,70 @@ class Operations:
         template = "/api/v1/simulator/sessions/{session_id}/scenarios/{scenario_id}"
         return Call("DELETE", template, schemas.ScenarioView, path)
 
+    def get_tape(self, pair_id: Id, *, limit: int = 100) -> Call[schemas.TapeView]:
+        """Return the last public trades of a running market, newest first."""
+        return _get("/api/v1/simulator/tape/{pair_id}", schemas.TapeView, {"limit": limit}, pair_id=pair_id)
+
+    @Operation
+    def get_live_bars(self, pair_id: Id, interval: str = "1s", *, limit: int = 100) -> Call[schemas.MarketBarList]:
+        """Return the last candles of a running market's trades, oldest first."""
+        query = {"interval": interval, "limit": limit}
+        return _get("/api/v1/simulator/bars/{pair_id}", schemas.MarketBarList, query, pair_id=pair_id)
+
+    @Operation
+    def get_realism(
+        self,
+        pair_id: Id,
+        *,
+        window: str = "1d",
+        start: str | None = None,
+        end: str | None = None,
+        reference_pair_id: Id | None = None,
+        reference_start: str | None = None,
+        reference_end: str | None = None,
+    ) -> Call[schemas.RealismView]:
+        """Return the stylised facts of a running market, or of [start, end] of what was recorded of it, and scores."""
+        query = {
+            "window": window,
+            "start": start,
+            "end": end,
+            "reference_pair_id": _optional_id(reference_pair_id, "reference_pair_id"),
+            "reference_start": reference_start,
+            "reference_end": reference_end,
+        }
+        return _get("/api/v1/simulator/realism/{pair_id}", schemas.RealismView, query, pair_id=pair_id)
+
+    @Operation
+    def run_strategy(self, strategy_id: Id, *, account_id: Id | None = None) -> Call[schemas.StrategyRunView]:
+        """Let a strategy trade on its pair's running market, for the default account unless one is named."""
+        body = schemas.StartStrategy(
+            strategy_id=_id(strategy_id, "strategy_id"), account_id=_optional_id(account_id, "account_id")
+        )
+        return Call("POST", "/api/v1/simulator/strategies", schemas.StrategyRunView, body=body)
+
+    @Operation
+    def get_strategy_runs(
+        self, *, strategy_id: Id | None = None, after: Id | None = None, limit: int = 100
+    ) -> Call[schemas.StrategyRunPage]:
+        """Return runs of strategies on simulated markets, newest first."""
+        query = {
+            "strategy_id": _optional_id(strategy_id, "strategy_id"),
+            "after": _optional_id(after, "after"),
+            "limit": limit,
+        }
+        return _get("/api/v1/simulator/strategies", schemas.StrategyRunPage, query)
+
+    @Operation
+    def get_strategy_run(self, run_id: Id) -> Call[schemas.StrategyRunView]:
+        """Return quotes, inventory, result by cause, fills, markouts and the last error of a run."""
+        return _get("/api/v1/simulator/strategies/{run_id}", schemas.StrategyRunView, run_id=run_id)
+
+    @Operation
+    def stop_strategy(self, run_id: Id) -> Call[schemas.StrategyRunView]:
+        """Stop a strategy and cancel its orders."""
+        path = {"run_id": _id(run_id, "run_id")}
+        return Call("DELETE", "/api/v1/simulator/strategies/{run_id}", schemas.StrategyRunView, path)
+
     # ------------------------------------------------------------------ pairs, accounts, strategies, positions
 
     @Operation

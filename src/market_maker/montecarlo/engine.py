@@ -32,10 +32,12 @@ from market_maker.matching.state import MISS_SCALE
 from market_maker.montecarlo.loop.compiled import compiled_loop
 from market_maker.montecarlo.loop.kernel import MARKET_CODE
 from market_maker.montecarlo.loop.state import new_trader
+from market_maker.montecarlo.stress import ScenarioWish, Stress
 from market_maker.strategies.actions import View
 from market_maker.strategies.compilation import compiled
 from market_maker.strategies.contract import PreparedStrategy
 from market_maker.synthetic.flow.parameters import Conditions, MarketDesign
+from market_maker.synthetic.scenarios import Effects
 from market_maker.venue.market.market import SyntheticMarket
 
 ROOM = Capacity(orders=1024, in_flight=4096, marks=1)
@@ -57,6 +59,7 @@ class SimulationConfig:
     shows_own : count own orders in the levels and the mid that the strategy sees; False as in a backtest, whose recorded
         book does not have them
     self_trade : what happens when an order would trade with an own one; DECREMENT is not offered
+    scenarios : of stress, over the run's time
 
     Raises
     ------
@@ -70,6 +73,7 @@ class SimulationConfig:
     warm_up_s: float = 30.0
     shows_own: bool = False
     self_trade: SelfTrade = SelfTrade.CANCEL_OLDEST
+    scenarios: tuple[ScenarioWish, ...] = ()
 
     def __post_init__(self) -> None:
         check_config(self.run)
@@ -87,6 +91,8 @@ class SimulationConfig:
                 raise InvalidRequest.of(name, str(value), f"{plain} on a synthetic market")
         if execution.queue_model not in (None, QueueModel.FIFO):
             raise InvalidRequest.of("execution.queue_model", execution.queue_model.name, "none: the queue is simulated")
+        if self.scenarios and execution.latency is not None:
+            raise InvalidRequest.of("execution.latency", execution.latency.get("model"), "none together with scenarios")
         if execution.latency is not None and execution.latency.get("model") == "UNDER_LOAD":
             raise InvalidRequest.of("execution.latency.model", "UNDER_LOAD", "a model that asks for no recorded load")
 
@@ -99,6 +105,7 @@ class Simulation:
     config, strategy, seed : what runs, and on which market
     records : keep the tape that a recorder would have made, see `recording.feed_of_tape`
     is_led : somebody else is the strategy: `run_until` comes back with True at each wake-up
+    function : another compiled form of the strategy, which the engine calls in its place
     """
 
     def __init__(
@@ -109,6 +116,7 @@ class Simulation:
         *,
         records: bool = False,
         is_led: bool = False,
+        function: Any = None,
     ) -> None:
         self.config, self.strategy = config, strategy
         self.design = replace(config.design, seed=seed)
@@ -119,6 +127,7 @@ class Simulation:
             warm_up_s=config.warm_up_s,
         )
         self.market.set_conditions(config.conditions)
+        self._stress = Stress(config.scenarios, config.run.start_ts, config.conditions)
         self._kernel = compiled_loop()
         # The engine of the market draws whose counterparty is not there, and moves the price for what we take.
         plain = replace(config.run.execution, execution_probability=1.0, price_impact=0.0, queue_model=QueueModel.FIFO)
@@ -137,6 +146,7 @@ class Simulation:
         self._function: Callable[..., None] = (
             compiled(strategy) if kind.is_compiled and not is_led else self.drive.kernel.idle
         )
+        self._function = function or self._function
         self._by_hand = strategy.function()
         self._params = np.array([strategy.vector], np.float64)
         self._memory = np.zeros((1, strategy.memory_size))
@@ -154,6 +164,12 @@ class Simulation:
         )
 
     @property
+    def params(self) -> NDArray[np.float64]:
+        """The strategy's parameters, (n,); what is changed between two calls of `run_until` holds from the next wake-up on."""
+        found: NDArray[np.float64] = self._params[0]
+        return found
+
+    @property
     def events(self) -> int:
         """Events of the market so far."""
         return int(self.trader.head["events"][0])
@@ -166,6 +182,22 @@ class Simulation:
         InvalidRequest
             The strategy failed or asked for something impossible; the message names it and the time.
         """
+        while self._stress.next_ts <= ts:
+            at = self._stress.next_ts
+            if self._run_until(at):
+                return True
+            self._change_market(self._stress.at(at))
+        return self._run_until(ts)
+
+    def _change_market(self, effects: Effects) -> None:
+        """Let scenarios take effect at the present instant."""
+        self.market.set_conditions(effects.conditions)
+        if effects.jump:
+            self.market.jump(effects.jump)
+        entry_ns = round(self.config.run.entry_latency_ns * effects.faults.latency_factor)
+        self.drive.state.latency["entry_ns"] = entry_ns + effects.faults.latency_extra_ns
+
+    def _run_until(self, ts: int) -> bool:
         drive = self.drive
         while True:
             try:
@@ -297,6 +329,8 @@ def market_json(config: SimulationConfig, design: MarketDesign) -> dict[str, Any
     values |= {
         "warm_up_s": config.warm_up_s, "shows_own": config.shows_own, "self_trade": config.self_trade.name,
     }  # fmt: skip
+    if config.scenarios:
+        values["scenarios"] = [each.to_json() for each in config.scenarios]
     # Whole numbers of 64 bits, which JSON readers of other languages round.
     for name in ("start_ts", "seed", "group_seed"):
         values[name] = str(values[name])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
-from market_maker.backtest.result import RunSummary
+from market_maker.backtest.result import RunResult, RunSummary
 from market_maker.domain.errors import InvalidRequest
 from market_maker.montecarlo.engine import Simulation, SimulationConfig, play
 from market_maker.montecarlo.loop.compiled import compiled_loop
@@ -35,6 +35,7 @@ def run_seeds(
     progress: Callable[[SeedRun], None] | None = None,
     *,
     threads: int | None = None,
+    keep: Callable[[int, RunResult], None] | None = None,
 ) -> list[SeedRun]:
     """Return the runs of all seeds, in their order; how many threads there are changes nothing in them.
 
@@ -42,6 +43,7 @@ def run_seeds(
     ----------
     progress : called with each run as it ends, in the calling thread; an exception it raises stops what has not begun
     threads : None: as many as the machine has processors
+    keep : given each seed with its whole result, in the thread that made it
 
     Raises
     ------
@@ -62,6 +64,8 @@ def run_seeds(
         simulation = Simulation(config, strategy, seed)
         play(simulation)
         result = simulation.result()
+        if keep is not None:
+            keep(seed, result)
         return SeedRun(seed, result.summary, result.digest(), simulation.events)
 
     found: dict[int, SeedRun] = {}

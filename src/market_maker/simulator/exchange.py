@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
@@ -52,6 +52,31 @@ class FrozenBook:
     asks: list[tuple[int, int]]
 
 
+LOOKS_PER_SECOND = 20_000
+"""A market that runs faster than the clock is looked at by its agents no more often than this (of the clock)."""
+_PASSING = frozenset({"events", "inbox"})
+
+
+class Agent(Protocol):
+    """Who acts on a market at instants of the market's own time, such as a strategy that runs on it."""
+
+    @property
+    def watches(self) -> bool:
+        """Whether it looks at the market after each of its events."""
+
+    def next_ts(self) -> int:
+        """Return the instant of the market at which it looks next."""
+
+    def look(self, exchange: SimulatedExchange) -> None:
+        """Take in what has happened up to the present instant, and act."""
+
+    def write(self, exchange: SimulatedExchange) -> None:
+        """Add to the exchange's changes what must be written of it."""
+
+    def end(self, exchange: SimulatedExchange) -> None:
+        """Act no more: the session has ended."""
+
+
 class SimulatedExchange:
     """The venue of one pair with its synthetic market.
 
@@ -83,6 +108,7 @@ class SimulatedExchange:
         self.time = MarketTime(session.created_ts, self.market.clock_ts, _speed(session))
         self.last_ts = session.created_ts
         self.log_number = 0
+        self.agents: list[Agent] = []
         self._last_mid_ts = session.created_ts
         self._stands = False
 
@@ -93,6 +119,8 @@ class SimulatedExchange:
 
     def take_changes(self) -> Changes:
         """Return what has happened since the last call and begin anew."""
+        for agent in list(self.agents):
+            agent.write(self)
         changes, self.venue.changes = self.venue.changes, Changes()
         return changes
 
@@ -141,14 +169,20 @@ class SimulatedExchange:
             is_due = due is not None and due <= ts
             at = max(due, self.last_ts) if due is not None and is_due else ts
             until = max(self.time.market_at(at), self.market.clock_ts)
-            while self._next_step <= until:
-                self._run(self._next_step, ts)
-                self._note_mid()
-            self._run(until, ts)
-            if not is_due or due is None:
+            if self.agents and (look_ts := self._next_look_ts()) < until:
+                self._walk_to(look_ts, ts)
+                self._look()
+                continue
+            self._walk_to(until, ts)
+            if is_due and due is not None:
+                self.last_ts = max(due, self.last_ts)
+                self.venue.process_due(self.last_ts)
+            if self.agents:
+                self._look()
+                due = self.venue.next_due_ts()
+                is_due = is_due or (due is not None and due <= ts)
+            if not is_due:
                 break
-            self.last_ts = max(due, self.last_ts)
-            self.venue.process_due(self.last_ts)
         self.last_ts = max(self.last_ts, ts)
 
     def step_by(self, duration_ns: int, ts: int) -> None:
@@ -160,6 +194,37 @@ class SimulatedExchange:
         self._stands = False
         self.advance_to(ts)
         self.stand_still()
+
+    def _next_look_ts(self) -> int:
+        """Return the next instant of the market at which an agent looks at it."""
+        now, head = self.market.clock_ts, self.market.flow.head[0]
+        due = min(agent.next_ts() for agent in self.agents)
+        if any(agent.watches for agent in self.agents):
+            speed = self.session.speed
+            pause_ns = round(NS_PER_SECOND / LOOKS_PER_SECOND * speed) if speed > 1.0 else 1
+            due = min(due, max(int(min(head["next_ts"], head["step_ts"])), now + pause_ns))
+        return max(due, now + 1)
+
+    @property
+    def market_delay_ns(self) -> int:
+        """How long the orders of agents are on their way to the venue, in ns of the market's time."""
+        return self.session.execution_delay_ns
+
+    def _look(self) -> None:
+        for agent in list(self.agents):
+            agent.look(self)
+
+    def end_agents(self) -> None:
+        """Let nobody act any more: the session has ended."""
+        for agent in list(self.agents):
+            agent.end(self)
+
+    def _walk_to(self, until: int, ts: int) -> None:
+        """Let the market go on to one of its instants, step by step of its reference price."""
+        while self._next_step <= until:
+            self._run(self._next_step, ts)
+            self._note_mid()
+        self._run(until, ts)
 
     def _run(self, until: int, ts: int) -> None:
         """Let everything go on to an instant of the market, at `ts` of the clock at the latest; scenarios change on the way."""
@@ -433,7 +498,10 @@ class SimulatedExchange:
 
     def restore_orders(self, orders: list[Order]) -> int:
         """Let committed open orders take part again; return how many the engine's memory did not agree with."""
-        for order in sorted(orders, key=lambda each: (each.priority, each.arrival_ts, each.order_id)):
+        # As they were accepted: what has arrived, with the wishes about it, before what is on its way.
+        for order in sorted(
+            orders, key=lambda each: (not each.priority, each.priority, each.arrival_ts, each.created_ts, each.order_id)
+        ):
             self.venue.restore(order)
         return self.venue.reconcile(open_orders_of(self.market.book.state.orders), self.last_ts)
 

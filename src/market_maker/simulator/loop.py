@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -55,6 +55,8 @@ _STOP_S = 10.0
 
 Observer = Callable[[SimulatedExchange, Changes], None]
 """Called after each commit with what changed; must be quick and never raise."""
+Loader = Callable[[Connection, SimulatedExchange], Awaitable[None]]
+"""Called with an exchange that was just read back: puts those who act on it back in their places."""
 
 
 class PairLoop:
@@ -89,6 +91,7 @@ class PairLoop:
         self.instrument = session.instrument
         self.funds = funds
         self.observers: list[Observer] = []
+        self.loaders: list[Loader] = []
         self.books = Books()
         self.exchange: SimulatedExchange | None = None
         self.failure = "the market is starting"
@@ -205,6 +208,8 @@ class PairLoop:
         self._keys.clear()
         self._last_ts = loaded.last_ts
         self.clock.not_before(loaded.last_ts)
+        for load in self.loaders:
+            await load(self._connection, loaded.exchange)
         self.exchange = loaded.exchange
         self.exchange.stand_still()
         self._checkpoint_ts, self._logged = loaded.last_ts, 0
@@ -390,6 +395,7 @@ class PairLoop:
         exchange = self.exchange
         self._settled.clear()
         started = time.perf_counter()
+        statements = statements + changes.statements
         log = self._log_rows(exchange, changes)
         checkpoint = checkpoint or changes.is_rewritten or self._logged >= CHECKPOINT_COMMANDS
         if checkpoint or self._last_ts - self._checkpoint_ts >= CHECKPOINT_NS:

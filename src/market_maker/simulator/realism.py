@@ -47,7 +47,7 @@ def simulated_window(
     parts, count = list[pl.DataFrame](), 0
     for begin in range(0, duration_ns, _SLICE_NS):
         until = min(begin + _SLICE_NS, duration_ns)
-        parts.append(_frame(market.advance(start_ts + until)))
+        parts.append(frame_of(market.advance(start_ts + until)))
         count += parts[-1].height
         if count > EVENTS_MAX:
             raise InvalidRequest.of(
@@ -55,17 +55,29 @@ def simulated_window(
             )
         if progress is not None:
             progress(until, duration_ns)
-    rows = order_rows(pl.concat(parts))
+    return window_of_events(pl.concat(parts), standing, name=name, start_ts=start_ts, end_ts=start_ts + duration_ns)
+
+
+def window_of_events(
+    events: pl.DataFrame, standing: list[tuple[Side, NDArray[np.int64]]], *, name: str, start_ts: int, end_ts: int
+) -> Window:
+    """Return what happened in a market as a window, lives of orders included.
+
+    Parameters
+    ----------
+    events : as `frame_of` gives them
+    standing : price and lots of each side's levels before the first event
+    """
+    rows = order_rows(events)
     lives = lives_of(
         {name: rows[name].to_numpy() for name in ("ts", "kind", "side", "price_ticks", "qty_lots", "order_id")},
-        start_ts=start_ts, end_ts=start_ts + duration_ns,
+        start_ts=start_ts, end_ts=end_ts,
     )  # fmt: skip
-    return window_of(
-        level_rows(rows, standing, start_ts), name=name, start_ts=start_ts, end_ts=start_ts + duration_ns, lives=lives
-    )
+    return window_of(level_rows(rows, standing, start_ts), name=name, start_ts=start_ts, end_ts=end_ts, lives=lives)
 
 
-def _frame(events: Events) -> pl.DataFrame:
+def frame_of(events: Events) -> pl.DataFrame:
+    """Return an engine's events about orders, with the columns that windows need."""
     names = ("sequence", "ts", "kind", "side", "liquidity", "order_id", "price_ticks", "qty_lots")
     return pl.DataFrame({name: np.ascontiguousarray(events[name]) for name in names}).filter(pl.col("side") != 0)
 

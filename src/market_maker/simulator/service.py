@@ -29,11 +29,12 @@ from market_maker.simulator.accounts import Accounts
 from market_maker.simulator.commands import PlaceCommand
 from market_maker.simulator.control import MarketControl
 from market_maker.simulator.exchange import SimulatedExchange
-from market_maker.simulator.loop import Observer, PairLoop
+from market_maker.simulator.loop import Loader, Observer, PairLoop
 from market_maker.simulator.quality import MarketQuality
 from market_maker.simulator.recording import Recordings
 from market_maker.simulator.recovery import SessionRow, session_data
 from market_maker.simulator.session import Session
+from market_maker.simulator.tape import MarketTapes
 from market_maker.simulator.validation import (
     check_new_session,
     check_order,
@@ -96,6 +97,8 @@ class SimulatorService:
         self.recordings = Recordings(database, lake, spool, clock)
         self.control = MarketControl(self.session_loop, settings.test_modes)
         self.watchers: list[Observer] = []
+        self.tapes = MarketTapes()
+        self.loaders: list[Loader] = []
         self._after_commit = after_commit
         self._placing: dict[tuple[UUID, str], UUID] = {}
         self._place_seconds = metrics.operation_seconds.labels(Mode.SIMULATION, "place_order")
@@ -333,6 +336,7 @@ class SimulatorService:
         def change(exchange: SimulatedExchange, ts: int) -> None:
             if state == "STOPPED":
                 exchange.venue.end_all(ts)
+                exchange.end_agents()
             exchange.session.state = state
             exchange.stand_still()
             exchange.tell_session(ts)
@@ -367,11 +371,15 @@ class SimulatorService:
             queue_max=self.settings.queue_max,
             after_commit=self._after_commit,
         )
+        loop.loaders += self.loaders
         await loop.start()
         self.loops[pair.instrument.pair_id] = loop
         assert loop.exchange is not None
-        loop.observers.append(MarketQuality(self.metrics, pair.instrument.symbol).observe)
-        loop.observers.append(self._tell_watchers)
+        loop.observers += [
+            MarketQuality(self.metrics, pair.instrument.symbol).observe,
+            self.tapes.observe,
+            self._tell_watchers,
+        ]
         self.recordings.resume(loop)
         return loop
 
@@ -416,6 +424,10 @@ class SimulatorService:
         )
         check_new_session(session, pair.instrument)
         return session
+
+    async def running(self, pair_id: UUID) -> PairLoop:
+        """Return the loop of a pair's market; NotFound without the pair, Conflict where no market runs."""
+        return await self._loop(pair_id)
 
     # ------------------------------------------------------------------ validation
 

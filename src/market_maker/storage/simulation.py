@@ -175,7 +175,8 @@ async def commit_batch(connection: Connection, batch: Batch) -> None:
         if not batch.statements:
             await connection.execute(_COMMIT, parameters, prepare=True)
             return
-        async with connection.transaction():
+        # All of them on one way there and back, however many there are.
+        async with connection.pipeline(), connection.transaction():
             for statement, values in batch.statements:
                 await connection.execute(statement, values)
             await connection.execute(_COMMIT, parameters, prepare=True)

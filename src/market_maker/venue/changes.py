@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from market_maker.domain.events import Event
@@ -27,7 +28,8 @@ class Changes:
     """All that must be committed together, in the order in which it happened.
 
     `reshaped` are the changed orders whose price, quantity, stop or amendment changed. `mids` are (ns UTC, mid in half ticks) after each step of the market; `commands` rows of its log, see
-    `venue.commands`. `is_rewritten`: the market was changed in a way that its log does not tell, so that it must be written whole.
+    `venue.commands`. `is_rewritten`: the market was changed in a way that its log does not tell, so that it must be written whole. `statements` are
+    further SQL with parameters, of those who act on the market.
     """
 
     new_orders: list[Order] = field(default_factory=list)
@@ -39,6 +41,7 @@ class Changes:
     mids: list[tuple[int, int]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     commands: list[bytes] = field(default_factory=list)
+    statements: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
     book_changed: bool = False
     session_changed: bool = False
     is_rewritten: bool = False
@@ -51,5 +54,6 @@ class Changes:
             or self.positions
             or self.events
             or self.commands
+            or self.statements
             or self.session_changed
         )

@@ -80,13 +80,16 @@ class Venue:
         self.positions: dict[UUID, PositionState] = {}
         self.position_of: dict[tuple[UUID, UUID | None], PositionState] = {}
         self.changes = Changes()
+        self.watchers: list[Callable[[Events], None]] = []  # told of everything that happens in the engine
         self.priority = 0
         self.session_sequence = 0
         self.trades = 0
         self.faults = NO_FAULTS
         self.fault_seed = 0
         self._command = CommandWriter()
-        self._due: list[tuple[int, int, UUID]] = []
+        # Instant, expiries first, order of requests, what, order: requests that arrive at one instant are done as they came.
+        self._due: list[tuple[int, bool, int, int, UUID]] = []
+        self._scheduled = 0
 
     # ------------------------------------------------------------------ commands
 
@@ -236,7 +239,7 @@ class Venue:
     def process_due(self, ts: int) -> None:
         """Handle everything due up to and at `ts`, in order of time."""
         while self._due and self._due[0][0] <= ts:
-            due_ts, what, order_id = heapq.heappop(self._due)
+            due_ts, _, _, what, order_id = heapq.heappop(self._due)
             order = self.orders.get(order_id)
             if order is None:
                 continue
@@ -252,7 +255,8 @@ class Venue:
                 self._withdraw(order, OrderStatus.EXPIRED, RejectReason.TIME_IN_FORCE, ts)
 
     def _schedule(self, ts: int, what: int, order: Order) -> None:
-        heapq.heappush(self._due, (ts, what, order.order_id))
+        self._scheduled += 1
+        heapq.heappush(self._due, (ts, what != _EXPIRE, self._scheduled, what, order.order_id))
 
     def _execute(self) -> Events:
         """Do the command that has been written, and log it."""
@@ -414,6 +418,8 @@ class Venue:
         """
         if not len(events):
             return
+        for watch in self.watchers:
+            watch(events)
         self.changes.book_changed = True
         # Of the flow's own events nothing but its trades becomes an object: its ids are negative.
         wanted = (events["order_id"] > 0) | ((events["kind"] == _FILLED) & (events["liquidity"] != 0))

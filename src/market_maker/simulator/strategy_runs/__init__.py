@@ -1,0 +1,1 @@
+"""Strategies that run on a simulated market beside the clock."""

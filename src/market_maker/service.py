@@ -21,7 +21,7 @@ from market_maker.domain.ids import DEFAULT_ACCOUNT_ID, MARKET_ACCOUNT_ID, new_i
 from market_maker.domain.modes import Mode
 from market_maker.domain.order import NewOrder, OrderStatus, Placed, Side
 from market_maker.domain.position import Position, PositionState, describe_position
-from market_maker.messaging.topics import outbox_event
+from market_maker.messaging.topics import EVENTS_EXCHANGE, SCHEMA_VERSION, outbox_event
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.service import PlaceOptions
 from market_maker.storage import simulation
@@ -296,4 +296,7 @@ def _check_version(state: PositionState, wanted: Position) -> None:
         raise Conflict(f"position {state.position_id} has version {state.version}, not {wanted.version}; read it again")
 
 
-__all__ = ["Directory", "MarketMakerService", "Parts", "PlaceOptions", "RunRequest", "new_instrument"]
+__all__ = [
+    "EVENTS_EXCHANGE", "SCHEMA_VERSION", "Directory", "MarketMakerService", "Parts", "PlaceOptions", "RunRequest",
+    "new_instrument",
+]  # fmt: skip

@@ -37,7 +37,7 @@ BLOCK = re.compile(r"^(?P<before>[^\n]*)\n+```(?P<language>\w*)[^\n]*\n(?P<text>
 NOT_RUN = re.compile(r"<!-- not run: (.{10,}) -->$")
 SHELLS = {"console", "bash", "sh"}
 COMMAND = re.compile(r"^(\$ |(\.venv/bin/)?market-maker |make |curl |pip |docker |systemctl )", re.MULTILINE)
-PAGE_SECONDS = 400
+PAGE_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)

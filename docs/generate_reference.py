@@ -1,4 +1,4 @@
-"""Write docs/reference/*.md from the code, so that the pages cannot disagree with it.
+"""Write docs/reference/* from the code, so that the pages cannot disagree with it.
 
 Knows where each list lives (settings, metrics, routes, events, importers, quality rules, strategies) and how to lay it out; knows nothing of
 their meaning. `--check` writes nothing and fails, naming the pages, when one of them is not what would be written.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import importlib.util
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -159,11 +160,19 @@ def events_page() -> str:
         "# Events\n",
         NOTE.format(source="market_maker.messaging.topics"),
         EVENTS_NOTE.format(exchange=topics.EVENTS_EXCHANGE),
+        "The shape of each is in the AsyncAPI document [asyncapi.json](asyncapi.json).\n",
         "| routing key | name |",
         "| --- | --- |",
     ]
     lines += [f"| `{topic.value}` | {topic.name} |" for topic in EventType]
     return "\n".join(lines) + "\n"
+
+
+def asyncapi_page() -> str:
+    """Write the AsyncAPI document."""
+    from market_maker.api.asyncapi import asyncapi_document
+
+    return json.dumps(asyncapi_document(), indent=1) + "\n"
 
 
 def strategies_page() -> str:
@@ -233,6 +242,7 @@ PAGES: dict[str, tuple[str, Callable[[], str]]] = {
     "metrics.md": ("market_maker.monitoring.metrics", metrics_page),
     "routes.md": ("market_maker.api.app", routes_page),
     "events.md": ("market_maker.messaging.topics", events_page),
+    "asyncapi.json": ("market_maker.api.asyncapi", asyncapi_page),
     "importers.md": ("market_maker.market_data.importers", importers_page),
     "quality.md": ("market_maker.market_data.quality", quality_page),
     "strategies.md": ("market_maker.strategies.contract", strategies_page),

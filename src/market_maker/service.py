@@ -23,7 +23,7 @@ from market_maker.domain.order import NewOrder, OrderStatus, Placed, Side
 from market_maker.domain.position import Position, PositionState, describe_position
 from market_maker.matching.codes import Phase
 from market_maker.messaging.bus import Message
-from market_maker.messaging.topics import outbox_event
+from market_maker.messaging.topics import EVENTS_EXCHANGE, SCHEMA_VERSION, outbox_event
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.service import PlaceOptions
 from market_maker.simulator.session import ScenarioWish, SessionRules
@@ -301,6 +301,7 @@ def _check_version(state: PositionState, wanted: Position) -> None:
 
 
 __all__ = [
-    "Directory", "MarketMakerService", "Message", "Parts", "Phase", "PlaceOptions", "RunRequest", "ScenarioWish", "SessionRules",
+    "EVENTS_EXCHANGE", "SCHEMA_VERSION", "Directory", "MarketMakerService", "Message", "Parts", "Phase", "PlaceOptions",
+    "RunRequest", "ScenarioWish", "SessionRules",
     "new_instrument",
 ]  # fmt: skip

@@ -18,11 +18,12 @@ from market_maker.api.guard import MAX_BODY, ApiKeys, Guard
 from market_maker.api.market_data import MarketData
 from market_maker.api.openapi import build
 from market_maker.api.ops import Operations
+from market_maker.api.pages import Pages
 from market_maker.api.problems import handle
 from market_maker.api.reference import Accounts, Pairs, Positions, Strategies
 from market_maker.api.risk import Risk
 from market_maker.api.simulator import ORDERS_PATH, Books, Orders, Sessions, Trades, place_directly
-from market_maker.api.stream import StreamHub, book_message, stream
+from market_maker.api.stream import StreamHub, book_message, queue_message, stream
 from market_maker.monitoring.health import Health
 from market_maker.monitoring.metrics import Metrics
 from market_maker.service import MarketMakerService
@@ -40,6 +41,7 @@ _ROUTES = [
     Risk,
     MarketData,
     Operations,
+    Pages,
 ]
 _BOOK_INTERVAL_S = 0.1
 
@@ -113,8 +115,9 @@ def _litestar(service: Any, metrics: Metrics, health: Health, hub: StreamHub, bu
 
 
 async def _send_books(service: MarketMakerService, hub: StreamHub) -> None:
-    """Send each watched book when it has changed, ten times a second at most."""
+    """Send each watched book, and where our orders stand in it, when it has changed; ten times a second at most."""
     sent: dict[Any, int] = {}
+    queued: set[Any] = set()
     while True:
         await asyncio.sleep(_BOOK_INTERVAL_S)
         for pair_id, loop in list(service.parts.simulator.loops.items()):
@@ -123,3 +126,6 @@ async def _send_books(service: MarketMakerService, hub: StreamHub) -> None:
                 continue
             sent[pair_id] = exchange.book_sequence
             hub.on_book(pair_id, await book_message(service, pair_id))
+            if exchange.venue.numbered or pair_id in queued:  # once more when the last of our orders has gone
+                hub.on_book(pair_id, await queue_message(service, pair_id))
+                (queued.add if exchange.venue.numbered else queued.discard)(pair_id)

@@ -19,6 +19,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 
 from market_maker.api.answers import Service
+from market_maker.api.guard import STREAM_PROTOCOL
 from market_maker.api.simulator import levels_data
 from market_maker.monitoring.metrics import Metrics
 from market_maker.service import MarketMakerService
@@ -104,6 +105,13 @@ async def book_message(service: MarketMakerService, pair_id: UUID, depth: int = 
     return msgspec.json.encode(content).decode()
 
 
+async def queue_message(service: MarketMakerService, pair_id: UUID) -> str:
+    """Return where our resting orders of a pair stand in their queues, as a message of the stream."""
+    places = await service.parts.simulator.get_queue_places(pair_id)
+    content = {"type": "simulator.queues", "pair_id": str(pair_id), "orders": places}
+    return msgspec.json.encode(content).decode()
+
+
 @websocket("/api/v1/stream")
 async def stream(socket: WebSocket[Any, Any, Any], service: Service, hub: NamedDependency[StreamHub]) -> None:
     """Send events whose key matches `topics` (comma-separated patterns, default #) and books of `books` (pair ids)."""
@@ -123,10 +131,16 @@ async def stream(socket: WebSocket[Any, Any, Any], service: Service, hub: NamedD
         reader.put(text)
     hub.join(reader)  # before the handshake ends: whoever is connected misses nothing from then on
     try:
-        await socket.accept()
+        await _accept(socket)
         await _serve(socket, reader)
     finally:
         hub.leave(reader)
+
+
+async def _accept(socket: WebSocket[Any, Any, Any]) -> None:
+    """Accept with our protocol where it is offered; the key that a browser offers beside it is never sent back."""
+    offered = socket.scope.get("subprotocols") or ()
+    await socket.accept(subprotocols=STREAM_PROTOCOL if STREAM_PROTOCOL in offered else None)
 
 
 async def _serve(socket: WebSocket[Any, Any, Any], reader: Reader) -> None:

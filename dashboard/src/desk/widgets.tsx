@@ -25,7 +25,7 @@ export function Panel({ title, tools, note, class: name = "", children, isStale 
         <h2 id={id}>{title}</h2>
         {tools && <div class="panel-tools">{tools}</div>}
       </header>
-      {note && <p class="note">{note}</p>}
+      {note && <p class="note panel-note">{note}</p>}
       {children}
     </section>
   );

@@ -229,7 +229,7 @@ export function Table<Row>({
 }) {
   if (rows.length === 0 && empty !== undefined) return <>{empty}</>;
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label={caption}>
+    <div class="scroll" tabIndex={0} role="group" aria-label={caption}>
       <table class="data">
         <caption class="hidden">{caption}</caption>
         <thead>

@@ -12,7 +12,7 @@ export function Tape({ decimals, sizeDecimals, isStale }: { decimals: number; si
   const ours = new Set(useValue(fills).map((fill) => fill.trade_id));
   return (
     <Panel title="Trades" class="tape" isStale={isStale}>
-      <div class="tape-rows" tabIndex={0} role="region" aria-label="Newest trades">
+      <div class="tape-rows" tabIndex={0} role="group" aria-label="Newest trades">
         <table class="tight">
           <caption class="hidden">Newest trades, newest first</caption>
           <thead>

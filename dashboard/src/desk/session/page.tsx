@@ -249,7 +249,7 @@ function Realism({ pair }: { pair: Pair }) {
     <Panel title="Realism" tools={<button type="button" class="quiet" onClick={reload}>Measure again</button>} note="Stylised facts of this market as it has traded.">
       {error && <p class="note">{error}</p>}
       {!data && !error && <p class="note">Being measured.</p>}
-      <div class="scroll tall" tabIndex={0} role="region" aria-label="Realism figures">
+      <div class="scroll tall" tabIndex={0} role="group" aria-label="Realism figures">
         <table class="data">
           <caption class="hidden">Realism figures</caption>
           <tbody>

@@ -27,11 +27,12 @@ export class Value<T> {
 /** Return the present value; the component is drawn again when it changes. */
 export function useValue<T>(value: Value<T>): T {
   const [, draw] = useState(0);
+  const drawn = value.get();
   useEffect(() => {
-    const seen = value.get();
     const stop = value.watch(() => draw((count) => count + 1));
-    if (!Object.is(value.get(), seen)) draw((count) => count + 1);
+    // It may have changed after the component was drawn and before it was watched.
+    if (!Object.is(value.get(), drawn)) draw((count) => count + 1);
     return stop;
   }, [value]);
-  return value.get();
+  return drawn;
 }

@@ -44,7 +44,7 @@ export function RangeFields({ pair, range, onRange }: { pair: Pair; range: Range
       <Select
         label="Recorded"
         value={chosen}
-        options={[["all", `all ${days.length} days`], ...days.map((day) => [day.day, day.day] as const)]}
+        options={[["all", days.length === 1 ? "all of it" : `all ${days.length} tables`], ...days.map((day) => [day.day, day.day] as const)]}
         onValue={choose}
         hint={days.length ? `${decimal(String(rows))} events, ${iso(days[days.length - 1]!.first_ts).slice(0, 16).replace("T", " ")} on` : "being asked for"}
       />

@@ -22,7 +22,7 @@ DEVELOPMENT := $(VENV)/.development-$(call key,requirements.lock requirements-de
 # The package is editable: only its metadata and its commands need a new installation.
 PACKAGE := $(VENV)/.package-$(call key,pyproject.toml README.md)
 # The pages are built by the Node.js of the wheel; what they are made of is fetched once, by the hashes of their lock file.
-PAGES_SOURCE := $(filter-out %.test.ts,$(wildcard dashboard/*.* dashboard/src/*/*))
+PAGES_SOURCE := $(filter-out %.test.ts,$(wildcard dashboard/*.* dashboard/src/*/* dashboard/src/*/*/*))
 PAGES := $(VENV)/.pages-$(call key,$(PAGES_SOURCE))
 NODE_MODULES := $(VENV)/.node-modules-$(call key,dashboard/package-lock.json dashboard/package.json)
 NPM = cd dashboard && PATH="$(abspath $(BIN)):$$PATH" npm
@@ -106,11 +106,11 @@ $(NODE_MODULES): | $(RUNTIME)
 	$(NPM) ci --silent
 	@rm -f $(VENV)/.node-modules-* && touch $@
 
-# Everything but the report works without the pages: a failure is told, and the next `make setup` tries again.
+# Everything but the pages works without them: a failure is told, and the next `make setup` tries again.
 $(PAGES): | $(RUNTIME)
-	@$(MAKE) --no-print-directory pages || echo "the pages were not built, so that reports cannot be written; try again: make setup" >&2
+	@$(MAKE) --no-print-directory pages || echo "the pages were not built, so that there is no dashboard and no report; try again: make setup" >&2
 
 .PHONY: pages
 pages: $(NODE_MODULES)
-	$(NPM) run --silent build -- --logLevel warn
+	$(NPM) run --silent build
 	@rm -f $(VENV)/.pages-* && touch $(PAGES)

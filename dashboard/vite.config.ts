@@ -1,4 +1,4 @@
-import { defineConfig, type Plugin } from "vite";
+import { defineConfig, type Plugin, type UserConfig } from "vite";
 
 import { inlined } from "./inline.ts";
 
@@ -25,14 +25,28 @@ function singleFile(): Plugin {
   };
 }
 
-export default defineConfig({
+const OUT = "../src/market_maker/dashboard/built";
+
+/** The report: one file, written first, so that it empties the folder. */
+const report: UserConfig = {
   base: "./",
+  logLevel: "warn",
   plugins: [singleFile()],
   build: {
     target: "es2022",
-    outDir: "../src/market_maker/dashboard/built",
+    outDir: OUT,
     emptyOutDir: true,
     modulePreload: false,
     rollupOptions: { input: "report.html", output: { format: "iife" } },
   },
-});
+};
+
+/** The dashboard: parts whose names hold their hash, so that a browser keeps them until they change. */
+const dashboard: UserConfig = {
+  base: "./",
+  logLevel: "warn",
+  build: { target: "es2022", outDir: OUT, emptyOutDir: false, modulePreload: false, assetsInlineLimit: 0 },
+  server: { proxy: { "/api": { target: "http://127.0.0.1:8000", ws: true }, "/metrics": "http://127.0.0.1:8000" } },
+};
+
+export default defineConfig(({ mode }) => (mode === "report" ? report : dashboard));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import os
@@ -172,6 +173,11 @@ async def _check_stream(service: ServiceProcess) -> None:
         pass
     async with connect(f"{address}?books={DEFAULT_PAIR}", additional_headers={"X-API-Key": KEYS["read"]}) as socket:
         assert "simulator.book" in str(await socket.recv())
+    protocols = ["market-maker", f"key.{base64.urlsafe_b64encode(KEYS['read'].encode()).decode().rstrip('=')}"]
+    async with connect(address, subprotocols=protocols) as socket:
+        assert socket.subprotocol == "market-maker", "the key is not sent back"
+    with pytest.raises(InvalidStatus):
+        await connect(address, subprotocols=["market-maker", "key.d3Jvbmc"])
 
 
 async def test_rate_limit(database_dsn: str, make_service: MakeService) -> None:

@@ -21,6 +21,7 @@ from market_maker.api.market_data import MarketData
 from market_maker.api.openapi import build
 from market_maker.api.ops import Operations
 from market_maker.api.own_account import check_bounds
+from market_maker.api.pages import Pages
 from market_maker.api.problems import handle
 from market_maker.api.reference import Accounts, Pairs, Positions, Strategies
 from market_maker.api.risk import Risk
@@ -49,6 +50,7 @@ _ROUTES = [
     Risk,
     MarketData,
     Operations,
+    Pages,
 ]
 
 

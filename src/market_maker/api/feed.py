@@ -38,6 +38,7 @@ class Feed:
         self._hub = hub
         self._told: dict[UUID, _Told] = {}
         self._books: dict[UUID, tuple[int, bool, str]] = {}
+        self._queued: set[UUID] = set()
 
     async def welcome(self, reader: Reader) -> None:
         """Give a new reader the present books; MarketMakerError when there is none for a pair.
@@ -92,12 +93,21 @@ class Feed:
             if self._books.get(pair_id) != state:
                 self._books[pair_id] = state
                 self._hub.tell("books", pair_id, book_message(book))
+                await self._tell_queues(pair_id)
         if self._hub.wants("deltas", pair_id):
             book = await self._service.get_order_book(pair_id, WHOLE_DEPTH)
             told = self._told.setdefault(pair_id, _Told(book))
             message = told.change_to(book)
             if message is not None:
                 self._hub.tell("deltas", pair_id, message)
+
+    async def _tell_queues(self, pair_id: UUID) -> None:
+        """Tell where own orders stand; once more when the last of them has gone."""
+        places = await self._service.parts.simulator.get_queue_places(pair_id)
+        if places or pair_id in self._queued:
+            message = {"type": "simulator.queues", "pair_id": str(pair_id), "orders": places}
+            self._hub.tell_queues(pair_id, _encode(message).decode())
+        (self._queued.add if places else self._queued.discard)(pair_id)
 
 
 class _Told:

@@ -7,6 +7,7 @@ callers without a key where keys are set; pages of other sites (in a browser of 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import hmac
@@ -16,7 +17,7 @@ import re
 import time
 import types
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -50,7 +51,10 @@ Direct = Callable[[Scope, Send], Awaitable[None]]
 _KEY_ENTRY = re.compile(
     r"(?P<scope>read|trade|admin)(?:@(?P<account>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}))?:(?P<digest>[0-9a-f]{64})"
 )
-_OPEN_PATHS = ("/health", "/api/v1/health")
+_OPEN_PATHS = ("/health", "/api/v1/health", "/assets/")
+STREAM_PROTOCOL = "market-maker"
+"""What a browser names as WebSocket protocol beside its key, since it can set no headers there."""
+_KEY_PROTOCOL = "key."
 _CORRELATION = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _REMEMBERED_CLIENTS = 10_000
 _JSON_TYPES = (b"application/json", b"application/json;charset=utf-8")
@@ -234,12 +238,14 @@ class Guard:
         if not self._keys:
             _refuse_other_sites(headers)
             return
-        if scope["path"].startswith(_OPEN_PATHS):
+        if scope["path"] == "/" or scope["path"].startswith(_OPEN_PATHS):
             return
         given = headers.get(b"x-api-key", b"").decode("latin-1")
         authorization = headers.get(b"authorization", b"").decode("latin-1")
         if authorization.lower().startswith("bearer "):
             given = authorization[7:].strip()
+        if scope["type"] == "websocket":
+            given = given or _key_among(scope.get("subprotocols", ()))
         level = self._keys.level(given)
         if level is None:
             refused = Refused(401, "Not authenticated", "give an API key in X-API-Key or Authorization: Bearer")
@@ -330,6 +336,15 @@ class Guard:
             )
         elif _is_logged(logging.DEBUG):
             _log.debug("request", method=scope["method"], route=route, status=status, ms=round(seconds * 1e3, 2))
+
+
+def _key_among(protocols: Iterable[str]) -> str:
+    """Return the key that a browser gives as a WebSocket protocol: `key.` and the key as base64 for URLs, unpadded."""
+    text = next((name.removeprefix(_KEY_PROTOCOL) for name in protocols if name.startswith(_KEY_PROTOCOL)), "")
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+    except ValueError:  # base64's and UTF-8's errors alike
+        return ""
 
 
 def _needed_level(scope: Scope) -> int:

@@ -19,6 +19,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 
 from market_maker.api.answers import Service
+from market_maker.api.guard import STREAM_PROTOCOL
 from market_maker.api.own_account import account_of, bound_account
 from market_maker.domain.errors import Unavailable
 from market_maker.monitoring.metrics import Metrics
@@ -56,6 +57,7 @@ class Reader:
         self.evicted = asyncio.Event()
         self.sent_away = False
         own = bound_account()
+        self.is_bound = own is not None
         self._mark = None if own is None else f'"account_id":"{own}"'.encode()
 
     def wants(self, routing_key: str, body: bytes = b"") -> bool:
@@ -119,6 +121,12 @@ class StreamHub:
             if pair_id in getattr(reader, what):
                 reader.put(text)
 
+    def tell_queues(self, pair_id: UUID, text: str) -> None:
+        """Tell those who watch the book of a pair where everybody's own orders stand; not those bound to one account."""
+        for reader in self._readers:
+            if pair_id in reader.books and not reader.is_bound:
+                reader.put(text)
+
     def take_leave(self, farewell: Coroutine[Any, Any, None]) -> None:
         """Do in the background what a connection wished for its end, which nobody waits for any more."""
         task = asyncio.create_task(farewell)
@@ -155,7 +163,7 @@ async def stream(
         await socket.close(REFUSED, _REFUSAL)
         return
     try:
-        await socket.accept()
+        await _accept(socket)
         await _serve(socket, reader)
     finally:
         hub.leave(reader)
@@ -178,6 +186,12 @@ async def cancel_orders_of(service: MarketMakerService, account_id: UUID) -> Non
         _log.info("canceled on disconnect", account_id=str(account_id), orders=count)
         return
     _log.error("orders could not be canceled on disconnect", account_id=str(account_id))
+
+
+async def _accept(socket: WebSocket[Any, Any, Any]) -> None:
+    """Accept with our protocol where it is offered; the key that a browser offers beside it is never sent back."""
+    offered = socket.scope.get("subprotocols") or ()
+    await socket.accept(subprotocols=STREAM_PROTOCOL if STREAM_PROTOCOL in offered else None)
 
 
 async def _serve(socket: WebSocket[Any, Any, Any], reader: Reader) -> None:

@@ -49,6 +49,7 @@ from market_maker.storage.lake import Lake
 from market_maker.storage.reference import Pair, ReferenceData
 from market_maker.venue.changes import Changes
 from market_maker.venue.market.compiled import compiled_market
+from market_maker.venue.queues import queue_places
 
 MAX_DEPTH = 1000
 
@@ -272,6 +273,12 @@ class SimulatorService:
         loop = await self._loop(pair_id)
         exchange = await loop.committed()
         return loop.books.get(exchange, depth)
+
+    async def get_queue_places(self, pair_id: UUID) -> list[dict[str, str]]:
+        """Return where our resting orders of a pair stand in their queues, in the units of users."""
+        loop = await self._loop(pair_id)
+        exchange = await loop.committed()
+        return [place.data(loop.instrument) for place in queue_places(exchange.venue, exchange.market.book)]
 
     async def execute_simulated_trade(
         self, pair_id: UUID, aggressor: Side, price: Decimal, amount: Decimal

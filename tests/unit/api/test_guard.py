@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from market_maker.api.guard import MAX_DEPTH, ApiKeys, RateLimit, _depth
+from market_maker.api.guard import MAX_DEPTH, ApiKeys, RateLimit, _depth, _key_among
 from market_maker.domain.errors import InvalidRequest
 
 
@@ -95,3 +95,20 @@ def test_depth_takes_time_in_proportion(body: bytes) -> None:
     started = time.perf_counter()
     _depth(body)
     assert time.perf_counter() - started < 1.0
+
+
+@pytest.mark.parametrize(
+    ("protocols", "key"),
+    [
+        (["market-maker", "key.c2VjcmV0"], "secret"),
+        (["key.w6nDqS1f"], "éé-_"),
+        (["key.c2VjcmV0IQ"], "secret!"),
+        (["market-maker"], ""),
+        (["key."], ""),
+        (["key.*"], ""),
+        (["key._w"], ""),  # no text: byte 255
+        ([], ""),
+    ],
+)
+def test_a_browser_gives_its_key_as_a_protocol(protocols: list[str], key: str) -> None:
+    assert _key_among(protocols) == key

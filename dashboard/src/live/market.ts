@@ -1,0 +1,121 @@
+/** The chosen market as it is now: its book, our orders and fills, and what traded. Begun anew after each gap. */
+
+import { can, get } from "./api";
+import { chosenPair, sessionOf } from "./state";
+import { connection, listen, type Message } from "./stream";
+import type { Book, Fill, Items, Order, QueuePlace } from "./types";
+import { Value } from "./value";
+
+export interface Print {
+  id: string;
+  ts: number;
+  price: number;
+  size: number;
+  side: "BUY" | "SELL" | null;
+}
+
+export const book = new Value<Book | null>(null);
+export const openOrders = new Value<Order[]>([]);
+export const fills = new Value<Fill[]>([]);
+export const queues = new Value<ReadonlyMap<string, QueuePlace>>(new Map());
+export const prints = new Value<Print[]>([]);
+const PRINTS_MAX = 400;
+const FILLS_MAX = 200;
+const CLOSED = new Set(["FILLED", "CANCELED", "REJECTED", "EXPIRED"]);
+/** The newest version of each order that events told of: an answer that was under way may be older. */
+const versions = new Map<string, number>();
+let round = 0;
+
+/** Load what is there, and follow it from then on. */
+export function keepMarket(): void {
+  chosenPair.watch(begin);
+  connection.watch(() => void begin());
+  listen("simulator.book", onBook);
+  listen("simulator.queues", (message) => {
+    if (message["pair_id"] !== chosenPair.get()) return;
+    queues.set(new Map((message["orders"] as QueuePlace[]).map((place) => [place.order_id, place])));
+  });
+  listen("simulator.order.*", onOrder);
+  listen("simulator.trade.executed", (message) => onTrade(message["data"] as Message));
+  begin();
+}
+
+function begin(): void {
+  const mine = ++round;
+  const pairId = chosenPair.get();
+  if (book.get()?.pair_id !== pairId) {
+    book.set(null);
+    prints.set([]);
+    fills.set([]);
+    openOrders.set([]);
+  }
+  queues.set(new Map());
+  if (pairId === null) return;
+  const isPresent = (): boolean => mine === round;
+  get<Items<Order>>(`api/v1/simulator/orders?pair_id=${pairId}&is_open=true&limit=1000`).then(({ items }) => {
+    if (isPresent()) openOrders.set(items.filter((order) => (versions.get(order.order_id) ?? 0) <= order.version));
+  }, ignore);
+  get<Items<Fill>>(`api/v1/simulator/trades?pair_id=${pairId}&limit=${FILLS_MAX}`).then(({ items }) => {
+    if (!isPresent()) return;
+    fills.set(items);
+  }, ignore);
+  if (can("GET /api/v1/simulator/tape/{}")) {
+    get<Items<Record<string, unknown>>>(`api/v1/simulator/tape/${pairId}?limit=200`).then(({ items }) => {
+      if (isPresent()) addPrints(items.map(printOf));
+    }, ignore);
+  }
+  if (!sessionOf(pairId)) return;
+  get<Book>(`api/v1/simulator/orderbook/${pairId}?depth=20`).then((found) => {
+    const shown = book.get();
+    if (isPresent() && (shown === null || shown.sequence < found.sequence)) book.set(found);
+  }, ignore);
+}
+
+const ignore = (): void => undefined;
+
+function onBook(message: Message): void {
+  if (message["pair_id"] === chosenPair.get()) book.set(message as unknown as Book);
+}
+
+function onOrder(message: Message): void {
+  const order = message["data"] as (Order & { fill?: Fill }) | undefined;
+  if (!order || order.pair_id !== chosenPair.get()) return;
+  if ((versions.get(order.order_id) ?? 0) > order.version) return;
+  versions.set(order.order_id, order.version);
+  const others = openOrders.get().filter((each) => each.order_id !== order.order_id);
+  openOrders.set(CLOSED.has(order.status) ? others : [order, ...others]);
+  if (order.fill && message.type === "simulator.order.filled") onFill(order.fill);
+}
+
+function onFill(fill: Fill): void {
+  const known = fills.get();
+  if (known.some((each) => each.trade_id === fill.trade_id && each.order_id === fill.order_id)) return;
+  fills.set([fill, ...known].slice(0, FILLS_MAX));
+}
+
+function onTrade(trade: Record<string, unknown>): void {
+  if (trade["pair_id"] === chosenPair.get()) addPrints([printOf(trade)]);
+}
+
+/** Return a trade as the tape shows it; `side` is the aggressor's. */
+export function printOf(trade: Record<string, unknown>): Print {
+  return {
+    id: String(trade["trade_id"]),
+    ts: Number(trade["ts"]) / 1e9,
+    price: Number(trade["price"]),
+    size: Number(trade["amount"] ?? trade["quantity"]),
+    side: (trade["aggressor"] ?? trade["side"] ?? null) as Print["side"],
+  };
+}
+
+function addPrints(added: Print[]): void {
+  prints.set(merged(prints.get(), added, PRINTS_MAX));
+}
+
+/** Return both lists newest first, each trade once. */
+export function merged(known: readonly Print[], added: readonly Print[], most: number): Print[] {
+  const ids = new Set(known.map((print) => print.id));
+  const fresh = added.filter((print) => !ids.has(print.id));
+  if (fresh.length === 0) return known as Print[];
+  return [...fresh, ...known].sort((a, b) => b.ts - a.ts).slice(0, most);
+}

@@ -26,6 +26,7 @@ from market_maker.records import Records
 from market_maker.risk.service import RiskAssessmentService
 from market_maker.service import MarketMakerService
 from market_maker.settings import Settings, load_settings
+from market_maker.simulator.risk_view import SimulatedMarkets
 from market_maker.simulator.service import SimulatorService
 from market_maker.storage import schema
 from market_maker.storage.database import Database
@@ -132,7 +133,15 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
             after_commit=relay.wake,
         )
         backtests = BacktestService(store.database, store.reference, store.lake, store.clock, settings.backtest)
-        risk = RiskAssessmentService(store.database, store.reference, store.lake, metrics, store.clock, settings.risk)
+        risk = RiskAssessmentService(
+            store.database,
+            store.reference,
+            store.lake,
+            metrics,
+            store.clock,
+            settings.risk,
+            SimulatedMarkets(simulator),
+        )
         market_data = MarketDataService(store.database, store.reference, store.lake, store.clock)
         imports = ImportQueue(market_data, settings.inbox or store.data_dir / "inbox", store.clock)
         records = Records(store.database, store.reference, store.lake, store.clock)

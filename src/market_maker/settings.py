@@ -111,6 +111,9 @@ class RiskSettings(_Section):
     risk_models: tuple[RiskModel, ...] = Field(
         tuple(RiskModel), min_length=1, description="figures that may be asked for"
     )
+    maintenance_rate: float = Field(
+        0.05, ge=0, lt=1, description="share of a position's value that has to be there as equity, for margin figures"
+    )
 
 
 class Settings(_Section):

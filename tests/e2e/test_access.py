@@ -47,6 +47,7 @@ NEEDS_TRADE = {
     ("post", "/api/v1/backtest/sweeps"),
     ("delete", "/api/v1/backtest/sweeps/{sweep_id}"),
     ("post", "/api/v1/risk/assessment"),
+    ("post", "/api/v1/risk/stress"),
 }
 NEEDS_ADMIN = {
     ("post", "/api/v1/simulator/sessions"),

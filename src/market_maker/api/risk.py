@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 from uuid import UUID
 
+import msgspec
 from litestar import Controller, Response, delete, get, post
 from litestar.params import FromPath, FromQuery
 
@@ -17,7 +18,10 @@ from market_maker.api.schemas import (
     NewLimit,
     RiskMetricsPage,
     RiskMetricsView,
+    StressTest,
+    StressView,
 )
+from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.modes import RiskModel
 from market_maker.domain.units import parse_duration
 
@@ -30,7 +34,7 @@ class Risk(Controller):
 
     @post("/assessment", status_code=201, opt={"body": AssessRisk}, summary="Compute risk metrics")
     async def assess(self, request: AnyRequest, service: Service) -> Response[RiskMetricsView]:
-        """Compute, save and publish the figures of a position, and hold them against its limits."""
+        """Compute, save and publish the figures of a position or a scope by one of ten methods; hold them against limits."""
         wish = await body_of(request, AssessRisk)
         horizon = wish.time_horizon
         data = await service.parts.risk.assess(
@@ -38,8 +42,27 @@ class Risk(Controller):
             risk_model=RiskModel(wish.risk_model),
             confidence_level=wish.confidence_level,
             time_horizon_ns=None if horizon is None else parse_duration(horizon, "time_horizon"),
+            method=wish.method,
+            scope=wish.scope,
         )
         return answer(RiskMetricsView, data, 201)
+
+    @post("/stress", opt={"body": StressTest}, status_code=200, summary="Stress a position or a scope")
+    async def stress(self, request: AnyRequest, service: Service) -> Response[StressView]:
+        """Return what storms would lose; stores nothing."""
+        wish = await body_of(request, StressTest)
+        horizon = wish.time_horizon
+        if wish.loss is not None and wish.loss <= 0:
+            raise InvalidRequest.of("loss", str(wish.loss), "a positive amount")
+        data = await service.parts.risk.stress_test(
+            wish.position_id,
+            scope=wish.scope,
+            scenarios=[msgspec.to_builtins(each) for each in wish.scenarios],
+            time_horizon_ns=None if horizon is None else parse_duration(horizon, "time_horizon"),
+            loss=wish.loss,
+            norm=wish.norm,
+        )
+        return answer(StressView, data)
 
     @get("/metrics/{position_id:uuid}", summary="Saved risk metrics of a position")
     async def metrics(

@@ -569,17 +569,34 @@ class AnalyzeRuns(Request):
 # ---------------------------------------------------------------------- risk
 
 
+RiskMethod = Literal[
+    "HISTORICAL", "AGE_WEIGHTED", "FILTERED_HISTORICAL", "NORMAL", "STUDENT_T", "CORNISH_FISHER", "EWMA", "GARCH",
+    "PEAKS_OVER_THRESHOLD", "MONTE_CARLO",
+]  # fmt: skip
+RiskScope = Literal["POSITION", "ACCOUNT", "STRATEGY", "BOOK"]
+StressNorm = Literal["LARGEST", "EUCLID", "SUM", "LIKELIHOOD"]
+
+
 class AssessRisk(Request):
-    """Figures of a position; what is left out comes from the settings. `time_horizon` as `1d`."""
+    """Figures of a position; what is left out comes from the settings. `time_horizon` as `1d`, from 1s.
+
+    With `scope` the figures are of all positions of the named one's account, of its strategy, or of the whole book.
+    """
 
     position_id: UUID
     risk_model: Literal["VaR", "ExpectedShortfall"] = "VaR"
     confidence_level: Decimal | None = None
     time_horizon: str | None = None
+    method: RiskMethod = "HISTORICAL"
+    scope: RiskScope = "POSITION"
 
 
 class RiskMetricsView(View):
-    """Risk figures: positive losses in quote currency. `value` is the figure that was asked for."""
+    """Risk figures: positive losses in quote currency. `value` is the figure that was asked for.
+
+    `quantity` and `mark_price` are the named position's, all else is of the scope. The last eight are described in the
+    page about risk figures; one that could not be made holds a `reason` and nothing else.
+    """
 
     metrics_id: UUID
     risk_model: Literal["VaR", "ExpectedShortfall"]
@@ -608,6 +625,51 @@ class RiskMetricsView(View):
     window_end_ts: str
     data_hash: str
     as_of_ts: str
+    scope: RiskScope = "POSITION"
+    positions: int = 1
+    gross_value: Decimal = Decimal(0)
+    scaling_rule: str = "SQUARE_ROOT"
+    parameters: dict[str, float] = {}
+    drawdowns: dict[str, Any] = {}
+    components: dict[str, Any] = {}
+    liquidity: dict[str, Any] = {}
+    inventory: dict[str, Any] = {}
+    worst_case: dict[str, Any] = {}
+    concentration: dict[str, Any] = {}
+    margin: dict[str, Any] = {}
+    stress: dict[str, Any] = {}
+
+
+class StressScenario(Request):
+    """A storm: the relative move `shock` of every factor (base currency) but those in `shocks`."""
+
+    name: Code
+    shock: Annotated[float, Meta(ge=-1, le=1000)] = 0.0
+    shocks: dict[str, float] = {}
+    spread_factor: Annotated[float, Meta(gt=0, le=1000)] = 1.0
+    depth_factor: Annotated[float, Meta(gt=0, le=1000)] = 1.0
+
+
+class StressTest(Request):
+    """Storms over a position or a scope; without `scenarios` the published ones. `loss` is that of the reverse question."""
+
+    position_id: UUID
+    scope: RiskScope = "POSITION"
+    scenarios: Annotated[list[StressScenario], Meta(max_length=100)] = []
+    time_horizon: str | None = None
+    loss: Decimal | None = None
+    norm: StressNorm = "LIKELIHOOD"
+
+
+class StressView(View):
+    """Losses in given storms, in the worst stretches of the history, and the smallest move that loses an amount."""
+
+    position_id: UUID
+    scope: RiskScope
+    as_of_ts: str
+    fixed: list[dict[str, Any]]
+    historical: list[dict[str, Any]]
+    reverse: dict[str, Any]
 
 
 class RiskMetricsPage(View):

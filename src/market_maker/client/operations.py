@@ -642,15 +642,41 @@ class Operations:
         risk_model: Literal["VaR", "ExpectedShortfall"] = "VaR",
         confidence_level: Money | None = None,
         time_horizon: str | None = None,
+        method: schemas.RiskMethod = "HISTORICAL",
+        scope: schemas.RiskScope = "POSITION",
     ) -> Call[schemas.RiskMetricsView]:
-        """Compute, save and publish the figures of a position, and hold them against its limits."""
+        """Compute, save and publish the figures of a position or a scope by one of ten methods; hold them against limits."""
         body = schemas.AssessRisk(
             position_id=_id(position_id, "position_id"),
             risk_model=risk_model,
             confidence_level=_optional_money(confidence_level, "confidence_level"),
             time_horizon=time_horizon,
+            method=method,
+            scope=scope,
         )
         return Call("POST", "/api/v1/risk/assessment", schemas.RiskMetricsView, body=body)
+
+    @Operation
+    def stress_risk(
+        self,
+        position_id: Id,
+        *,
+        scope: schemas.RiskScope = "POSITION",
+        scenarios: Sequence[Mapping[str, Any]] = (),
+        time_horizon: str | None = None,
+        loss: Money | None = None,
+        norm: schemas.StressNorm = "LIKELIHOOD",
+    ) -> Call[schemas.StressView]:
+        """Return what storms would lose; `scenarios` as `schemas.StressScenario` has them, without any the published ones."""
+        body = schemas.StressTest(
+            position_id=_id(position_id, "position_id"),
+            scope=scope,
+            scenarios=[schemas.StressScenario(**each) for each in scenarios],
+            time_horizon=time_horizon,
+            loss=_optional_money(loss, "loss"),
+            norm=norm,
+        )
+        return Call("POST", "/api/v1/risk/stress", schemas.StressView, body=body, is_repeatable=True)
 
     @Operation
     def get_risk_metrics(

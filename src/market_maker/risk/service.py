@@ -6,7 +6,9 @@ their events are one transaction.
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -20,11 +22,10 @@ from market_maker.domain.ids import new_id
 from market_maker.domain.modes import RiskModel
 from market_maker.domain.order import NewOrder, OrderType
 from market_maker.domain.position import PositionState
-from market_maker.market_data.history import recent_history
 from market_maker.messaging.topics import outbox_event
 from market_maker.monitoring.metrics import Metrics, Mode
 from market_maker.risk.alerts import Alert, AlertChanges, AlertState, Severity, alert_changes
-from market_maker.risk.history import price_history
+from market_maker.risk.assessment import assess_holdings
 from market_maker.risk.limits import (
     Evaluation,
     Limit,
@@ -35,8 +36,14 @@ from market_maker.risk.limits import (
     evaluate,
     limited_value,
 )
-from market_maker.risk.measures import RiskMetrics, assess_position
+from market_maker.risk.market_view import MarketView, NoMarkets
+from market_maker.risk.measures import RiskMetrics, Scope
+from market_maker.risk.models import DEFAULT_MODEL, Model
+from market_maker.risk.prices import PriceSource
+from market_maker.risk.sections import stress_section, with_sections
 from market_maker.risk.storage import get_metrics, metrics_data, save_metrics
+from market_maker.risk.stress import SCENARIOS, Norm, Scenario
+from market_maker.risk.subjects import Subject, Subjects
 from market_maker.settings import RiskSettings
 from market_maker.storage.database import Connection, Database, fetch, page
 from market_maker.storage.lake import Lake
@@ -54,6 +61,7 @@ class RiskAssessmentService:
     ----------
     database, reference, lake, metrics, clock : shared by the process
     settings : section `risk`
+    markets : those that run, for books, resting orders and balances; default: none
     """
 
     def __init__(
@@ -64,6 +72,7 @@ class RiskAssessmentService:
         metrics: Metrics,
         clock: Clock,
         settings: RiskSettings,
+        markets: MarketView | None = None,
     ) -> None:
         self._database = database
         self._reference = reference
@@ -71,6 +80,10 @@ class RiskAssessmentService:
         self._metrics = metrics
         self._clock = clock
         self._settings = settings
+        self.prices = PriceSource(database, lake)
+        self._subjects = Subjects(
+            database, reference, self.prices, markets or NoMarkets(), clock, Decimal(str(settings.maintenance_rate))
+        )
 
     async def calculate_risk_metrics(
         self,
@@ -79,47 +92,37 @@ class RiskAssessmentService:
         risk_model: RiskModel = RiskModel.VAR,
         confidence_level: Decimal | None = None,
         time_horizon_ns: int | None = None,
+        method: Model | str = DEFAULT_MODEL,
+        scope: Scope | str = Scope.POSITION,
     ) -> tuple[UUID, RiskMetrics]:
-        """Compute, save and publish the figures of a position; return their id and the figures.
+        """Compute, save and publish the figures of a position, or of all that it is a part of; return their id and them.
 
         Raises
         ------
         NotFound : no such position
-        InvalidRequest : a model that is switched off, a confidence outside (0, 1)
-        DataError : too little price history; says how much is there and how much is needed
+        InvalidRequest : a model that is switched off, a confidence outside (0, 1), positions that cannot be added up
+        DataError : too little price history (says how much is there and is needed), or one that the method does not fit
         """
         started = time.perf_counter()
         if risk_model not in self._settings.risk_models:
             raise InvalidRequest.of("risk_model", risk_model.value, ", ".join(self._settings.risk_models))
-        found = await get_positions(self._database, position_id=position_id)
-        if not found:
-            raise NotFound.of("position", "position_id", str(position_id))
-        position = found[0]
-        instrument = (await self._reference.pair(position.pair_id)).instrument
-        now = self._clock.now_ns()
-        prices, interval_ns, start_ts, end_ts = await recent_history(self._database, self._lake, instrument, now)
-        history = price_history(
-            [price.ts for price in prices],
-            [price.close_half_ticks for price in prices],
-            interval_ns=interval_ns,
-            window_start_ts=start_ts,
-            window_end_ts=end_ts,
-        )
+        scope = Scope(scope)
+        subject = await self._subjects.find(position_id, scope)
         default = Decimal(str(self._settings.default_confidence_level))
-        metrics = assess_position(
-            position,
-            instrument,
-            history,
+        metrics = await asyncio.to_thread(
+            _assessed,
+            subject,
             confidence_level=default if confidence_level is None else confidence_level,
             horizon_ns=self._settings.default_time_horizon if time_horizon_ns is None else time_horizon_ns,
-            as_of_ts=now,
+            method=Model(method),
         )
         metrics_id = new_id()
         async with self._database.transaction() as connection:
             events = [await self._save(connection, metrics_id, risk_model, metrics)]
-            events += await self._hold_against_limits(connection, position, metrics)
+            if scope is Scope.POSITION:
+                events += await self._hold_against_limits(connection, subject.holdings[0].position, metrics)
             await append(connection, await ensure_stream(connection, SERVICE_STREAM), events)
-        self._measure(risk_model, metrics, instrument.quote, time.perf_counter() - started)
+        self._measure(risk_model, metrics, subject.holdings[0].instrument.quote, time.perf_counter() - started)
         return metrics_id, metrics
 
     async def assess(self, position_id: UUID, **wishes: Any) -> dict[str, Any]:
@@ -127,6 +130,37 @@ class RiskAssessmentService:
         metrics_id, metrics = await self.calculate_risk_metrics(position_id, **wishes)
         risk_model = wishes.get("risk_model", RiskModel.VAR)
         return metrics_data(metrics_id, risk_model.value, metrics.value(risk_model), metrics.to_json())
+
+    async def stress_test(
+        self,
+        position_id: UUID,
+        *,
+        scope: Scope | str = Scope.POSITION,
+        scenarios: Sequence[dict[str, Any]] = (),
+        time_horizon_ns: int | None = None,
+        loss: Decimal | None = None,
+        norm: Norm | str = Norm.LIKELIHOOD,
+    ) -> dict[str, Any]:
+        """Return what storms would lose, as JSON values: given ones, the worst of the history, and reverse. Stores nothing.
+
+        `scenarios` have the fields of `stress.Scenario`; without any the published ones are taken.
+
+        Raises
+        ------
+        NotFound, InvalidRequest, DataError : as `calculate_risk_metrics`
+        """
+        scope = Scope(scope)
+        subject = await self._subjects.find(position_id, scope)
+        found = await asyncio.to_thread(
+            _stressed,
+            subject,
+            confidence_level=Decimal(str(self._settings.default_confidence_level)),
+            horizon_ns=self._settings.default_time_horizon if time_horizon_ns is None else time_horizon_ns,
+            scenarios=[Scenario(**each) for each in scenarios] or SCENARIOS,
+            loss=None if loss is None else float(loss),
+            norm=Norm(norm),
+        )
+        return {"position_id": str(position_id), "scope": scope.value, "as_of_ts": str(subject.as_of_ts), **found}
 
     async def get_risk_metrics(
         self, position_id: UUID, *, after: UUID | None = None, limit: int = 100
@@ -214,8 +248,8 @@ class RiskAssessmentService:
             return
         price = order.price
         if order.order_type is OrderType.MARKET or price is None:
-            history, *_ = await recent_history(self._database, self._lake, instrument, self._clock.now_ns())
-            price = instrument.ticks_to_price(history[-1].close_half_ticks) / 2
+            history = await self.prices.history(instrument, self._clock.now_ns())
+            price = instrument.ticks_to_price(int(history.close_half_ticks[-1])) / 2
         for row in await self._database.fetch("SELECT * FROM risk_limits ORDER BY limit_id"):
             limit = _to_limit(row)
             matches = applies_to(limit, own) if own is not None else _would_apply(limit, order)
@@ -304,6 +338,31 @@ class RiskAssessmentService:
         self._metrics.virtual_volume.labels(Mode.RISK, quote).inc(float(abs(metrics.position_value)))
         self._metrics.risk_quality.labels("coverage").set(metrics.coverage)
         self._metrics.risk_quality.labels("observations").set(metrics.observations)
+
+
+def _assessed(subject: Subject, *, confidence_level: Decimal, horizon_ns: int, method: Model) -> RiskMetrics:
+    """Return the whole assessment: what a thread does beside the event loop."""
+    metrics, observed = assess_holdings(
+        subject.holdings, confidence_level=confidence_level, horizon_ns=horizon_ns, as_of_ts=subject.as_of_ts,
+        method=method, scope=subject.scope,
+    )  # fmt: skip
+    return with_sections(metrics, observed, subject.funds)
+
+
+def _stressed(
+    subject: Subject,
+    *,
+    confidence_level: Decimal,
+    horizon_ns: int,
+    scenarios: Sequence[Scenario],
+    loss: float | None,
+    norm: Norm,
+) -> dict[str, Any]:
+    metrics, observed = assess_holdings(
+        subject.holdings, confidence_level=confidence_level, horizon_ns=horizon_ns, as_of_ts=subject.as_of_ts,
+        scope=subject.scope,
+    )  # fmt: skip
+    return stress_section(metrics, observed, subject.funds, scenarios, loss=loss, norm=norm)
 
 
 def limit_data(row: dict[str, Any]) -> dict[str, Any]:

@@ -21,14 +21,15 @@ from market_maker.domain.ids import DEFAULT_PAIR_ID
 ALIASES = {("get", "/health"): "the same as /health/ready"}
 
 SAMPLES: dict[str, Any] = {
-    "side": "BUY", "type": "LIMIT", "time_in_force": "GTC", "kind": "MAX_VAR", "scope": "PAIR", "mode": "NORMAL",
+    "side": "BUY", "type": "LIMIT", "time_in_force": "GTC", "kind": "MAX_VAR", "scope": "ACCOUNT", "mode": "NORMAL",
     "contract_type": "SPOT", "fill_model": "PARTIAL", "risk_model": "VaR", "alert_state": "RAISED", "state": "PAUSED",
     "run_ids": [DEFAULT_PAIR_ID], "parameters": {}, "execution": {}, "market_conditions": schemas.MarketConditions(), "limit": 5, "depth": 5,
     "seed": 5, "version": 5, "wait": True, "is_open": True, "post_only": True, "recording": True, "allow_gaps": True,
     "options": {"sort": True}, "execution_probability": 0.5, "price_impact": 0.5, "price_deviation": 0.5,
+    "method": "EWMA", "norm": "EUCLID", "scenarios": [{"name": "x", "shock": -0.1}],
     "path": "x", "name": "x", "self_trade_prevention": "DECREMENT", "speed": 2.0, "step": "1s", "fragility": True, "sort": "number", "with_pairs": [DEFAULT_PAIR_ID], "grid": {"a": [1, 0.1], "b": {"from": 1, "to": 2}},
 }  # fmt: skip
-DECIMALS = {"price", "amount", "quantity", "average_price", "balance", "threshold", "warn_share", "initial_price", "stop_price", "display_amount",
+DECIMALS = {"price", "amount", "quantity", "average_price", "balance", "threshold", "warn_share", "loss", "initial_price", "stop_price", "display_amount",
             "confidence_level", "tick_size", "lot_size", "maker_fee", "taker_fee"}  # fmt: skip
 
 
@@ -107,7 +108,7 @@ def test_get_calls_and_keyed_orders_are_sent_again_and_nothing_else_that_changes
     calls = {name: full_call(operation) for name, operation in operations().items()}
     assert all(call.is_repeatable for call in calls.values() if call.method == "GET")
     changing = {name for name, call in calls.items() if call.is_repeatable and call.method != "GET"}
-    assert changing == {"place_order", "cancel_all_orders", "analyze_backtest_results"}
+    assert changing == {"place_order", "cancel_all_orders", "analyze_backtest_results", "stress_risk"}
 
 
 def test_editor_sees_arguments_and_answers() -> None:

@@ -23,9 +23,12 @@ from market_maker.messaging.relay import Relay
 from market_maker.monitoring.health import CheckResult, Health, State, check_durability
 from market_maker.monitoring.metrics import Metrics
 from market_maker.records import Records
+from market_maker.risk.control import RiskControl
 from market_maker.risk.service import RiskAssessmentService
 from market_maker.service import MarketMakerService
 from market_maker.settings import Settings, load_settings
+from market_maker.simulator.exchange import SimulatedExchange
+from market_maker.simulator.loop import Observer
 from market_maker.simulator.risk_view import SimulatedMarkets
 from market_maker.simulator.service import SimulatorService
 from market_maker.storage import schema
@@ -36,6 +39,7 @@ from market_maker.storage.objects import ObjectStore
 from market_maker.storage.reference import ReferenceData
 from market_maker.storage.retention import prune_for_ever
 from market_maker.strategies.contract import add_strategy_file
+from market_maker.venue.changes import Changes
 
 _log = structlog.get_logger("bootstrap")
 
@@ -142,6 +146,8 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
             settings.risk,
             SimulatedMarkets(simulator),
         )
+        simulator.guard = risk.control.guard
+        simulator.observers.append(_tell_fills(risk.control))
         market_data = MarketDataService(store.database, store.reference, store.lake, store.clock)
         imports = ImportQueue(market_data, settings.inbox or store.data_dir / "inbox", store.clock)
         records = Records(store.database, store.reference, store.lake, store.clock)
@@ -153,6 +159,7 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
         pruning = asyncio.create_task(prune_for_ever(store.database, store.clock, settings.event_retention))
         observation = await observe_backtests(bus, metrics)
         try:
+            await risk.control.start()
             await simulator.start()
             await imports.start()
             yield Runtime(
@@ -160,11 +167,22 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
             )
         finally:
             await imports.stop()
+            await risk.control.stop()
             await simulator.stop()
             await relay.stop()
             pruning.cancel()
             await observation.cancel()
             await bus.close()
+
+
+def _tell_fills(control: RiskControl) -> Observer:
+    """Return what tells risk whose positions a commit has changed."""
+
+    def tell(_: SimulatedExchange, changes: Changes) -> None:
+        if changes.fills:
+            control.note_fills({fill.position_id for fill in changes.fills})
+
+    return tell
 
 
 def make_bus(settings: Settings) -> Bus:

@@ -107,7 +107,10 @@ def valid_bodies(known: Known) -> dict[tuple[str, str], dict[str, Any]]:
         },
         ("post", "/api/v1/risk/limits"): {
             "kind": "MAX_VAR", "threshold": "1000", "scope": "POSITION", "scope_id": known.position_id,
-            "warn_share": "0.8",
+            "warn_share": "0.8", "on_breach": "ALERT",
+        },
+        ("post", "/api/v1/risk/kill-switch"): {
+            "engaged": False, "reason": "a test", "scope": "POSITION", "scope_id": known.position_id,
         },
         ("post", "/api/v1/market-data/imports"): {
             "path": "nothing.gz", "format": "binance_collector", "venue": "v", "symbol": "S", "symbols": ["S"],

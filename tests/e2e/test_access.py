@@ -48,6 +48,7 @@ NEEDS_TRADE = {
     ("delete", "/api/v1/backtest/sweeps/{sweep_id}"),
     ("post", "/api/v1/risk/assessment"),
     ("post", "/api/v1/risk/stress"),
+    ("post", "/api/v1/risk/kill-switch"),
 }
 NEEDS_ADMIN = {
     ("post", "/api/v1/simulator/sessions"),
@@ -57,6 +58,7 @@ NEEDS_ADMIN = {
     ("post", "/api/v1/strategies"),
     ("post", "/api/v1/risk/limits"),
     ("delete", "/api/v1/risk/limits/{limit_id}"),
+    ("post", "/api/v1/risk/limits/{limit_id}/reset"),
     ("post", "/api/v1/market-data/imports"),
 }
 

@@ -553,14 +553,15 @@ def test_every_endpoint_answers_as_described(client: StrictClient, http: httpx.C
     test_given_trade_fills_what_rests(client)
     position = client.get_positions(limit=1).items[0]
     client.get_position(position.position_id), client.get_risk_metrics(position.position_id)
-    apart = {  # other tests of this file call these with the same strict client
+    apart = {  # other tests of this file, or of test_risk_control.py, call these with the same strict client
         "change_session", "start_session", "open_position", "update_position", "cancel_run", "get_run_result", "get_catalogue",
         "get_backtest_results", "analyze_backtest_results", "assess_risk", "get_limits", "add_limit", "remove_limit",
         "get_alerts", "get_bars", "import_file", "add_strategy", "get_sessions", "get_session", "get_order_book",
         "get_import", "get_imports", "get_recorded_book", "get_quality", "get_trials", "explain_order",
-        "get_run_report", "stress_risk", "amend_order", "run_sweep", "get_sweeps", "get_sweep", "cancel_sweep", "get_sweep_trials",
+        "get_run_report", "stress_risk", "amend_order", "reset_limit", "get_risk_states", "get_kill_switches", "set_kill_switch", "get_risk_audit", "run_sweep", "get_sweeps", "get_sweep", "cancel_sweep", "get_sweep_trials",
     }  # fmt: skip
-    text = Path(__file__).read_text(encoding="utf-8")
+    beside = Path(__file__).with_name("test_risk_control.py")
+    text = Path(__file__).read_text(encoding="utf-8") + beside.read_text(encoding="utf-8").replace("trader.", "client.")
     assert [name for name in apart if text.count(f"client.{name}(") < 1] == []
     documented = {(method, path) for path, methods in document["paths"].items() for method in methods}
     assert len(documented - client.asked - {("get", "/health")}) == len(apart)

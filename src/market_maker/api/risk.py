@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
 from litestar import Controller, Response, delete, get, post
+from litestar.exceptions import PermissionDeniedException
 from litestar.params import FromPath, FromQuery
 
 from market_maker.api.answers import After, AnyRequest, Limit, Service, answer, body_of, page
 from market_maker.api.schemas import (
     AlertPage,
     AssessRisk,
+    AuditPage,
+    KillSwitchView,
     LimitList,
     LimitView,
     NewLimit,
     RiskMetricsPage,
     RiskMetricsView,
+    ScopeStates,
+    SetKillSwitch,
     StressTest,
     StressView,
 )
@@ -75,19 +80,55 @@ class Risk(Controller):
     @get("/limits", summary="List limits")
     async def limits(self, service: Service) -> Response[LimitList]:
         """Return all limits with their last value and when they were last evaluated."""
-        return answer(LimitList, {"items": await service.parts.risk.get_limits()})
+        return answer(LimitList, {"items": await service.parts.risk.control.get_limits()})
 
     @post("/limits", status_code=201, opt={"body": NewLimit}, summary="Add a limit")
     async def add_limit(self, request: AnyRequest, service: Service) -> Response[LimitView]:
         """Add a limit."""
         wish = await body_of(request, NewLimit)
-        data = await service.parts.risk.add_limit(wish.kind, wish.scope, wish.scope_id, wish.threshold, wish.warn_share)
+        data = await service.parts.risk.add_limit(
+            wish.kind, wish.scope, wish.scope_id, wish.threshold, wish.warn_share, wish.on_breach
+        )
         return answer(LimitView, data, 201)
 
     @delete("/limits/{limit_id:uuid}", status_code=204, summary="Remove a limit")
     async def remove_limit(self, service: Service, limit_id: FromPath[UUID]) -> None:
         """Remove a limit and its alerts."""
-        await service.parts.risk.remove_limit(limit_id)
+        await service.parts.risk.control.remove_limit(limit_id)
+
+    @post("/limits/{limit_id:uuid}/reset", status_code=200, summary="Reset a limit")
+    async def reset_limit(self, service: Service, limit_id: FromPath[UUID]) -> Response[LimitView]:
+        """Let go what a breach holds back and clear its alerts; a breach that lasts holds back again when next seen."""
+        return answer(LimitView, await service.parts.risk.control.reset_limit(limit_id))
+
+    @get("/states", summary="What is held back")
+    async def states(self, service: Service) -> Response[ScopeStates]:
+        """Return the scopes that a breach or a kill switch keeps from trading freely."""
+        return answer(ScopeStates, {"items": await service.parts.risk.control.get_states()})
+
+    @get("/kill-switch", summary="Engaged kill switches")
+    async def switches(self, service: Service) -> Response[KillSwitchView]:
+        """Return the kill switches that are engaged."""
+        return answer(KillSwitchView, _switches(service, 0))
+
+    @post("/kill-switch", opt={"body": SetKillSwitch}, status_code=200, summary="Engage or release a kill switch")
+    async def set_switch(self, request: AnyRequest, service: Service) -> Response[KillSwitchView]:
+        """Refuse every new order of a scope and cancel those that are open, until it is released; survives a restart."""
+        wish = await body_of(request, SetKillSwitch)
+        control, ended = service.parts.risk.control, 0
+        if wish.engaged:
+            ended = await control.engage(wish.reason, wish.scope, wish.scope_id)
+        else:
+            if request.scope["state"].get("level", 2) < 2:
+                raise PermissionDeniedException("releasing a kill switch needs a key of scope admin")
+            await control.release(wish.reason, wish.scope, wish.scope_id)
+        return answer(KillSwitchView, _switches(service, ended))
+
+    @get("/audit", summary="Changes of limits and switches")
+    async def audit(self, service: Service, after: After = None, limit: Limit = 100) -> Response[AuditPage]:
+        """Return what was changed about limits and kill switches, newest first."""
+        items = await service.parts.risk.control.get_audit(after=after, limit=limit)
+        return page(AuditPage, items, "audit_id", limit)
 
     @get("/alerts", summary="List alerts")
     async def alerts(
@@ -98,5 +139,10 @@ class Risk(Controller):
         limit: Limit = 100,
     ) -> Response[AlertPage]:
         """Return alerts, newest first."""
-        items = await service.parts.risk.get_alerts(state=alert_state, after=after, limit=limit)
+        items = await service.parts.risk.control.get_alerts(state=alert_state, after=after, limit=limit)
         return page(AlertPage, items, "alert_id", limit)
+
+
+def _switches(service: Service, ended: int) -> dict[str, Any]:
+    items = service.parts.risk.control.switches()
+    return {"engaged": bool(items), "items": items, "orders_ended": ended}

@@ -679,28 +679,105 @@ class RiskMetricsPage(View):
     next: str | None
 
 
-class NewLimit(Request):
-    """A limit; warns from `warn_share` of the threshold on. `scope_id` for every scope but ALL."""
+LimitKindName = Literal[
+    "MAX_VAR", "MAX_ES", "MAX_DRAWDOWN", "MAX_POSITION", "MAX_NOTIONAL", "MAX_LOSS", "MAX_CONCENTRATION", "MAX_STALENESS",
+    "MAX_ORDER_SIZE", "MAX_ORDER_NOTIONAL", "PRICE_COLLAR", "MAX_MESSAGE_RATE", "MAX_REPEATED_ORDERS", "MAX_SELF_TRADE",
+    "MAX_WORST_CASE_POSITION", "MAX_BOOK_VAR",
+]  # fmt: skip
+LimitScopeName = Literal["POSITION", "PAIR", "STRATEGY", "ACCOUNT", "ALL"]
+BreachAction = Literal["ALERT", "REDUCE", "HALT"]
+HoldState = Literal["ACTIVE", "REDUCING", "HALTED"]
 
-    kind: Literal["MAX_VAR", "MAX_ES", "MAX_DRAWDOWN", "MAX_POSITION", "MAX_NOTIONAL"]
+
+class NewLimit(Request):
+    """A limit; warns from `warn_share` of the threshold on. `scope_id` for every scope but ALL.
+
+    `on_breach`: REDUCE takes only orders that reduce a position, HALT none and ends the open ones, until it is reset.
+    """
+
+    kind: LimitKindName
     threshold: Decimal
-    scope: Literal["POSITION", "PAIR", "STRATEGY", "ACCOUNT", "ALL"] = "ALL"
+    scope: LimitScopeName = "ALL"
     scope_id: UUID | None = None
     warn_share: Decimal = Decimal("0.8")
+    on_breach: BreachAction = "ALERT"
 
 
 class LimitView(View):
-    """A limit with its last value and when it was last evaluated (ns)."""
+    """A limit with its last value and when it was last evaluated (ns). `hold` is what a breach holds back."""
 
     limit_id: UUID
-    kind: str
-    scope: str
+    kind: LimitKindName
+    scope: LimitScopeName
     scope_id: UUID | None
     threshold: Decimal
     warn_share: Decimal
     state: Literal["OK", "WARN", "BREACHED"]
     value: Decimal | None
     evaluated_ts: str | None
+    on_breach: BreachAction
+    hold: HoldState
+    hold_ts: str | None
+
+
+class ScopeState(View):
+    """A scope that a breach (`limit_id`) or a kill switch keeps from trading freely."""
+
+    scope: LimitScopeName
+    scope_id: UUID | None
+    state: HoldState
+    since_ts: str | None
+    limit_id: UUID | None
+    reason: str
+
+
+class ScopeStates(View):
+    """All that is held back; what is not listed is ACTIVE."""
+
+    items: list[ScopeState]
+
+
+class SetKillSwitch(Request):
+    """Engage or release a kill switch; releasing needs the scope `admin`. `scope_id` for every scope but ALL."""
+
+    engaged: bool
+    reason: Name
+    scope: LimitScopeName = "ALL"
+    scope_id: UUID | None = None
+
+
+class KillSwitchItem(View):
+    """One engaged switch."""
+
+    switch_id: UUID
+    scope: LimitScopeName
+    scope_id: UUID | None
+    reason: str
+    engaged_ts: str
+
+
+class KillSwitchView(View):
+    """The switches that are engaged; `orders_ended` by this request."""
+
+    engaged: bool
+    items: list[KillSwitchItem]
+    orders_ended: int = 0
+
+
+class AuditEntry(View):
+    """One change of a limit or a switch."""
+
+    audit_id: UUID
+    ts: str
+    action: str
+    details: dict[str, Any]
+
+
+class AuditPage(View):
+    """Changes of limits and switches, newest first."""
+
+    items: list[AuditEntry]
+    next: str | None
 
 
 class LimitList(View):

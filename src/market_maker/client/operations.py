@@ -26,8 +26,6 @@ Id = UUID | str
 Money = Decimal | int | str
 Number = Decimal | int | float
 Side = Literal["BUY", "SELL"]
-Scope = Literal["POSITION", "PAIR", "STRATEGY", "ACCOUNT", "ALL"]
-LimitKind = Literal["MAX_VAR", "MAX_ES", "MAX_DRAWDOWN", "MAX_POSITION", "MAX_NOTIONAL"]
 
 
 class SyncSender:
@@ -694,12 +692,13 @@ class Operations:
     @Operation
     def add_limit(
         self,
-        kind: LimitKind,
+        kind: schemas.LimitKindName,
         threshold: Money,
         *,
-        scope: Scope = "ALL",
+        scope: schemas.LimitScopeName = "ALL",
         scope_id: Id | None = None,
         warn_share: Money = "0.8",
+        on_breach: schemas.BreachAction = "ALERT",
     ) -> Call[schemas.LimitView]:
         """Add a limit; it warns from `warn_share` of the threshold on."""
         body = schemas.NewLimit(
@@ -708,6 +707,7 @@ class Operations:
             scope=scope,
             scope_id=_optional_id(scope_id, "scope_id"),
             warn_share=_money(warn_share, "warn_share"),
+            on_breach=on_breach,
         )
         return Call("POST", "/api/v1/risk/limits", schemas.LimitView, body=body)
 
@@ -716,6 +716,37 @@ class Operations:
         """Remove a limit and its alerts."""
         path = {"limit_id": _id(limit_id, "limit_id")}
         return Call("DELETE", "/api/v1/risk/limits/{limit_id}", NoneType, path)
+
+    @Operation
+    def reset_limit(self, limit_id: Id) -> Call[schemas.LimitView]:
+        """Let go what a breach of a limit holds back, and clear its alerts."""
+        path = {"limit_id": _id(limit_id, "limit_id")}
+        return Call("POST", "/api/v1/risk/limits/{limit_id}/reset", schemas.LimitView, path)
+
+    @Operation
+    def get_risk_states(self) -> Call[schemas.ScopeStates]:
+        """Return the scopes that a breach or a kill switch keeps from trading freely."""
+        return _get("/api/v1/risk/states", schemas.ScopeStates)
+
+    @Operation
+    def get_kill_switches(self) -> Call[schemas.KillSwitchView]:
+        """Return the kill switches that are engaged."""
+        return _get("/api/v1/risk/kill-switch", schemas.KillSwitchView)
+
+    @Operation
+    def set_kill_switch(
+        self, engaged: bool, reason: str, *, scope: schemas.LimitScopeName = "ALL", scope_id: Id | None = None
+    ) -> Call[schemas.KillSwitchView]:
+        """Refuse every new order of a scope and cancel the open ones; or release that, which needs the scope `admin`."""
+        body = schemas.SetKillSwitch(
+            engaged=engaged, reason=reason, scope=scope, scope_id=_optional_id(scope_id, "scope_id")
+        )
+        return Call("POST", "/api/v1/risk/kill-switch", schemas.KillSwitchView, body=body)
+
+    @Operation
+    def get_risk_audit(self, *, after: Id | None = None, limit: int = 100) -> Call[schemas.AuditPage]:
+        """Return what was changed about limits and kill switches, newest first."""
+        return _get("/api/v1/risk/audit", schemas.AuditPage, {"after": after, "limit": limit})
 
     @Operation
     def get_alerts(

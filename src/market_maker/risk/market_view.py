@@ -12,6 +12,7 @@ from uuid import UUID
 
 from market_maker.domain.book import BookSnapshot
 from market_maker.risk.holding import RestingOrder
+from market_maker.risk.limits import LimitScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,9 @@ class MarketView(Protocol):
     def reference_ticks(self, pair_id: UUID) -> int | None:
         """Return the reference price of a pair in ticks; None where no market runs."""
 
+    async def end_orders(self, scope: LimitScope, scope_id: UUID | None) -> int:
+        """Cancel every open order of a scope at once, without the delay of a request; return how many."""
+
 
 class NoMarkets:
     """What is known where no market runs: nothing."""
@@ -50,3 +54,7 @@ class NoMarkets:
     def reference_ticks(self, pair_id: UUID) -> int | None:  # noqa: ARG002
         """Return None."""
         return None
+
+    async def end_orders(self, scope: LimitScope, scope_id: UUID | None) -> int:  # noqa: ARG002
+        """Return 0."""
+        return 0

@@ -29,12 +29,16 @@ POSITIONS_MAX = 1000
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is assessed at an instant: holdings, the named one first, and the funds of the one account they belong to."""
+    """What is assessed at an instant: holdings, the named one first, and the funds of the one account they belong to.
+
+    `account_gross` is the sum of the sizes of all values of the named one's account.
+    """
 
     holdings: Sequence[Holding]
     scope: Scope
     as_of_ts: int
     funds: Funds | None
+    account_gross: Decimal
 
 
 class Subjects:
@@ -83,11 +87,9 @@ class Subjects:
         now = self._clock.now_ns()
         holdings = await self._holdings(members, now)
         accounts = {state.account_id for state in members}
-        funds = None
-        if len(accounts) == 1:
-            equity = await self._equity(named.account_id, others, holdings)
-            funds = Funds(equity, self._maintenance_rate)
-        return Subject(holdings, scope, now, funds)
+        equity, gross = await self._equity(named.account_id, others, holdings)
+        funds = Funds(equity, self._maintenance_rate) if len(accounts) == 1 else None
+        return Subject(holdings, scope, now, funds, gross)
 
     async def _members(
         self, named: PositionState, scope: Scope, of_account: list[PositionState]
@@ -124,19 +126,25 @@ class Subjects:
             holdings.append(Holding(state, instrument, history, None, book, orders))
         return holdings
 
-    async def _equity(self, account_id: UUID, positions: list[PositionState], holdings: Sequence[Holding]) -> Decimal:
-        """Return balance and unrealised results, each position at its mark; one whose price nobody knows counts nothing."""
+    async def _equity(
+        self, account_id: UUID, positions: list[PositionState], holdings: Sequence[Holding]
+    ) -> tuple[Decimal, Decimal]:
+        """Return balance and unrealised results, and the sum of the sizes of all values.
+
+        Each position at its mark; one whose price nobody knows counts at its cost.
+        """
         marks = {holding.instrument.pair_id: holding.mark for holding in holdings}
         balance = self._markets.balance(account_id)
         account = await self._reference.account(account_id)
         equity = account.initial_balance if balance is None else balance
+        gross = Decimal(0)
         for state in positions:
             instrument = (await self._reference.pair(state.pair_id)).instrument
             if balance is None:
                 equity += instrument.cash_to_decimal(state.realised_tick_lots - state.fees_tick_lots)
             ticks = self._markets.reference_ticks(state.pair_id)
             half_ticks = marks.get(state.pair_id, None if ticks is None else 2 * ticks)
-            if half_ticks is not None:
-                open_result = half_ticks * state.qty_lots - 2 * state.cost_tick_lots
-                equity += EXACT.divide(instrument.cash_to_decimal(open_result), Decimal(2))
-        return equity
+            value = 2 * state.cost_tick_lots if half_ticks is None else half_ticks * state.qty_lots
+            equity += EXACT.divide(instrument.cash_to_decimal(value - 2 * state.cost_tick_lots), Decimal(2))
+            gross += EXACT.divide(instrument.cash_to_decimal(abs(value)), Decimal(2))
+        return equity, gross

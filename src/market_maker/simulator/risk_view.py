@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from uuid import UUID
 
-from market_maker.domain.errors import Unavailable
+from market_maker.domain.errors import RejectReason, Unavailable
 from market_maker.risk.holding import RestingOrder
+from market_maker.risk.limits import LimitScope, covers
 from market_maker.risk.market_view import MarketLook
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.service import SimulatorService
@@ -43,6 +45,21 @@ class SimulatedMarkets:
         """Return the reference price of a pair in ticks; None where no market runs."""
         loop = self._simulator.loops.get(pair_id)
         return None if loop is None or loop.exchange is None else loop.exchange.market.reference_ticks
+
+    async def end_orders(self, scope: LimitScope, scope_id: UUID | None) -> int:
+        """Cancel every open order of a scope at once, without the delay of a request; return how many."""
+
+        def end(exchange: SimulatedExchange, ts: int) -> int:
+            venue = exchange.venue
+            found = [
+                order for order in venue.orders.values() if covers(scope, scope_id, venue.positions[order.position_id])
+            ]
+            for order in found:
+                if order.order_id in venue.orders:
+                    venue.cancel_now(order, RejectReason.KILL_SWITCH, ts)
+            return len(found)
+
+        return sum(await asyncio.gather(*(loop.act(end) for loop in list(self._simulator.loops.values()))))
 
 
 def _resting(exchange: SimulatedExchange, position_ids: frozenset[UUID]) -> dict[UUID, tuple[RestingOrder, ...]]:

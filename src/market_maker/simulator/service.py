@@ -24,10 +24,11 @@ from market_maker.domain.modes import TestMode
 from market_maker.domain.order import NewOrder, Order, Placed, Side
 from market_maker.domain.units import NS_PER_SECOND
 from market_maker.monitoring.metrics import Metrics, Mode
+from market_maker.risk.guard import OrderGuard
 from market_maker.settings import SimulatorSettings
 from market_maker.simulator.commands import PlaceCommand
 from market_maker.simulator.exchange import SimulatedExchange
-from market_maker.simulator.loop import PairLoop
+from market_maker.simulator.loop import Observer, PairLoop
 from market_maker.simulator.quality import MarketQuality
 from market_maker.simulator.recording import Recordings
 from market_maker.simulator.recovery import SessionRow, session_data
@@ -84,6 +85,8 @@ class SimulatorService:
         self.settings = settings
         self.funds: dict[UUID, AccountFunds] = {}
         self.loops: dict[UUID, PairLoop] = {}
+        self.guard: OrderGuard | None = None
+        self.observers: list[Observer] = []
         self.recordings = Recordings(database, lake, spool, clock)
         self._after_commit = after_commit
         self._placing: dict[tuple[UUID, str], UUID] = {}
@@ -222,6 +225,8 @@ class SimulatorService:
             if qty_lots and qty_lots < order.display_lots:
                 raise InvalidRequest.of("amount", str(amount), "no less than the order displays")
             check_value(price_ticks or exchange.venue.order_price(order), qty_lots or order.qty_lots)
+            if self.guard is not None and self.guard.active:
+                self.guard.check_amended(order, exchange.venue, ts, price=price_ticks, lots=qty_lots, stop=stop_ticks)
             arrival_ts = ts + exchange.session.delay_ns
             exchange.venue.request_amend(
                 order, ts, arrival_ts, correlation_id, price=price_ticks, lots=qty_lots, stop=stop_ticks
@@ -390,6 +395,8 @@ class SimulatorService:
             queue_max=self.settings.queue_max,
             after_commit=self._after_commit,
         )
+        loop.guard = self.guard
+        loop.observers += self.observers
         await loop.start()
         self.loops[pair.instrument.pair_id] = loop
         assert loop.exchange is not None

@@ -131,6 +131,10 @@ class Venue:
         self._change(order, ts)
         self._emit(EventType.ORDER_AMEND_REQUESTED, order, correlation_id)
 
+    def cancel_now(self, order: Order, reason: RejectReason, ts: int) -> None:
+        """Take an open order out at once, wherever it is, without the delay of a request."""
+        self._withdraw(order, OrderStatus.CANCELED, reason, ts)
+
     def end_all(self, ts: int) -> None:
         """End every open order at once, wherever it or a wish to cancel it is on its way: the session ends."""
         for order in list(self.orders.values()):

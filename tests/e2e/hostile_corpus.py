@@ -109,6 +109,10 @@ def valid_bodies(known: Known) -> dict[tuple[str, str], dict[str, Any]]:
             "kind": "MAX_VAR", "threshold": "1000", "scope": "POSITION", "scope_id": known.position_id,
             "warn_share": "0.8", "on_breach": "ALERT",
         },
+        ("post", "/api/v1/risk/model-tests"): {
+            "position_id": known.position_id, "methods": ["NORMAL"], "confidence_level": "0.95", "window": 30,
+            "interval": "1s",
+        },
         ("post", "/api/v1/risk/kill-switch"): {
             "engaged": False, "reason": "a test", "scope": "POSITION", "scope_id": known.position_id,
         },

@@ -49,6 +49,7 @@ NEEDS_TRADE = {
     ("post", "/api/v1/risk/assessment"),
     ("post", "/api/v1/risk/stress"),
     ("post", "/api/v1/risk/kill-switch"),
+    ("post", "/api/v1/risk/model-tests"),
 }
 NEEDS_ADMIN = {
     ("post", "/api/v1/simulator/sessions"),

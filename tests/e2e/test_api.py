@@ -558,7 +558,7 @@ def test_every_endpoint_answers_as_described(client: StrictClient, http: httpx.C
         "get_backtest_results", "analyze_backtest_results", "assess_risk", "get_limits", "add_limit", "remove_limit",
         "get_alerts", "get_bars", "import_file", "add_strategy", "get_sessions", "get_session", "get_order_book",
         "get_import", "get_imports", "get_recorded_book", "get_quality", "get_trials", "explain_order",
-        "get_run_report", "stress_risk", "amend_order", "reset_limit", "get_risk_states", "get_kill_switches", "set_kill_switch", "get_risk_audit", "run_sweep", "get_sweeps", "get_sweep", "cancel_sweep", "get_sweep_trials",
+        "get_run_report", "stress_risk", "amend_order", "test_risk_models", "get_risk_model_tests", "reset_limit", "get_risk_states", "get_kill_switches", "set_kill_switch", "get_risk_audit", "run_sweep", "get_sweeps", "get_sweep", "cancel_sweep", "get_sweep_trials",
     }  # fmt: skip
     beside = Path(__file__).with_name("test_risk_control.py")
     text = Path(__file__).read_text(encoding="utf-8") + beside.read_text(encoding="utf-8").replace("trader.", "client.")

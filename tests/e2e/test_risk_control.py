@@ -278,6 +278,37 @@ def test_wrong_limits_and_switches_are_refused(client: Client, account: UUID) ->
         client.set_kill_switch(False, "x", scope="ACCOUNT", scope_id=account)
 
 
+# ---------------------------------------------------------------------- models
+
+
+def test_models_judged_through_rest(client: Client, account: UUID) -> None:
+    position = client.open_position(DEFAULT_PAIR, quantity="0.1", account_id=account)
+    until(lambda: _assessed(client, position.position_id))
+    until(lambda: client.assess_risk(position.position_id).observations >= 60, 40)
+
+    def made() -> Any:
+        try:
+            return client.test_risk_models(
+                position.position_id, methods=["HISTORICAL", "NORMAL"], window=20, interval="100ms"
+            )
+        except (DataError, InvalidRequest):
+            return client.test_risk_models(position.position_id, methods=["HISTORICAL", "NORMAL"], window=20)
+
+    found = made()
+    assert [each["method"] for each in found.models] == ["HISTORICAL", "NORMAL"]
+    normal = found.models[1]
+    assert normal.get("reason") or {each["test"] for each in normal["judgements"]} >= {
+        "proportion_of_failures",
+        "duration",
+    }
+    assert client.get_risk_model_tests(position.position_id).items[0] == found
+    with pytest.raises(DataError, match="too few for a window of 5000"):
+        client.test_risk_models(position.position_id, window=5000)
+    with pytest.raises(InvalidRequest) as caught:
+        client.test_risk_models(position.position_id, interval="1ms", window=20)
+    assert caught.value.errors[0].field == "interval"
+
+
 # ---------------------------------------------------------------------- kill switch
 
 

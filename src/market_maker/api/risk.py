@@ -18,6 +18,8 @@ from market_maker.api.schemas import (
     KillSwitchView,
     LimitList,
     LimitView,
+    ModelTestPage,
+    ModelTestView,
     NewLimit,
     RiskMetricsPage,
     RiskMetricsView,
@@ -25,6 +27,7 @@ from market_maker.api.schemas import (
     SetKillSwitch,
     StressTest,
     StressView,
+    TestModels,
 )
 from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.modes import RiskModel
@@ -68,6 +71,28 @@ class Risk(Controller):
             norm=wish.norm,
         )
         return answer(StressView, data)
+
+    @post("/model-tests", opt={"body": TestModels}, status_code=201, summary="Judge risk models")
+    async def test_models(self, request: AnyRequest, service: Service) -> Response[ModelTestView]:
+        """Make rolling forecasts by each method, hold them against what happened, keep and return what all tests say."""
+        wish = await body_of(request, TestModels)
+        interval = wish.interval
+        data = await service.parts.risk.test_models(
+            wish.position_id,
+            wish.methods,
+            confidence_level=wish.confidence_level,
+            window=wish.window,
+            interval_ns=None if interval is None else parse_duration(interval, "interval"),
+        )
+        return answer(ModelTestView, data, 201)
+
+    @get("/model-tests/{position_id:uuid}", summary="Tests of risk models")
+    async def model_tests(
+        self, service: Service, position_id: FromPath[UUID], after: After = None, limit: Limit = 100
+    ) -> Response[ModelTestPage]:
+        """Return the tests of models that were made for a position, newest first."""
+        items = await service.parts.risk.get_model_tests(position_id, after=after, limit=limit)
+        return page(ModelTestPage, items, "test_id", limit)
 
     @get("/metrics/{position_id:uuid}", summary="Saved risk metrics of a position")
     async def metrics(

@@ -679,6 +679,40 @@ class RiskMetricsPage(View):
     next: str | None
 
 
+class TestModels(Request):
+    """Methods to be judged over the history of a position's pair; without any, three. `interval` as `1m`."""
+
+    __test__ = False  # tell pytest that this is not a test class
+
+    position_id: UUID
+    methods: Annotated[list[RiskMethod], Meta(max_length=10)] = []
+    confidence_level: Decimal | None = None
+    window: Annotated[int, Meta(ge=20, le=5000)] = 250
+    interval: str | None = None
+
+
+class ModelTestView(View):
+    """What the tests say of each method, and of each two of them which has the better scores."""
+
+    test_id: UUID
+    position_id: UUID
+    created_ts: str
+    confidence_level: Decimal
+    window: int
+    interval: str
+    observations: int
+    data_hash: str
+    models: list[dict[str, Any]]
+    comparisons: list[dict[str, Any]]
+
+
+class ModelTestPage(View):
+    """Tests of models, newest first."""
+
+    items: list[ModelTestView]
+    next: str | None
+
+
 LimitKindName = Literal[
     "MAX_VAR", "MAX_ES", "MAX_DRAWDOWN", "MAX_POSITION", "MAX_NOTIONAL", "MAX_LOSS", "MAX_CONCENTRATION", "MAX_STALENESS",
     "MAX_ORDER_SIZE", "MAX_ORDER_NOTIONAL", "PRICE_COLLAR", "MAX_MESSAGE_RATE", "MAX_REPEATED_ORDERS", "MAX_SELF_TRADE",

@@ -677,6 +677,34 @@ class Operations:
         return Call("POST", "/api/v1/risk/stress", schemas.StressView, body=body, is_repeatable=True)
 
     @Operation
+    def test_risk_models(
+        self,
+        position_id: Id,
+        *,
+        methods: Sequence[schemas.RiskMethod] = (),
+        confidence_level: Money | None = None,
+        window: int = 250,
+        interval: str | None = None,
+    ) -> Call[schemas.ModelTestView]:
+        """Judge methods by what happened to a position's pair, and keep the outcome."""
+        body = schemas.TestModels(
+            position_id=_id(position_id, "position_id"),
+            methods=list(methods),
+            confidence_level=_optional_money(confidence_level, "confidence_level"),
+            window=window,
+            interval=interval,
+        )
+        return Call("POST", "/api/v1/risk/model-tests", schemas.ModelTestView, body=body)
+
+    @Operation
+    def get_risk_model_tests(
+        self, position_id: Id, *, after: Id | None = None, limit: int = 100
+    ) -> Call[schemas.ModelTestPage]:
+        """Return the tests of models that were made for a position, newest first."""
+        query = {"after": after, "limit": limit}
+        return _get("/api/v1/risk/model-tests/{position_id}", schemas.ModelTestPage, query, position_id=position_id)
+
+    @Operation
     def get_risk_metrics(
         self, position_id: Id, *, after: Id | None = None, limit: int = 100
     ) -> Call[schemas.RiskMetricsPage]:

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from psycopg.types.json import Jsonb
 
 from market_maker.domain.clock import Clock
 from market_maker.domain.errors import DataError, InvalidRequest, NotFound
@@ -31,14 +32,16 @@ from market_maker.risk.control import RiskControl
 from market_maker.risk.history import PriceHistory, choose_returns, on_one_grid, returns_at
 from market_maker.risk.market_view import MarketView, NoMarkets
 from market_maker.risk.measures import WANTED_OBSERVATIONS, RiskMetrics, Scope
+from market_maker.risk.model_tests import DEFAULT_METHODS, judge_models
 from market_maker.risk.models import DEFAULT_MODEL, Model
 from market_maker.risk.prices import PriceSource
 from market_maker.risk.sections import stress_section, with_sections
 from market_maker.risk.storage import get_metrics, metrics_data, save_metrics
 from market_maker.risk.stress import SCENARIOS, Norm, Scenario
 from market_maker.risk.subjects import Subject, Subjects
+from market_maker.risk.validation.rolling import WINDOW
 from market_maker.settings import RiskSettings
-from market_maker.storage.database import Connection, Database
+from market_maker.storage.database import Connection, Database, page
 from market_maker.storage.lake import Lake
 from market_maker.storage.outbox import SERVICE_STREAM, OutboxEvent, append, ensure_stream
 from market_maker.storage.reference import ReferenceData
@@ -156,6 +159,57 @@ class RiskAssessmentService:
             norm=Norm(norm),
         )
         return {"position_id": str(position_id), "scope": scope.value, "as_of_ts": str(subject.as_of_ts), **found}
+
+    async def test_models(
+        self,
+        position_id: UUID,
+        methods: Sequence[str] = (),
+        *,
+        confidence_level: Decimal | None = None,
+        window: int = WINDOW,
+        interval_ns: int | None = None,
+    ) -> dict[str, Any]:
+        """Judge methods by what happened to a position's pair; keep and return the outcome as JSON values.
+
+        Raises
+        ------
+        NotFound, InvalidRequest, DataError : as `model_tests.judge_models`
+        """
+        subject = await self._subjects.find(position_id, Scope.POSITION)
+        found = await asyncio.to_thread(
+            judge_models,
+            subject.holdings[0],
+            [Model(each) for each in methods] or DEFAULT_METHODS,
+            confidence_level=confidence_level or Decimal(str(self._settings.default_confidence_level)),
+            window=window,
+            interval_ns=interval_ns,
+        )
+        test_id, now = new_id(), self._clock.now_ns()
+        data = {"test_id": str(test_id), "position_id": str(position_id), "created_ts": str(now), **found}
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                "INSERT INTO risk_model_tests VALUES (%s, %s, %s, %s)", (test_id, position_id, Jsonb(data), now)
+            )
+        for report in found["models"]:
+            if "reason" not in report:
+                expected = report["observations"] * (1.0 - report["confidence"])
+                name = report["method"].lower()
+                self._metrics.risk_quality.labels(f"exceptions_{name}").set(report["exceptions"] / expected)
+                self._metrics.risk_quality.labels(f"p_value_{name}").set(report["adjusted_p_value"] or 0.0)
+        return data
+
+    async def get_model_tests(
+        self, position_id: UUID, *, after: UUID | None = None, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """Return the tests of models that were made for a position, newest first. NotFound for an unknown position."""
+        if not await get_positions(self._database, position_id=position_id):
+            raise NotFound.of("position", "position_id", str(position_id))
+        query = """
+            SELECT details FROM risk_model_tests
+            WHERE position_id = %(position_id)s AND test_id < %(before)s ORDER BY test_id DESC LIMIT %(limit)s
+        """
+        rows = await self._database.fetch(query, {"position_id": position_id, **page(after, limit)})
+        return [row["details"] for row in rows]
 
     async def get_risk_metrics(
         self, position_id: UUID, *, after: UUID | None = None, limit: int = 100

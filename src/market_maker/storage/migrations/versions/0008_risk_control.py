@@ -1,4 +1,4 @@
-"""Limits that hold orders back, kill switches that outlive a restart, and the trail of who changed what."""
+"""Limits that hold orders back, kill switches that outlive a restart, the trail of what was changed, and tests of models."""
 
 from alembic import op
 
@@ -15,6 +15,10 @@ CREATE TABLE risk_kill_switches (
 CREATE TABLE risk_audit (
     audit_id uuid PRIMARY KEY, ts bigint NOT NULL, action text NOT NULL, details jsonb NOT NULL
 );
+CREATE TABLE risk_model_tests (
+    test_id uuid PRIMARY KEY, position_id uuid NOT NULL REFERENCES positions, details jsonb NOT NULL, created_ts bigint NOT NULL
+);
+CREATE INDEX risk_model_tests_position ON risk_model_tests (position_id, test_id);
 """
 
 

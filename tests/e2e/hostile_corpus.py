@@ -196,7 +196,11 @@ WRONG_QUERY: dict[str, list[str]] = {
 
 WRONG_PATH = ["x", "' OR '1'='1", "..%2f..%2fetc%2fpasswd", "%00", "%ff%fe", "a" * 4000, "%2e%2e", "1;2", "{pair_id}"]
 
-FREE_TEXT = {("post", "/api/v1/accounts", "name"), ("post", "/api/v1/strategies", "name")}
+FREE_TEXT = {
+    ("post", "/api/v1/risk/kill-switch", "reason"),
+    ("post", "/api/v1/accounts", "name"),
+    ("post", "/api/v1/strategies", "name"),
+}
 """Texts of the user's own: SQL, paths and the like are names as good as any."""
 
 HARMLESS = {("patch", "/api/v1/simulator/sessions/{session_id}", "no field")}

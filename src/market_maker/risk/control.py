@@ -316,6 +316,7 @@ class RiskControl:
 
     async def release(self, reason: str, scope: str, scope_id: UUID | None) -> None:
         """Let a scope trade again. NotFound when no switch is engaged for it."""
+        await self._check_scope(LimitScope(scope), scope_id)
         found = [each for each in self.guard.switches if (each.scope.value, each.scope_id) == (scope, scope_id)]
         if not found:
             raise NotFound.of("engaged kill switch", "scope", f"{scope} {scope_id or ''}".strip())

@@ -24,12 +24,16 @@ from market_maker.monitoring.health import CheckResult, Health, State, check_dur
 from market_maker.monitoring.metrics import Metrics
 from market_maker.monitoring.sampling import sample_for_ever
 from market_maker.records import Records
+from market_maker.risk.control import RiskControl
 from market_maker.risk.observation import observe_alerts
 from market_maker.risk.service import RiskAssessmentService
 from market_maker.service import MarketMakerService
 from market_maker.settings import Role, Settings, load_settings
+from market_maker.simulator.exchange import SimulatedExchange
+from market_maker.simulator.loop import Observer
 from market_maker.simulator.market_realism import MarketRealism
 from market_maker.simulator.recovery import is_run_by_another
+from market_maker.simulator.risk_view import SimulatedMarkets
 from market_maker.simulator.service import SimulatorService
 from market_maker.simulator.strategy_runs.service import StrategyRuns
 from market_maker.storage import schema
@@ -40,6 +44,7 @@ from market_maker.storage.objects import ObjectStore
 from market_maker.storage.reference import ReferenceData
 from market_maker.storage.retention import prune_for_ever
 from market_maker.strategies.contract import add_strategy_file
+from market_maker.venue.changes import Changes
 from market_maker.venue.market.compiled import compiled_market
 
 _log = structlog.get_logger("bootstrap")
@@ -172,11 +177,21 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
             after_commit=relay.wake,
         )
         backtests = BacktestService(store.database, store.reference, store.lake, store.clock, settings.backtest)
-        risk = RiskAssessmentService(store.database, store.reference, store.lake, metrics, store.clock, settings.risk)
+        risk = RiskAssessmentService(
+            store.database,
+            store.reference,
+            store.lake,
+            metrics,
+            store.clock,
+            settings.risk,
+            SimulatedMarkets(simulator),
+        )
+        simulator.guard = risk.control.guard
+        simulator.observers.append(_tell_fills(risk.control))
         market_data = MarketDataService(store.database, store.reference, store.lake, store.clock)
         imports = ImportQueue(market_data, settings.inbox or store.data_dir / "inbox", store.clock)
         records = Records(store.database, store.reference, store.lake, store.clock)
-        strategy_runs = StrategyRuns(simulator)
+        strategy_runs = StrategyRuns(simulator, risk.control.guard)
         realism = MarketRealism(
             simulator,
             store.lake,
@@ -204,6 +219,7 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
         sampling = asyncio.create_task(sample_for_ever(metrics, store.database.statistics, health.readiness))
         observations = [await observe_backtests(bus, metrics), await observe_alerts(bus, metrics)]
         try:
+            await risk.control.start()
             await simulator.start()
             await imports.start()
             await realism.start()
@@ -217,6 +233,7 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
         finally:
             await realism.stop()
             await imports.stop()
+            await risk.control.stop()
             await simulator.stop()
             await relay.stop()
             pruning.cancel()
@@ -249,6 +266,16 @@ async def relaying(settings: Settings) -> AsyncIterator[Relay]:
         finally:
             await relay.stop()
             await bus.close()
+
+
+def _tell_fills(control: RiskControl) -> Observer:
+    """Return what tells risk whose positions a commit has changed."""
+
+    def tell(_: SimulatedExchange, changes: Changes) -> None:
+        if changes.fills:
+            control.note_fills({fill.position_id for fill in changes.fills})
+
+    return tell
 
 
 def make_bus(settings: Settings) -> Bus:

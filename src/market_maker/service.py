@@ -1,7 +1,7 @@
 """MarketMakerService: one facade over three modes, with the specification's five operations.
 
 It picks the service of its mode and hands over. In simulation that is SimulatorService; in backtest a replay of
-recorded data, opened by `open_replay`; in risk the simulated exchange with RiskAssessmentService in front of it.
+recorded data, opened by `open_replay`; in risk the simulated exchange, and figures brought up to date with each look.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class MarketMakerService:
         Raises
         ------
         InvalidRequest, NotFound, Conflict : the order is wrong
-        LimitBreached : in risk mode, a limit forbids it
+        LimitBreached : a limit forbids it
         Unavailable : a dependency is down
         """
         key = order.client_order_id or f"order {order.order_id}"
@@ -89,12 +89,6 @@ class MarketMakerService:
                     "order_type", str(order.order_type), "LIMIT or MARKET without display_amount in backtest"
                 )
             return self.replay.place_order(order)
-        if self.mode is Mode.RISK:
-            account_id = order.account_id or DEFAULT_ACCOUNT_ID
-            held = await simulation.get_positions(
-                self.parts.database, pair_id=order.pair_id, account_id=account_id, limit=1000
-            )
-            await self.parts.risk.check_order(replace(order, account_id=account_id), held)
         return await self.parts.simulator.place_simulated_order(order, options)
 
     async def cancel_order(self, order_id: UUID) -> None:

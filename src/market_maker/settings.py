@@ -135,6 +135,15 @@ class RiskSettings(_Section):
     risk_models: tuple[RiskModel, ...] = Field(
         tuple(RiskModel), min_length=1, description="figures that may be asked for"
     )
+    assessment_interval: DurationNs = Field(
+        60 * NS_PER_SECOND,
+        ge=0,
+        le=DAY_NS,
+        description="time between two assessments of all open positions; 0: none but on fills that a limit watches",
+    )
+    maintenance_rate: float = Field(
+        0.05, ge=0, lt=1, description="share of a position's value that has to be there as equity, for margin figures"
+    )
 
 
 class Settings(_Section):

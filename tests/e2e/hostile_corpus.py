@@ -112,10 +112,22 @@ def valid_bodies(known: Known) -> dict[tuple[str, str], dict[str, Any]]:
         ("post", "/api/v1/backtest/analysis"): {"run_ids": [known.run_id], "fragility": False},
         ("post", "/api/v1/risk/assessment"): {
             "position_id": known.position_id, "risk_model": "VaR", "confidence_level": "0.95", "time_horizon": "1d",
+            "method": "NORMAL", "scope": "POSITION",
+        },
+        ("post", "/api/v1/risk/stress"): {
+            "position_id": known.position_id, "scope": "POSITION", "scenarios": [{"name": "down", "shock": -0.1}],
+            "time_horizon": "1d", "loss": "1000", "norm": "EUCLID",
         },
         ("post", "/api/v1/risk/limits"): {
             "kind": "MAX_VAR", "threshold": "1000", "scope": "POSITION", "scope_id": known.position_id,
-            "warn_share": "0.8",
+            "warn_share": "0.8", "on_breach": "ALERT",
+        },
+        ("post", "/api/v1/risk/model-tests"): {
+            "position_id": known.position_id, "methods": ["NORMAL"], "confidence_level": "0.95", "window": 30,
+            "interval": "1s",
+        },
+        ("post", "/api/v1/risk/kill-switch"): {
+            "engaged": False, "reason": "a test", "scope": "POSITION", "scope_id": known.position_id,
         },
         ("post", "/api/v1/market-data/imports"): {
             "path": "nothing.gz", "format": "binance_collector", "venue": "v", "symbol": "S", "symbols": ["S"],
@@ -197,7 +209,11 @@ WRONG_QUERY: dict[str, list[str]] = {
 
 WRONG_PATH = ["x", "' OR '1'='1", "..%2f..%2fetc%2fpasswd", "%00", "%ff%fe", "a" * 4000, "%2e%2e", "1;2", "{pair_id}"]
 
-FREE_TEXT = {("post", "/api/v1/accounts", "name"), ("post", "/api/v1/strategies", "name")}
+FREE_TEXT = {
+    ("post", "/api/v1/risk/kill-switch", "reason"),
+    ("post", "/api/v1/accounts", "name"),
+    ("post", "/api/v1/strategies", "name"),
+}
 """Texts of the user's own: SQL, paths and the like are names as good as any."""
 
 HARMLESS = {("patch", "/api/v1/simulator/sessions/{session_id}", "no field")}

@@ -50,6 +50,9 @@ NEEDS_TRADE = {
     ("post", "/api/v1/backtest/sweeps"),
     ("delete", "/api/v1/backtest/sweeps/{sweep_id}"),
     ("post", "/api/v1/risk/assessment"),
+    ("post", "/api/v1/risk/stress"),
+    ("post", "/api/v1/risk/kill-switch"),
+    ("post", "/api/v1/risk/model-tests"),
 }
 NEEDS_ADMIN = {
     ("post", "/api/v1/simulator/sessions"),
@@ -63,6 +66,7 @@ NEEDS_ADMIN = {
     ("post", "/api/v1/strategies"),
     ("post", "/api/v1/risk/limits"),
     ("delete", "/api/v1/risk/limits/{limit_id}"),
+    ("post", "/api/v1/risk/limits/{limit_id}/reset"),
     ("post", "/api/v1/market-data/imports"),
 }
 

@@ -637,6 +637,60 @@ def test_life_of_a_position(client: StrictClient) -> None:
     assert caught.value.errors[0].field == "quantity"
 
 
+def test_assessment_by_every_method_and_scope(client: StrictClient) -> None:
+    account = client.add_account("manager", "100000 USDT").account_id
+    position = client.open_position(DEFAULT_PAIR, quantity="0.5", account_id=account)
+    until(lambda: _assessed(client, position.position_id))
+    wanted = until(lambda: (found := client.assess_risk(position.position_id)).observations >= 21 and found)
+    assert (wanted.method, wanted.scope, wanted.convention) == ("HISTORICAL", "POSITION", "LOWER_QUANTILE")
+    assert wanted.scaling_rule == "SQUARE_ROOT"
+    for method in ("AGE_WEIGHTED", "NORMAL", "EWMA", "MONTE_CARLO"):
+        found = client.assess_risk(position.position_id, method=method, time_horizon="5m", confidence_level="0.9")
+        assert (found.method, found.expected_shortfall > found.value_at_risk) == (method, True)
+    with pytest.raises(DataError, match="at least 200 are needed"):
+        client.assess_risk(
+            position.position_id, method="PEAKS_OVER_THRESHOLD", confidence_level="0.95", time_horizon="10d"
+        )
+    order = client.place_order(DEFAULT_PAIR, "BUY", "0.25", "30000", account_id=account, wait=True)
+    second = client.open_position(
+        DEFAULT_PAIR, quantity="-0.2", account_id=account,
+        strategy_id=client.add_strategy("other", "inventory_skew", DEFAULT_PAIR).strategy_id,
+    )  # fmt: skip
+    both = client.assess_risk(position.position_id, scope="ACCOUNT")
+    assert (both.positions, both.quantity) == (2, Decimal("0.5"))
+    assert both.position_value == pytest.approx(Decimal("0.3") * both.mark_price)
+    assert both.gross_value == pytest.approx(Decimal("0.7") * both.mark_price)
+    parts = both.components["items"]
+    assert {part["position_id"] for part in parts} == {str(position.position_id), str(second.position_id)}
+    total = sum(Decimal(part["component_es"]) for part in parts)
+    assert total == pytest.approx(both.expected_shortfall, abs=Decimal("1e-6")), "components add up to the whole"
+    alone = client.assess_risk(position.position_id)
+    assert Decimal(alone.worst_case["items"][0]["longest"]) == Decimal("0.75")
+    assert Decimal(alone.liquidity["liquidity_adjusted_var"]) > alone.value_at_risk
+    assert alone.liquidity["items"][0]["over_time"]["duration"]
+    assert alone.margin["ratio"] > 1
+    assert Decimal(alone.margin["equity"]) > 90_000
+    assert alone.inventory["holding_time_from"] in ("TURNOVER", "HORIZON")
+    down = {each["scenario"]: Decimal(each["loss"]) for each in alone.stress["fixed"]}
+    assert down["DOWN_10"] == pytest.approx(alone.position_value / 10, rel=Decimal("1e-9"))
+    assert down["CRASH"] > down["DOWN_30"]
+    assert len(alone.stress["historical"]) >= 1
+    assert alone.concentration["herfindahl"] == 1
+    storm = client.stress_risk(
+        position.position_id, scenarios=[{"name": "mine", "shock": -0.2}], loss="1000", norm="EUCLID"
+    )
+    assert Decimal(storm.fixed[0]["loss"]) == pytest.approx(alone.position_value / 5, rel=Decimal("0.05"))
+    assert storm.reverse["moves"][0]["move"] == pytest.approx(-1000 / float(alone.position_value), rel=0.05)
+    client.cancel_order(order.order_id)
+    for wrong, field in (({"confidence_level": "1"}, "confidence_level"), ({"time_horizon": "400d"}, "time_horizon"),
+                         ({"scope": "STRATEGY"}, "scope"), ({"method": "GUESS"}, "method")):  # fmt: skip
+        with pytest.raises(InvalidRequest) as caught:
+            client.assess_risk(position.position_id, **wrong)
+        assert caught.value.errors[0].field == field
+    with pytest.raises(NotFound):
+        client.assess_risk(NOBODY)
+
+
 def test_breach_raises_an_alert_and_its_end_clears_it(client: StrictClient) -> None:
     position = client.open_position(DEFAULT_PAIR, quantity=1, account_id=client.add_account("risky").account_id)
     until(lambda: _assessed(client, position.position_id))
@@ -836,7 +890,7 @@ def test_every_endpoint_answers_as_described(client: StrictClient, http: httpx.C
     test_given_trade_fills_what_rests(client)
     position = client.get_positions(limit=1).items[0]
     client.get_position(position.position_id), client.get_risk_metrics(position.position_id)
-    apart = {  # other tests of this file call these with the same strict client
+    apart = {  # other tests of this file, or of test_risk_control.py, call these with the same strict client
         "change_session", "start_session", "open_position", "update_position", "cancel_run", "get_run_result", "get_catalogue",
         "get_backtest_results", "analyze_backtest_results", "assess_risk", "get_limits", "add_limit", "remove_limit",
         "get_alerts", "get_bars", "import_file", "add_strategy", "get_sessions", "get_session", "get_order_book",
@@ -846,8 +900,11 @@ def test_every_endpoint_answers_as_described(client: StrictClient, http: httpx.C
         "get_account", "transfer", "reset_account",
         "run_strategy", "get_strategy_runs", "get_strategy_run", "stop_strategy", "get_tape", "get_live_bars",
         "get_realism",
+        "stress_risk", "test_risk_models", "get_risk_model_tests", "reset_limit", "get_risk_states", "get_kill_switches",
+        "set_kill_switch", "get_risk_audit",
     }  # fmt: skip
-    text = Path(__file__).read_text(encoding="utf-8")
+    beside = Path(__file__).with_name("test_risk_control.py")
+    text = Path(__file__).read_text(encoding="utf-8") + beside.read_text(encoding="utf-8").replace("trader.", "client.")
     assert [name for name in apart if text.count(f"client.{name}(") < 1] == []
     documented = {(method, path) for path, methods in document["paths"].items() for method in methods}
     assert len(documented - client.asked - {("get", "/health")}) == len(apart)

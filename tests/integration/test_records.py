@@ -16,8 +16,8 @@ from market_maker.domain.position import PositionState
 from market_maker.domain.trade import Fill
 from market_maker.domain.units import NS_PER_SECOND, Money
 from market_maker.records import Records
+from market_maker.risk.assessment import assess_position
 from market_maker.risk.history import price_history
-from market_maker.risk.measures import assess_position
 from market_maker.storage.database import Database
 from market_maker.storage.lake import Lake
 from market_maker.storage.reference import ReferenceData

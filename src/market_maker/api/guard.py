@@ -251,6 +251,7 @@ class Guard:
             refused = Refused(401, "Not authenticated", "give an API key in X-API-Key or Authorization: Bearer")
             refused.headers["WWW-Authenticate"] = "Bearer"
             raise refused
+        scope["state"]["level"] = level
         needed = _needed_level(scope)
         if level < needed:
             raise Refused(403, "Not allowed", f"this needs a key of scope {SCOPES[needed]}")

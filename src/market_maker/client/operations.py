@@ -26,8 +26,6 @@ Id = UUID | str
 Money = Decimal | int | str
 Number = Decimal | int | float
 Side = Literal["BUY", "SELL"]
-Scope = Literal["POSITION", "PAIR", "STRATEGY", "ACCOUNT", "ALL"]
-LimitKind = Literal["MAX_VAR", "MAX_ES", "MAX_DRAWDOWN", "MAX_POSITION", "MAX_NOTIONAL"]
 
 
 class SyncSender:
@@ -788,15 +786,69 @@ class Operations:
         risk_model: Literal["VaR", "ExpectedShortfall"] = "VaR",
         confidence_level: Money | None = None,
         time_horizon: str | None = None,
+        method: schemas.RiskMethod = "HISTORICAL",
+        scope: schemas.RiskScope = "POSITION",
     ) -> Call[schemas.RiskMetricsView]:
-        """Compute, save and publish the figures of a position, and hold them against its limits."""
+        """Compute, save and publish the figures of a position or a scope by one of ten methods; hold them against limits."""
         body = schemas.AssessRisk(
             position_id=_id(position_id, "position_id"),
             risk_model=risk_model,
             confidence_level=_optional_money(confidence_level, "confidence_level"),
             time_horizon=time_horizon,
+            method=method,
+            scope=scope,
         )
         return Call("POST", "/api/v1/risk/assessment", schemas.RiskMetricsView, body=body)
+
+    @Operation
+    def stress_risk(
+        self,
+        position_id: Id,
+        *,
+        scope: schemas.RiskScope = "POSITION",
+        scenarios: Sequence[Mapping[str, Any]] = (),
+        time_horizon: str | None = None,
+        loss: Money | None = None,
+        norm: schemas.StressNorm = "LIKELIHOOD",
+    ) -> Call[schemas.StressView]:
+        """Return what storms would lose; `scenarios` as `schemas.StressScenario` has them, without any the published ones."""
+        body = schemas.StressTest(
+            position_id=_id(position_id, "position_id"),
+            scope=scope,
+            scenarios=[schemas.StressScenario(**each) for each in scenarios],
+            time_horizon=time_horizon,
+            loss=_optional_money(loss, "loss"),
+            norm=norm,
+        )
+        return Call("POST", "/api/v1/risk/stress", schemas.StressView, body=body, is_repeatable=True)
+
+    @Operation
+    def test_risk_models(
+        self,
+        position_id: Id,
+        *,
+        methods: Sequence[schemas.RiskMethod] = (),
+        confidence_level: Money | None = None,
+        window: int = 250,
+        interval: str | None = None,
+    ) -> Call[schemas.ModelTestView]:
+        """Judge methods by what happened to a position's pair, and keep the outcome."""
+        body = schemas.TestModels(
+            position_id=_id(position_id, "position_id"),
+            methods=list(methods),
+            confidence_level=_optional_money(confidence_level, "confidence_level"),
+            window=window,
+            interval=interval,
+        )
+        return Call("POST", "/api/v1/risk/model-tests", schemas.ModelTestView, body=body)
+
+    @Operation
+    def get_risk_model_tests(
+        self, position_id: Id, *, after: Id | None = None, limit: int = 100
+    ) -> Call[schemas.ModelTestPage]:
+        """Return the tests of models that were made for a position, newest first."""
+        query = {"after": after, "limit": limit}
+        return _get("/api/v1/risk/model-tests/{position_id}", schemas.ModelTestPage, query, position_id=position_id)
 
     @Operation
     def get_risk_metrics(
@@ -814,12 +866,13 @@ class Operations:
     @Operation
     def add_limit(
         self,
-        kind: LimitKind,
+        kind: schemas.LimitKindName,
         threshold: Money,
         *,
-        scope: Scope = "ALL",
+        scope: schemas.LimitScopeName = "ALL",
         scope_id: Id | None = None,
         warn_share: Money = "0.8",
+        on_breach: schemas.BreachAction = "ALERT",
     ) -> Call[schemas.LimitView]:
         """Add a limit; it warns from `warn_share` of the threshold on."""
         body = schemas.NewLimit(
@@ -828,6 +881,7 @@ class Operations:
             scope=scope,
             scope_id=_optional_id(scope_id, "scope_id"),
             warn_share=_money(warn_share, "warn_share"),
+            on_breach=on_breach,
         )
         return Call("POST", "/api/v1/risk/limits", schemas.LimitView, body=body)
 
@@ -836,6 +890,37 @@ class Operations:
         """Remove a limit and its alerts."""
         path = {"limit_id": _id(limit_id, "limit_id")}
         return Call("DELETE", "/api/v1/risk/limits/{limit_id}", NoneType, path)
+
+    @Operation
+    def reset_limit(self, limit_id: Id) -> Call[schemas.LimitView]:
+        """Let go what a breach of a limit holds back, and clear its alerts."""
+        path = {"limit_id": _id(limit_id, "limit_id")}
+        return Call("POST", "/api/v1/risk/limits/{limit_id}/reset", schemas.LimitView, path)
+
+    @Operation
+    def get_risk_states(self) -> Call[schemas.ScopeStates]:
+        """Return the scopes that a breach or a kill switch keeps from trading freely."""
+        return _get("/api/v1/risk/states", schemas.ScopeStates)
+
+    @Operation
+    def get_kill_switches(self) -> Call[schemas.KillSwitchView]:
+        """Return the kill switches that are engaged."""
+        return _get("/api/v1/risk/kill-switch", schemas.KillSwitchView)
+
+    @Operation
+    def set_kill_switch(
+        self, engaged: bool, reason: str, *, scope: schemas.LimitScopeName = "ALL", scope_id: Id | None = None
+    ) -> Call[schemas.KillSwitchView]:
+        """Refuse every new order of a scope and cancel the open ones; or release that, which needs the scope `admin`."""
+        body = schemas.SetKillSwitch(
+            engaged=engaged, reason=reason, scope=scope, scope_id=_optional_id(scope_id, "scope_id")
+        )
+        return Call("POST", "/api/v1/risk/kill-switch", schemas.KillSwitchView, body=body)
+
+    @Operation
+    def get_risk_audit(self, *, after: Id | None = None, limit: int = 100) -> Call[schemas.AuditPage]:
+        """Return what was changed about limits and kill switches, newest first."""
+        return _get("/api/v1/risk/audit", schemas.AuditPage, {"after": after, "limit": limit})
 
     @Operation
     def get_alerts(

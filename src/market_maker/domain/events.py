@@ -76,6 +76,8 @@ class EventType(StrEnum):
     RISK_ALERT_RAISED = "risk.alert.raised"
     RISK_ALERT_CLEARED = "risk.alert.cleared"
     RISK_LIMIT_BREACHED = "risk.limit.breached"
+    RISK_KILL_SWITCH_ENGAGED = "risk.kill_switch.engaged"
+    RISK_KILL_SWITCH_RELEASED = "risk.kill_switch.released"
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,13 +84,18 @@ async def recent_history(
             )
         end_ts = max(day["last_ts"] for day in books) + 1
         start_ts = max(min(day["first_ts"] for day in books), end_ts - longest_ns)
-    interval_ns = next((interval for span, interval in _INTERVALS if end_ts - start_ts <= span), 60 * NS_PER_SECOND)
+    interval_ns = interval_for(end_ts - start_ts)
     start_ts -= start_ts % interval_ns
     if is_virtual:
         found = _bars_of_mids(await get_simulated_prices(database, instrument.pair_id, start_ts, end_ts), interval_ns)
     else:
         found = await get_historical_data(database, lake, instrument, start_ts, end_ts, interval_ns)
     return found, interval_ns, start_ts, end_ts
+
+
+def interval_for(span_ns: int) -> int:
+    """Return the interval of a history that reaches so far: 100 ms up to a minute, 1 s up to six hours, else 1 minute."""
+    return next((interval for span, interval in _INTERVALS if span_ns <= span), 60 * NS_PER_SECOND)
 
 
 async def _stored_history(

@@ -7,6 +7,7 @@ are kept, or of what a return is used for.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,11 +57,19 @@ class Returns:
     values : (n,) float64, close / close one interval before - 1, oldest first
     interval_ns : the interval of each
     dropped : returns that the span of the history would hold and that a hole took away
+    ts : (n,) int64, start of the interval whose close ends each return, ns UTC
     """
 
     values: Float64
     interval_ns: int
     dropped: int
+    ts: Int64
+
+    def newest_unbroken(self) -> Returns:
+        """Return the newest returns that follow each other without a hole: what a model in time order may use."""
+        holes = np.flatnonzero(np.diff(self.ts) != self.interval_ns)
+        first = int(holes[-1]) + 1 if holes.size else 0
+        return Returns(self.values[first:], self.interval_ns, 0, self.ts[first:])
 
 
 def price_history(
@@ -136,10 +145,12 @@ def returns_at(history: PriceHistory, interval_ns: int) -> Returns:
     whole = np.diff(times) == interval_ns
     values = closes[1:][whole] / closes[:-1][whole] - 1.0
     possible = int(history.ts[-1] - history.ts[0]) // interval_ns
-    return Returns(values=values, interval_ns=interval_ns, dropped=possible - values.size)
+    return Returns(values=values, interval_ns=interval_ns, dropped=possible - values.size, ts=times[1:][whole])
 
 
-def choose_returns(history: PriceHistory, *, horizon_ns: int, wanted: int, least: int) -> Returns:
+def choose_returns(
+    history: PriceHistory, *, horizon_ns: int, wanted: int, least: int, unbroken: bool = False, whole: bool = False
+) -> Returns:
     """Return the returns from which a figure at `horizon_ns` should be made.
 
     The longest interval that is not beyond the horizon and has at least `wanted` returns: the horizon itself where
@@ -147,6 +158,11 @@ def choose_returns(history: PriceHistory, *, horizon_ns: int, wanted: int, least
     to have `least`. Of the intervals between the history's own and the horizon, those in daily use are tried
     (1, 2, 5, 10, 15, 30 s and min, 1, 2, 4, 8, 12 h, 1 d), and the commonest step between closes: a market that is
     updated each 7 s has no other return, on whatever grid its closes are kept.
+
+    Parameters
+    ----------
+    unbroken : only the newest stretch without a hole counts
+    whole : the horizon has to be a whole number of intervals
 
     Raises
     ------
@@ -169,9 +185,11 @@ def choose_returns(history: PriceHistory, *, horizon_ns: int, wanted: int, least
     }
     most: Returns | None = None
     for interval_ns in sorted(candidates, reverse=True):
-        if interval_ns > horizon_ns or interval_ns % history.interval_ns:
+        if interval_ns > horizon_ns or interval_ns % history.interval_ns or (whole and horizon_ns % interval_ns):
             continue
         returns = returns_at(history, interval_ns)
+        if unbroken:
+            returns = returns.newest_unbroken()
         if returns.values.size >= wanted:
             return returns
         if most is None or returns.values.size > most.values.size:
@@ -184,6 +202,40 @@ def choose_returns(history: PriceHistory, *, horizon_ns: int, wanted: int, least
             f" and coverage is {history.coverage:.4f}"
         )
     return most
+
+
+def on_one_grid(histories: Sequence[PriceHistory]) -> list[PriceHistory]:
+    """Return the histories with the same closes in time: those that all of them have, on the coarsest of their grids.
+
+    A grid that the coarsest is no multiple of is an error of ours. DataError when they have no time in common. O(n).
+    """
+    interval_ns = max(history.interval_ns for history in histories)
+    coarse = [_coarser(history, interval_ns) for history in histories]
+    common = coarse[0][0]
+    for times, _ in coarse[1:]:
+        common = np.intersect1d(common, times, assume_unique=True)
+    if not common.size:
+        spans = "; ".join(f"{history.ts[0]} to {history.ts[-1]}" for history in histories)
+        raise DataError(f"price history: {len(histories)} pairs have no time in common: {spans} (ns UTC)")
+    start, end = int(common[0]), int(common[-1]) + interval_ns
+    return [
+        price_history(
+            common,
+            closes[np.searchsorted(times, common)],
+            interval_ns=interval_ns,
+            window_start_ts=start,
+            window_end_ts=end,
+        )
+        for times, closes in coarse
+    ]
+
+
+def _coarser(history: PriceHistory, interval_ns: int) -> tuple[Int64, Int64]:
+    """Return times and closes on a grid whose interval is a multiple of the history's: the last close of each."""
+    assert interval_ns % history.interval_ns == 0, (interval_ns, history.interval_ns)
+    place = history.ts // interval_ns
+    last = np.append(np.flatnonzero(np.diff(place)), place.size - 1)
+    return place[last] * interval_ns, history.close_half_ticks[last]
 
 
 def _integers(column: ArrayLike, name: str) -> Int64:

@@ -22,13 +22,48 @@ RELEASE_SHARE = Decimal("0.05")
 
 
 class LimitKind(StrEnum):
-    """The figure that is bounded. All but MAX_POSITION (base currency) are amounts of quote currency."""
+    """The figure that is bounded. Quantities are in base currency, amounts in quote currency.
+
+    Of an assessment: MAX_VAR, MAX_ES, MAX_DRAWDOWN (amounts), MAX_CONCENTRATION (share of the largest position),
+    MAX_STALENESS (seconds since the last price). Of a position, before an order and in an assessment: MAX_POSITION,
+    MAX_NOTIONAL, MAX_LOSS (result lost, fees included). Of an order, before it is taken: MAX_ORDER_SIZE,
+    MAX_ORDER_NOTIONAL, PRICE_COLLAR (share by which its price is off the reference price), MAX_MESSAGE_RATE (orders and
+    amendments in the last second), MAX_REPEATED_ORDERS (equal orders in the last second), MAX_SELF_TRADE (quantity of
+    one's own that it would meet), MAX_WORST_CASE_POSITION (if all resting orders of its side fill), MAX_BOOK_VAR
+    (historical, of all positions of the account, after it has filled).
+    """
 
     MAX_VAR = "MAX_VAR"
     MAX_ES = "MAX_ES"
     MAX_DRAWDOWN = "MAX_DRAWDOWN"
     MAX_POSITION = "MAX_POSITION"
     MAX_NOTIONAL = "MAX_NOTIONAL"
+    MAX_LOSS = "MAX_LOSS"
+    MAX_CONCENTRATION = "MAX_CONCENTRATION"
+    MAX_STALENESS = "MAX_STALENESS"
+    MAX_ORDER_SIZE = "MAX_ORDER_SIZE"
+    MAX_ORDER_NOTIONAL = "MAX_ORDER_NOTIONAL"
+    PRICE_COLLAR = "PRICE_COLLAR"
+    MAX_MESSAGE_RATE = "MAX_MESSAGE_RATE"
+    MAX_REPEATED_ORDERS = "MAX_REPEATED_ORDERS"
+    MAX_SELF_TRADE = "MAX_SELF_TRADE"
+    MAX_WORST_CASE_POSITION = "MAX_WORST_CASE_POSITION"
+    MAX_BOOK_VAR = "MAX_BOOK_VAR"
+
+
+ASSESSED = frozenset(
+    {
+        LimitKind.MAX_VAR,
+        LimitKind.MAX_ES,
+        LimitKind.MAX_DRAWDOWN,
+        LimitKind.MAX_POSITION,
+        LimitKind.MAX_NOTIONAL,
+        LimitKind.MAX_LOSS,
+        LimitKind.MAX_CONCENTRATION,
+        LimitKind.MAX_STALENESS,
+    }
+)
+"""Kinds that an assessment holds its figures against."""
 
 
 class LimitScope(StrEnum):
@@ -39,6 +74,25 @@ class LimitScope(StrEnum):
     STRATEGY = "STRATEGY"
     ACCOUNT = "ACCOUNT"
     ALL = "ALL"
+
+
+class OnBreach(StrEnum):
+    """What a breach does beside its alert: nothing; only orders that reduce a position are taken; none is, and all end."""
+
+    ALERT = "ALERT"
+    REDUCE = "REDUCE"
+    HALT = "HALT"
+
+
+class Hold(StrEnum):
+    """What a scope may do. Left by hand alone."""
+
+    ACTIVE = "ACTIVE"
+    REDUCING = "REDUCING"
+    HALTED = "HALTED"
+
+
+HOLDS = {OnBreach.ALERT: Hold.ACTIVE, OnBreach.REDUCE: Hold.REDUCING, OnBreach.HALT: Hold.HALTED}
 
 
 class LimitState(StrEnum):
@@ -60,6 +114,8 @@ class Limit:
     scope_id : the position, pair, strategy or account; None only for ALL
     threshold : the largest value allowed, positive
     warn_share : share of the threshold from which it warns, more than `RELEASE_SHARE` and at most 1
+    on_breach : what a breach does; for kinds that an assessment evaluates
+    hold : what a breach has done, until it is reset
 
     Raises
     ------
@@ -73,12 +129,18 @@ class Limit:
     scope_id: UUID | None
     threshold: Decimal
     warn_share: Decimal = WARN_SHARE
+    on_breach: OnBreach = OnBreach.ALERT
+    hold: Hold = Hold.ACTIVE
 
     def __post_init__(self) -> None:
         if not (self.threshold.is_finite() and self.threshold > 0):
             raise InvalidRequest.of("threshold", str(self.threshold), "a positive amount")
         if not (self.warn_share.is_finite() and RELEASE_SHARE < self.warn_share <= 1):
             raise InvalidRequest.of("warn_share", str(self.warn_share), f"more than {RELEASE_SHARE} and at most 1")
+        if self.on_breach is not OnBreach.ALERT and self.kind not in ASSESSED:
+            raise InvalidRequest.of(
+                "on_breach", self.on_breach.value, "ALERT for a limit that refuses orders by itself"
+            )
         if (self.scope_id is None) != (self.scope is LimitScope.ALL):
             raise InvalidRequest.of(
                 "scope_id", self.scope_id, f"an id for every scope but {LimitScope.ALL}, none there"
@@ -132,13 +194,20 @@ def evaluate(limit: Limit, value: Decimal, previous: LimitState = LimitState.OK)
 
 def applies_to(limit: Limit, position: PositionState) -> bool:
     """Return whether `limit` bounds figures of `position`."""
+    return covers(limit.scope, limit.scope_id, position)
+
+
+def covers(scope: LimitScope, scope_id: UUID | None, position: PositionState) -> bool:
+    """Return whether a scope covers `position`."""
+    if scope is LimitScope.ALL:
+        return True
     owner: dict[LimitScope, UUID | None] = {
         LimitScope.POSITION: position.position_id,
         LimitScope.PAIR: position.pair_id,
         LimitScope.STRATEGY: position.strategy_id,
         LimitScope.ACCOUNT: position.account_id,
     }
-    return limit.scope is LimitScope.ALL or owner[limit.scope] == limit.scope_id
+    return owner[scope] == scope_id
 
 
 def limited_value(kind: LimitKind, metrics: RiskMetrics) -> Decimal:
@@ -159,4 +228,5 @@ _FIGURES: dict[LimitKind, Callable[[RiskMetrics], Decimal]] = {
     LimitKind.MAX_DRAWDOWN: lambda metrics: metrics.drawdown,
     LimitKind.MAX_POSITION: lambda metrics: abs(metrics.quantity),
     LimitKind.MAX_NOTIONAL: lambda metrics: abs(metrics.position_value),
+    LimitKind.MAX_STALENESS: lambda metrics: Decimal(metrics.as_of_ts - metrics.window_end_ts) / 1_000_000_000,
 }

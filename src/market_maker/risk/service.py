@@ -6,46 +6,49 @@ their events are one transaction.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import structlog
 from psycopg.types.json import Jsonb
 
 from market_maker.domain.clock import Clock
-from market_maker.domain.errors import InvalidRequest, LimitBreached, NotFound
+from market_maker.domain.errors import DataError, InvalidRequest, NotFound
 from market_maker.domain.events import Event, EventType
-from market_maker.domain.ids import new_id
+from market_maker.domain.ids import BACKTEST_ACCOUNT_ID, MARKET_ACCOUNT_ID, new_id
+from market_maker.domain.instrument import Instrument
 from market_maker.domain.modes import RiskModel
-from market_maker.domain.order import NewOrder, OrderType
-from market_maker.domain.position import PositionState
-from market_maker.market_data.history import recent_history
 from market_maker.messaging.topics import outbox_event
 from market_maker.monitoring.metrics import Metrics, Mode
 from market_maker.monitoring.tracing import span
-from market_maker.risk.alerts import Alert, AlertChanges, AlertState, Severity, alert_changes
-from market_maker.risk.history import price_history
-from market_maker.risk.limits import (
-    Evaluation,
-    Limit,
-    LimitKind,
-    LimitScope,
-    LimitState,
-    applies_to,
-    evaluate,
-    limited_value,
-)
-from market_maker.risk.measures import RiskMetrics, assess_position
+from market_maker.performance.figures import Float64
+from market_maker.risk.alerts import Alert
+from market_maker.risk.assessment import assess_holdings, least_observations
+from market_maker.risk.control import RiskControl
+from market_maker.risk.history import PriceHistory, choose_returns, on_one_grid, returns_at
+from market_maker.risk.market_view import MarketView, NoMarkets
+from market_maker.risk.measures import WANTED_OBSERVATIONS, RiskMetrics, Scope
+from market_maker.risk.model_tests import DEFAULT_METHODS, judge_models
+from market_maker.risk.models import DEFAULT_MODEL, Model
+from market_maker.risk.prices import PriceSource
+from market_maker.risk.sections import stress_section, with_sections
 from market_maker.risk.storage import get_metrics, metrics_data, save_metrics
+from market_maker.risk.stress import SCENARIOS, Norm, Scenario
+from market_maker.risk.subjects import Subject, Subjects
+from market_maker.risk.validation.rolling import WINDOW
 from market_maker.settings import RiskSettings
-from market_maker.storage.database import Connection, Database, fetch, page
+from market_maker.storage.database import Connection, Database, page
 from market_maker.storage.lake import Lake
 from market_maker.storage.outbox import SERVICE_STREAM, OutboxEvent, append, ensure_stream
 from market_maker.storage.reference import ReferenceData
 from market_maker.storage.simulation import get_positions
 
-_STATE_OF_SEVERITY = {Severity.WARNING: LimitState.WARN, Severity.CRITICAL: LimitState.BREACHED}
+_log = structlog.get_logger("risk")
 
 
 class RiskAssessmentService:
@@ -55,6 +58,7 @@ class RiskAssessmentService:
     ----------
     database, reference, lake, metrics, clock : shared by the process
     settings : section `risk`
+    markets : those that run, for books, resting orders and balances; default: none
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class RiskAssessmentService:
         metrics: Metrics,
         clock: Clock,
         settings: RiskSettings,
+        markets: MarketView | None = None,
     ) -> None:
         self._database = database
         self._reference = reference
@@ -72,6 +77,11 @@ class RiskAssessmentService:
         self._metrics = metrics
         self._clock = clock
         self._settings = settings
+        self.prices = PriceSource(database, lake)
+        self.control = RiskControl(database, reference, clock, markets or NoMarkets(), settings, self)
+        self._subjects = Subjects(
+            database, reference, self.prices, markets or NoMarkets(), clock, Decimal(str(settings.maintenance_rate))
+        )
 
     async def calculate_risk_metrics(
         self,
@@ -80,47 +90,38 @@ class RiskAssessmentService:
         risk_model: RiskModel = RiskModel.VAR,
         confidence_level: Decimal | None = None,
         time_horizon_ns: int | None = None,
+        method: Model | str = DEFAULT_MODEL,
+        scope: Scope | str = Scope.POSITION,
     ) -> tuple[UUID, RiskMetrics]:
-        """Compute, save and publish the figures of a position; return their id and the figures.
+        """Compute, save and publish the figures of a position, or of all that it is a part of; return their id and them.
 
         Raises
         ------
         NotFound : no such position
-        InvalidRequest : a model that is switched off, a confidence outside (0, 1)
-        DataError : too little price history; says how much is there and how much is needed
+        InvalidRequest : a model that is switched off, a confidence outside (0, 1), positions that cannot be added up
+        DataError : too little price history (says how much is there and is needed), or one that the method does not fit
         """
         started = time.perf_counter()
         if risk_model not in self._settings.risk_models:
             raise InvalidRequest.of("risk_model", risk_model.value, ", ".join(self._settings.risk_models))
-        found = await get_positions(self._database, position_id=position_id)
-        if not found:
-            raise NotFound.of("position", "position_id", str(position_id))
-        position = found[0]
-        instrument = (await self._reference.pair(position.pair_id)).instrument
-        now = self._clock.now_ns()
-        prices, interval_ns, start_ts, end_ts = await recent_history(self._database, self._lake, instrument, now)
-        history = price_history(
-            [price.ts for price in prices],
-            [price.close_half_ticks for price in prices],
-            interval_ns=interval_ns,
-            window_start_ts=start_ts,
-            window_end_ts=end_ts,
-        )
+        scope = Scope(scope)
+        subject = await self._subjects.find(position_id, scope)
         default = Decimal(str(self._settings.default_confidence_level))
-        metrics = assess_position(
-            position,
-            instrument,
-            history,
+        metrics = await asyncio.to_thread(
+            _assessed,
+            subject,
             confidence_level=default if confidence_level is None else confidence_level,
             horizon_ns=self._settings.default_time_horizon if time_horizon_ns is None else time_horizon_ns,
-            as_of_ts=now,
+            method=Model(method),
         )
         metrics_id = new_id()
         async with self._database.transaction() as connection:
             events = [await self._save(connection, metrics_id, risk_model, metrics)]
-            events += await self._hold_against_limits(connection, position, metrics)
+            if scope is Scope.POSITION:
+                events += await self.control.hold_against(connection, subject, metrics)
             await append(connection, await ensure_stream(connection, SERVICE_STREAM), events)
-        self._measure(risk_model, metrics, instrument.quote, time.perf_counter() - started)
+        await self.control.settle()
+        self._measure(risk_model, metrics, subject.holdings[0].instrument.quote, time.perf_counter() - started)
         return metrics_id, metrics
 
     async def assess(self, position_id: UUID, **wishes: Any) -> dict[str, Any]:
@@ -129,6 +130,88 @@ class RiskAssessmentService:
         with span("assess", {"position_id": str(position_id), "risk_model": risk_model.value}):
             metrics_id, metrics = await self.calculate_risk_metrics(position_id, **wishes)
         return metrics_data(metrics_id, risk_model.value, metrics.value(risk_model), metrics.to_json())
+
+    async def stress_test(
+        self,
+        position_id: UUID,
+        *,
+        scope: Scope | str = Scope.POSITION,
+        scenarios: Sequence[dict[str, Any]] = (),
+        time_horizon_ns: int | None = None,
+        loss: Decimal | None = None,
+        norm: Norm | str = Norm.LIKELIHOOD,
+    ) -> dict[str, Any]:
+        """Return what storms would lose, as JSON values: given ones, the worst of the history, and reverse. Stores nothing.
+
+        `scenarios` have the fields of `stress.Scenario`; without any the published ones are taken.
+
+        Raises
+        ------
+        NotFound, InvalidRequest, DataError : as `calculate_risk_metrics`
+        """
+        scope = Scope(scope)
+        subject = await self._subjects.find(position_id, scope)
+        found = await asyncio.to_thread(
+            _stressed,
+            subject,
+            confidence_level=Decimal(str(self._settings.default_confidence_level)),
+            horizon_ns=self._settings.default_time_horizon if time_horizon_ns is None else time_horizon_ns,
+            scenarios=[Scenario(**each) for each in scenarios] or SCENARIOS,
+            loss=None if loss is None else float(loss),
+            norm=Norm(norm),
+        )
+        return {"position_id": str(position_id), "scope": scope.value, "as_of_ts": str(subject.as_of_ts), **found}
+
+    async def test_models(
+        self,
+        position_id: UUID,
+        methods: Sequence[str] = (),
+        *,
+        confidence_level: Decimal | None = None,
+        window: int = WINDOW,
+        interval_ns: int | None = None,
+    ) -> dict[str, Any]:
+        """Judge methods by what happened to a position's pair; keep and return the outcome as JSON values.
+
+        Raises
+        ------
+        NotFound, InvalidRequest, DataError : as `model_tests.judge_models`
+        """
+        subject = await self._subjects.find(position_id, Scope.POSITION)
+        found = await asyncio.to_thread(
+            judge_models,
+            subject.holdings[0],
+            [Model(each) for each in methods] or DEFAULT_METHODS,
+            confidence_level=confidence_level or Decimal(str(self._settings.default_confidence_level)),
+            window=window,
+            interval_ns=interval_ns,
+        )
+        test_id, now = new_id(), self._clock.now_ns()
+        data = {"test_id": str(test_id), "position_id": str(position_id), "created_ts": str(now), **found}
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                "INSERT INTO risk_model_tests VALUES (%s, %s, %s, %s)", (test_id, position_id, Jsonb(data), now)
+            )
+        for report in found["models"]:
+            if "reason" not in report:
+                expected = report["observations"] * (1.0 - report["confidence"])
+                name = report["method"].lower()
+                self._metrics.risk_quality.labels(f"exceptions_{name}").set(report["exceptions"] / expected)
+                self._metrics.risk_quality.labels(f"p_value_{name}").set(report["adjusted_p_value"] or 0.0)
+        return data
+
+    async def get_model_tests(
+        self, position_id: UUID, *, after: UUID | None = None, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """Return the tests of models that were made for a position, newest first. NotFound for an unknown position."""
+        if not await get_positions(self._database, position_id=position_id):
+            raise NotFound.of("position", "position_id", str(position_id))
+        query = """
+            SELECT details FROM risk_model_tests
+            WHERE position_id = %(position_id)s AND test_id < %(before)s ORDER BY test_id DESC LIMIT %(limit)s
+        """
+        rows = await self._database.fetch(query, {"position_id": position_id, **page(after, limit)})
+        return [row["details"] for row in rows]
 
     async def get_risk_metrics(
         self, position_id: UUID, *, after: UUID | None = None, limit: int = 100
@@ -140,93 +223,49 @@ class RiskAssessmentService:
 
     async def notify_risk_alert(self, alert: Alert) -> None:
         """Save an alert and publish it: raised or cleared, by its state."""
-        async with self._database.transaction() as connection:
-            event = await self._save_alert(connection, alert)
-            await append(connection, await ensure_stream(connection, SERVICE_STREAM), [event])
-
-    # ------------------------------------------------------------------ limits
+        await self.control.notify_risk_alert(alert)
 
     async def add_limit(
-        self, kind: str, scope: str, scope_id: UUID | None, threshold: Decimal, warn_share: Decimal
+        self,
+        kind: str,
+        scope: str,
+        scope_id: UUID | None,
+        threshold: Decimal,
+        warn_share: Decimal,
+        on_breach: str = "ALERT",
     ) -> dict[str, Any]:
         """Store a limit and return it. InvalidRequest names a field that is wrong."""
-        limit = Limit(new_id(), LimitKind(kind), LimitScope(scope), scope_id, threshold, warn_share)
-        if scope_id is not None:
-            await self._check_scope(limit, scope_id)
-        async with self._database.transaction() as connection:
-            await connection.execute(
-                "INSERT INTO risk_limits (limit_id, kind, scope, scope_id, threshold, warn_share, state, created_ts, version)"
-                " VALUES (%s, %s, %s, %s, %s, %s, 'OK', %s, 0)",
-                (limit.limit_id, kind, scope, scope_id, threshold, warn_share, self._clock.now_ns()),
+        return await self.control.add_limit(kind, scope, scope_id, threshold, warn_share, on_breach)
+
+    async def reassess(self, position_ids: Iterable[UUID]) -> None:
+        """Bring the figures of positions up to date; those that have no history enough are passed over."""
+        for position_id in position_ids:
+            try:
+                await self.calculate_risk_metrics(position_id)
+            except (DataError, NotFound, InvalidRequest) as error:
+                _log.info("a position could not be assessed", position_id=str(position_id), reason=error.detail)
+
+    async def reassess_all(self) -> None:
+        """Bring the figures of every position that is not flat up to date, backtests' apart."""
+        states = await get_positions(self._database, other_than=MARKET_ACCOUNT_ID, limit=1000)
+        await self.reassess(
+            state.position_id for state in states if state.qty_lots and state.account_id != BACKTEST_ACCOUNT_ID
+        )
+
+    async def scenarios(self, pairs: Sequence[Instrument]) -> dict[UUID, Float64]:
+        """Return the profit of one lot of each pair in the same moments of history, scaled to the default horizon.
+
+        Pairs without a price history, or without any in common, are left out.
+        """
+        histories: dict[UUID, PriceHistory] = {}
+        for instrument in pairs:
+            with contextlib.suppress(DataError):
+                histories[instrument.pair_id] = await self.prices.history(instrument, self._clock.now_ns())
+        with contextlib.suppress(DataError):
+            return await asyncio.to_thread(
+                _unit_profits, pairs, histories, self.control.guard.confidence, self._settings.default_time_horizon
             )
-        return (await self.get_limits(limit.limit_id))[0]
-
-    async def _check_scope(self, limit: Limit, scope_id: UUID) -> None:
-        """Raise NotFound when what the limit is about does not exist."""
-        try:
-            match limit.scope:
-                case LimitScope.PAIR:
-                    await self._reference.pair(scope_id)
-                case LimitScope.STRATEGY:
-                    await self._reference.strategy(scope_id)
-                case LimitScope.ACCOUNT:
-                    await self._reference.account(scope_id)
-                case LimitScope.POSITION if not await get_positions(self._database, position_id=scope_id):
-                    raise NotFound("no such position")
-        except NotFound:
-            raise NotFound.of(limit.scope.value.lower(), "scope_id", str(scope_id)) from None
-
-    async def get_limits(self, limit_id: UUID | None = None) -> list[dict[str, Any]]:
-        """Return all limits (or one) with their last value and when they were last evaluated."""
-        query = "SELECT * FROM risk_limits WHERE (%(id)s::uuid IS NULL OR limit_id = %(id)s) ORDER BY limit_id"
-        rows = await self._database.fetch(query, {"id": limit_id})
-        if limit_id is not None and not rows:
-            raise NotFound.of("limit", "limit_id", str(limit_id))
-        return [limit_data(row) for row in rows]
-
-    async def remove_limit(self, limit_id: UUID) -> None:
-        """Delete a limit with its alerts. NotFound when there is none."""
-        async with self._database.transaction() as connection:
-            cursor = await connection.execute("DELETE FROM risk_limits WHERE limit_id = %s", (limit_id,))
-        if not cursor.rowcount:
-            raise NotFound.of("limit", "limit_id", str(limit_id))
-
-    async def get_alerts(
-        self, *, state: str | None = None, after: UUID | None = None, limit: int = 100
-    ) -> list[dict[str, Any]]:
-        """Return alerts, newest first."""
-        query = """
-            SELECT details FROM risk_alerts
-            WHERE alert_id < %(before)s AND (%(state)s::text IS NULL OR state = %(state)s)
-            ORDER BY alert_id DESC LIMIT %(limit)s
-        """
-        rows = await self._database.fetch(query, {"state": state, **page(after, limit)})
-        return [row["details"] for row in rows]
-
-    async def check_order(self, order: NewOrder, positions: list[PositionState]) -> None:
-        """Refuse an order that would take a position of its pair beyond a MAX_POSITION or MAX_NOTIONAL limit.
-
-        `positions` are those of the order's account and pair. Raises LimitBreached naming limit and value.
-        """
-        instrument = (await self._reference.pair(order.pair_id)).instrument
-        own = next((each for each in positions if each.strategy_id == order.strategy_id), None)
-        held = instrument.lots_to_qty(own.qty_lots) if own else Decimal(0)
-        after = abs(held + int(order.side) * order.amount)
-        if after <= abs(held):
-            return
-        price = order.price
-        if order.order_type is OrderType.MARKET or price is None:
-            history, *_ = await recent_history(self._database, self._lake, instrument, self._clock.now_ns())
-            price = instrument.ticks_to_price(history[-1].close_half_ticks) / 2
-        for row in await self._database.fetch("SELECT * FROM risk_limits ORDER BY limit_id"):
-            limit = _to_limit(row)
-            matches = applies_to(limit, own) if own is not None else _would_apply(limit, order)
-            value = {LimitKind.MAX_POSITION: after, LimitKind.MAX_NOTIONAL: after * price}.get(limit.kind)
-            if matches and value is not None and value > limit.threshold:
-                raise LimitBreached(
-                    f"the order would take the position to {limit.kind} {value:f}, beyond the limit of"
-                    f" {limit.threshold:f} (limit {limit.limit_id})"
-                )
+        return {}
 
     # ------------------------------------------------------------------ inside the transaction
 
@@ -236,70 +275,6 @@ class RiskAssessmentService:
         data = await save_metrics(connection, metrics_id, risk_model, metrics)
         return outbox_event(Event(EventType.RISK_ASSESSED, metrics_id, 1, metrics.as_of_ts, str(metrics_id), data))
 
-    async def _hold_against_limits(
-        self, connection: Connection, position: PositionState, metrics: RiskMetrics
-    ) -> list[OutboxEvent]:
-        events: list[OutboxEvent] = []
-        rows = await fetch(connection, "SELECT * FROM risk_limits ORDER BY limit_id FOR UPDATE")
-        for row in rows:
-            limit = _to_limit(row)
-            if not applies_to(limit, position):
-                continue
-            open_alert = await self._open_alert(connection, limit, position.position_id)
-            previous = LimitState.OK if open_alert is None else _STATE_OF_SEVERITY[open_alert.severity]
-            evaluation = evaluate(limit, limited_value(limit.kind, metrics), previous)
-            changes = alert_changes(
-                evaluation, open_alert, position_id=position.position_id, ts=metrics.as_of_ts, alert_id=new_id()
-            )
-            events += await self._note(connection, evaluation, changes, row["version"], metrics.as_of_ts)
-        return events
-
-    async def _note(
-        self, connection: Connection, evaluation: Evaluation, changes: AlertChanges, version: int, ts: int
-    ) -> list[OutboxEvent]:
-        """Write what an evaluation changed; return its events."""
-        limit = evaluation.limit
-        changed = [alert for alert in (changes.cleared, changes.raised) if alert is not None]
-        events = [await self._save_alert(connection, alert) for alert in changed]
-        if evaluation.changed and evaluation.state is LimitState.BREACHED and changes.raised is not None:
-            version += 1
-            data = changes.raised.to_json()
-            breach = Event(EventType.RISK_LIMIT_BREACHED, limit.limit_id, version, ts, str(limit.limit_id), data)
-            events.append(outbox_event(breach))
-        await connection.execute(
-            "UPDATE risk_limits SET state = %s, value = %s, evaluated_ts = %s, version = %s WHERE limit_id = %s",
-            (evaluation.state.value, evaluation.value, ts, version, limit.limit_id),
-        )
-        return events
-
-    async def _open_alert(self, connection: Connection, limit: Limit, position_id: UUID) -> Alert | None:
-        query = "SELECT details FROM risk_alerts WHERE limit_id = %s AND position_id = %s AND state = 'RAISED'"
-        rows = await fetch(connection, query, (limit.limit_id, position_id))
-        return _to_alert(rows[0]["details"]) if rows else None
-
-    async def _save_alert(self, connection: Connection, alert: Alert) -> OutboxEvent:
-        details = alert.to_json()
-        await connection.execute(
-            "INSERT INTO risk_alerts VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-            " ON CONFLICT (alert_id) DO UPDATE SET state = excluded.state, details = excluded.details, cleared_ts = excluded.cleared_ts",
-            (
-                alert.alert_id,
-                alert.limit_id,
-                alert.position_id,
-                alert.severity.value,
-                alert.state.value,
-                alert.value,
-                alert.threshold,
-                Jsonb(details),
-                alert.raised_ts,
-                alert.cleared_ts,
-            ),
-        )
-        is_raised = alert.state is AlertState.RAISED
-        kind, sequence = (EventType.RISK_ALERT_RAISED, 1) if is_raised else (EventType.RISK_ALERT_CLEARED, 2)
-        ts = alert.raised_ts if alert.cleared_ts is None else alert.cleared_ts
-        return outbox_event(Event(kind, alert.alert_id, sequence, ts, str(alert.alert_id), details))
-
     def _measure(self, risk_model: RiskModel, metrics: RiskMetrics, quote: str, seconds: float) -> None:
         self._metrics.risk_metrics.labels(risk_model.value).inc()
         self._metrics.operation_seconds.labels(Mode.RISK, "assess").observe(seconds)
@@ -308,52 +283,43 @@ class RiskAssessmentService:
         self._metrics.risk_quality.labels("observations").set(metrics.observations)
 
 
-def limit_data(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a limit as JSON values."""
+def _assessed(subject: Subject, *, confidence_level: Decimal, horizon_ns: int, method: Model) -> RiskMetrics:
+    """Return the whole assessment: what a thread does beside the event loop."""
+    metrics, observed = assess_holdings(
+        subject.holdings, confidence_level=confidence_level, horizon_ns=horizon_ns, as_of_ts=subject.as_of_ts,
+        method=method, scope=subject.scope,
+    )  # fmt: skip
+    return with_sections(metrics, observed, subject.funds)
+
+
+def _stressed(
+    subject: Subject,
+    *,
+    confidence_level: Decimal,
+    horizon_ns: int,
+    scenarios: Sequence[Scenario],
+    loss: float | None,
+    norm: Norm,
+) -> dict[str, Any]:
+    metrics, observed = assess_holdings(
+        subject.holdings, confidence_level=confidence_level, horizon_ns=horizon_ns, as_of_ts=subject.as_of_ts,
+        scope=subject.scope,
+    )  # fmt: skip
+    return stress_section(metrics, observed, subject.funds, scenarios, loss=loss, norm=norm)
+
+
+def _unit_profits(
+    pairs: Sequence[Instrument], histories: dict[UUID, PriceHistory], confidence: Decimal, horizon_ns: int
+) -> dict[UUID, Float64]:
+    known = [instrument for instrument in pairs if instrument.pair_id in histories]
+    if not known:
+        return {}
+    grid = on_one_grid([histories[instrument.pair_id] for instrument in known])
+    least = least_observations(DEFAULT_MODEL, confidence)
+    chosen = choose_returns(grid[0], horizon_ns=horizon_ns, wanted=WANTED_OBSERVATIONS, least=least)
+    scale = (horizon_ns / chosen.interval_ns) ** 0.5
     return {
-        "limit_id": str(row["limit_id"]),
-        "kind": row["kind"],
-        "scope": row["scope"],
-        "scope_id": None if row["scope_id"] is None else str(row["scope_id"]),
-        "threshold": f"{row['threshold']:f}",
-        "warn_share": f"{row['warn_share']:f}",
-        "state": row["state"],
-        "value": None if row["value"] is None else f"{row['value']:f}",
-        "evaluated_ts": None if row["evaluated_ts"] is None else str(row["evaluated_ts"]),
+        instrument.pair_id: returns_at(history, chosen.interval_ns).values
+        * (float(instrument.tick_lot) * int(history.close_half_ticks[-1]) / 2.0 * scale)
+        for instrument, history in zip(known, grid, strict=True)
     }
-
-
-def _to_limit(row: dict[str, Any]) -> Limit:
-    return Limit(
-        row["limit_id"],
-        LimitKind(row["kind"]),
-        LimitScope(row["scope"]),
-        row["scope_id"],
-        row["threshold"],
-        row["warn_share"],
-    )
-
-
-def _to_alert(details: dict[str, Any]) -> Alert:
-    return Alert(
-        alert_id=UUID(details["alert_id"]),
-        limit_id=UUID(details["limit_id"]),
-        kind=LimitKind(details["kind"]),
-        position_id=UUID(details["position_id"]),
-        severity=Severity(details["severity"]),
-        state=AlertState(details["state"]),
-        model=details["model"],
-        value=Decimal(details["value"]),
-        threshold=Decimal(details["threshold"]),
-        raised_ts=int(details["raised_ts"]),
-    )
-
-
-def _would_apply(limit: Limit, order: NewOrder) -> bool:
-    """As `applies_to`, for an order whose position does not exist yet."""
-    owner = {
-        LimitScope.PAIR: order.pair_id,
-        LimitScope.STRATEGY: order.strategy_id,
-        LimitScope.ACCOUNT: order.account_id,
-    }
-    return limit.scope is LimitScope.ALL or owner.get(limit.scope) == limit.scope_id

@@ -208,7 +208,8 @@ class SimulatedExchange:
     @property
     def market_delay_ns(self) -> int:
         """How long the orders of agents are on their way to the venue, in ns of the market's time."""
-        return self.session.execution_delay_ns
+        faults = self.stress.faults
+        return round(self.session.execution_delay_ns * faults.latency_factor) + faults.latency_extra_ns
 
     def _look(self) -> None:
         for agent in list(self.agents):

@@ -27,6 +27,7 @@ from market_maker.domain.units import NS_PER_SECOND
 from market_maker.messaging.topics import outbox_event
 from market_maker.monitoring.metrics import Metrics, Mode
 from market_maker.monitoring.tracing import commit_span
+from market_maker.risk.guard import OrderGuard
 from market_maker.simulator.books import Books
 from market_maker.simulator.commands import ActionCommand, PlaceCommand
 from market_maker.simulator.exchange import SimulatedExchange
@@ -92,6 +93,7 @@ class PairLoop:
         self.funds = funds
         self.observers: list[Observer] = []
         self.loaders: list[Loader] = []
+        self.guard: OrderGuard | None = None
         self.books = Books()
         self.exchange: SimulatedExchange | None = None
         self.failure = "the market is starting"
@@ -305,6 +307,8 @@ class PairLoop:
                 return await self._first_answer(command, *known)
         if exchange.session.state == "STOPPED":
             raise Conflict("the market has just been stopped; start one by POST /api/v1/simulator/sessions")
+        if self.guard is not None and self.guard.active:
+            self.guard.check(command, exchange.venue, ts)
         order = self._new_order(command, exchange, ts)
         exchange.venue.accept(order, command.correlation_id)
         if command.key is not None:

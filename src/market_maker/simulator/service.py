@@ -24,6 +24,7 @@ from market_maker.domain.order import NewOrder, Order, Placed, SelfTradePreventi
 from market_maker.domain.units import NS_PER_SECOND
 from market_maker.matching.codes import Phase
 from market_maker.monitoring.metrics import Metrics, Mode
+from market_maker.risk.guard import OrderGuard
 from market_maker.settings import SimulatorSettings
 from market_maker.simulator.accounts import Accounts
 from market_maker.simulator.commands import PlaceCommand
@@ -95,6 +96,8 @@ class SimulatorService:
         self.loops: dict[UUID, PairLoop] = {}
         self.accounts = Accounts(database, reference, clock, self.loops, after_commit)
         self.funds = self.accounts.funds
+        self.guard: OrderGuard | None = None
+        self.observers: list[Observer] = []
         self.recordings = Recordings(database, lake, spool, clock)
         self.control = MarketControl(self.session_loop, settings.test_modes)
         self.watchers: list[Observer] = []
@@ -241,6 +244,8 @@ class SimulatorService:
             if qty_lots and qty_lots < order.display_lots:
                 raise InvalidRequest.of("amount", str(amount), "no less than the order displays")
             check_value(price_ticks or exchange.venue.order_price(order), qty_lots or order.qty_lots)
+            if self.guard is not None and self.guard.active:
+                self.guard.check_amended(order, exchange.venue, ts, price=price_ticks, lots=qty_lots, stop=stop_ticks)
             arrival_ts = ts + exchange.delay_ns
             exchange.venue.request_amend(
                 order, ts, arrival_ts, correlation_id, price=price_ticks, lots=qty_lots, stop=stop_ticks
@@ -379,6 +384,8 @@ class SimulatorService:
             after_commit=self._after_commit,
         )
         loop.loaders += self.loaders
+        loop.guard = self.guard
+        loop.observers += self.observers
         await loop.start()
         self.loops[pair.instrument.pair_id] = loop
         assert loop.exchange is not None

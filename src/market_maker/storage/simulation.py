@@ -346,6 +346,7 @@ async def get_positions(
     position_id: UUID | None = None,
     pair_id: UUID | None = None,
     account_id: UUID | None = None,
+    strategy_id: UUID | None = None,
     other_than: UUID | None = None,
     after: UUID | None = None,
     limit: int = 100,
@@ -357,12 +358,13 @@ async def get_positions(
           AND (%(position_id)s::uuid IS NULL OR position_id = %(position_id)s)
           AND (%(pair_id)s::uuid IS NULL OR pair_id = %(pair_id)s)
           AND (%(account_id)s::uuid IS NULL OR account_id = %(account_id)s)
+          AND (%(strategy_id)s::uuid IS NULL OR strategy_id = %(strategy_id)s)
           AND (%(other_than)s::uuid IS NULL OR account_id <> %(other_than)s)
         ORDER BY position_id DESC LIMIT %(limit)s
     """
     parameters = {
-        "position_id": position_id, "pair_id": pair_id, "account_id": account_id, "other_than": other_than,
-        **page(after, limit),
+        "position_id": position_id, "pair_id": pair_id, "account_id": account_id, "strategy_id": strategy_id,
+        "other_than": other_than, **page(after, limit),
     }  # fmt: skip
     return [_to_position(row) for row in await database.fetch(query, parameters)]
 

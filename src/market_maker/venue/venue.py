@@ -140,9 +140,9 @@ class Venue:
         self._change(order, ts)
         self._emit(EventType.ORDER_AMEND_REQUESTED, order, correlation_id)
 
-    def cancel_now(self, order: Order, ts: int) -> None:
+    def cancel_now(self, order: Order, ts: int, reason: RejectReason | None = None) -> None:
         """Cancel an order at once, wherever it or a wish to cancel it is on its way."""
-        self._withdraw(order, OrderStatus.CANCELED, None, ts)
+        self._withdraw(order, OrderStatus.CANCELED, reason, ts)
 
     def end_all(self, ts: int) -> None:
         """End every open order at once, wherever it or a wish to cancel it is on its way: the session ends."""

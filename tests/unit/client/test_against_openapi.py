@@ -21,14 +21,15 @@ from market_maker.domain.ids import DEFAULT_PAIR_ID
 ALIASES = {("get", "/health"): "the same as /health/ready"}
 
 SAMPLES: dict[str, Any] = {
-    "side": "BUY", "type": "LIMIT", "time_in_force": "GTC", "kind": "MAX_VAR", "scope": "PAIR", "mode": "NORMAL",
+    "side": "BUY", "type": "LIMIT", "time_in_force": "GTC", "kind": "MAX_VAR", "scope": "ACCOUNT", "mode": "NORMAL",
     "contract_type": "SPOT", "fill_model": "PARTIAL", "risk_model": "VaR", "alert_state": "RAISED", "state": "PAUSED",
     "run_ids": [DEFAULT_PAIR_ID], "parameters": {}, "execution": {}, "market_conditions": schemas.MarketConditions(), "limit": 5, "depth": 5,
     "seed": 5, "version": 5, "wait": True, "is_open": True, "post_only": True, "recording": True, "allow_gaps": True,
     "options": {"sort": True}, "execution_probability": 0.5, "price_impact": 0.5, "price_deviation": 0.5,
     "path": "x", "name": "x", "self_trade_prevention": "DECREMENT", "speed": 2.0, "step": "1s", "fragility": True, "sort": "number", "rules": schemas.TradingRules(), "phase": "PRE_OPEN", "state_hash": True, "scenarios": [schemas.StartScenario(name="x")], "with_pairs": [DEFAULT_PAIR_ID], "grid": {"a": [1, 0.1], "b": {"from": 1, "to": 2}},
+    "methods": ["EWMA"], "window": 30, "engaged": True, "reason": "x", "on_breach": "HALT", "method": "EWMA", "norm": "EUCLID",
 }  # fmt: skip
-DECIMALS = {"price", "amount", "quantity", "average_price", "balance", "threshold", "warn_share", "initial_price", "stop_price", "display_amount",
+DECIMALS = {"price", "amount", "quantity", "average_price", "balance", "threshold", "warn_share", "loss", "initial_price", "stop_price", "display_amount",
             "confidence_level", "tick_size", "lot_size", "maker_fee", "taker_fee"}  # fmt: skip
 
 
@@ -45,7 +46,9 @@ def full_call(operation: Operation[Any, Any]) -> Call[Any]:
     """Return the call with all of its arguments given."""
     arguments: dict[str, Any] = {}
     for name in list(inspect.signature(operation.describe).parameters)[1:]:
-        if name in SAMPLES:
+        if name == "scenarios" and operation.describe.__name__ == "stress_risk":
+            arguments[name] = [{"name": "x", "shock": -0.1}]
+        elif name in SAMPLES:
             arguments[name] = SAMPLES[name]
         elif name in DECIMALS:
             arguments[name] = "1"
@@ -107,7 +110,7 @@ def test_get_calls_and_keyed_orders_are_sent_again_and_nothing_else_that_changes
     calls = {name: full_call(operation) for name, operation in operations().items()}
     assert all(call.is_repeatable for call in calls.values() if call.method == "GET")
     changing = {name for name, call in calls.items() if call.is_repeatable and call.method != "GET"}
-    assert changing == {"place_order", "cancel_all_orders", "analyze_backtest_results"}
+    assert changing == {"place_order", "cancel_all_orders", "analyze_backtest_results", "stress_risk"}
 
 
 def test_editor_sees_arguments_and_answers() -> None:

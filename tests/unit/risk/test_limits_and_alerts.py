@@ -10,7 +10,17 @@ import pytest
 from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.position import PositionState
 from market_maker.risk.alerts import Alert, AlertState, Severity, alert_changes
-from market_maker.risk.limits import Limit, LimitKind, LimitScope, LimitState, applies_to, evaluate, limited_value
+from market_maker.risk.guard import GUARDED
+from market_maker.risk.limits import (
+    ASSESSED,
+    Limit,
+    LimitKind,
+    LimitScope,
+    LimitState,
+    applies_to,
+    evaluate,
+    limited_value,
+)
 from risk_builders import some_metrics
 
 OK, WARN, BREACHED = LimitState.OK, LimitState.WARN, LimitState.BREACHED
@@ -104,11 +114,13 @@ def test_a_manual_position_has_no_strategy_limit() -> None:
 
 def test_every_kind_bounds_its_figure() -> None:
     metrics = some_metrics(quantity="-2", position_value="-99", value_at_risk="3", expected_shortfall="4", drawdown="5")
-    values = {kind: limited_value(kind, metrics) for kind in LimitKind}
+    of_other_things = {LimitKind.MAX_LOSS, LimitKind.MAX_CONCENTRATION}  # of the position and its account
+    values = {kind: limited_value(kind, metrics) for kind in ASSESSED - of_other_things}
     assert values == {
         LimitKind.MAX_VAR: 3, LimitKind.MAX_ES: 4, LimitKind.MAX_DRAWDOWN: 5,
-        LimitKind.MAX_POSITION: 2, LimitKind.MAX_NOTIONAL: 99,
+        LimitKind.MAX_POSITION: 2, LimitKind.MAX_NOTIONAL: 99, LimitKind.MAX_STALENESS: 0,
     }  # fmt: skip
+    assert set(LimitKind) == ASSESSED | GUARDED, "every kind is evaluated somewhere"
 
 
 def test_the_life_of_alerts() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from uuid import UUID
 
@@ -12,15 +13,19 @@ from market_maker.domain.errors import DataError, InvalidRequest
 from market_maker.domain.instrument import ContractType, Instrument
 from market_maker.domain.modes import RiskModel
 from market_maker.domain.position import PositionState
-from market_maker.risk.history import price_history
+from market_maker.risk.assessment import Holding, assess_holdings, assess_position
+from market_maker.risk.history import on_one_grid, price_history
 from market_maker.risk.measures import (
     Convention,
-    assess_position,
+    RiskMetrics,
+    Scope,
     expected_shortfall,
     minimum_observations,
     tail_figures,
     value_at_risk,
 )
+from market_maker.risk.models import Model
+from market_maker.risk.sections import Funds, with_sections
 
 LOWER, UPPER, INTERPOLATED = Convention.LOWER_QUANTILE, Convention.UPPER_ORDER_STATISTIC, Convention.INTERPOLATED
 TEN = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
@@ -178,7 +183,7 @@ def test_a_long_position_by_hand() -> None:
     assert metrics.value_at_risk == 0
     assert metrics.expected_shortfall == 1_980
     assert (metrics.scaling, metrics.sampling_interval_ns, metrics.observations) == (2.0, SECOND, 20)
-    assert (metrics.method, metrics.convention) == ("historical", LOWER)
+    assert (metrics.method, metrics.convention) == ("HISTORICAL", LOWER)
     assert metrics.coverage == 0.5
     # 2 BTC x (50,000 - 49,500)
     assert metrics.drawdown == 1_000
@@ -250,10 +255,83 @@ def test_json_holds_everything_as_text() -> None:
     )
     shown = metrics.to_json()
     assert set(shown) - {"time_horizon", "sampling_interval"} == set(metrics.__slots__) - {
-        "time_horizon_ns", "sampling_interval_ns",
+        "time_horizon_ns", "sampling_interval_ns", "sections",
     }  # fmt: skip
     assert shown["time_horizon"] == "1d"
     assert shown["sampling_interval"] == "1s"
     assert shown["expected_shortfall"] == f"{990 * 86_400**0.5:.8f}"
     assert shown["as_of_ts"] == "7"
     assert shown["data_hash"] == history.data_hash
+
+
+def test_prices_that_stand_still_are_no_history() -> None:
+    still = price_history(np.arange(40) * SECOND, [10] * 40, interval_ns=SECOND)
+    with pytest.raises(DataError, match="at least two values that differ are needed"):
+        assess_position(a_position(1), an_instrument(), still, confidence_level=0.95, horizon_ns=SECOND, as_of_ts=0)
+
+
+def test_methods_in_time_order_use_the_newest_unbroken_stretch() -> None:
+    rng = np.random.default_rng(5)
+    closes = np.cumsum(rng.integers(-50, 51, 200)) + 1_000_000
+    ts = np.concatenate([np.arange(80), np.arange(81, 201)]) * SECOND  # a hole after 80 closes
+    history = price_history(ts, closes, interval_ns=SECOND)
+    given = {"confidence_level": 0.95, "horizon_ns": SECOND, "as_of_ts": 0}
+    whole = assess_position(a_position(1_000), an_instrument(), history, **given)  # type: ignore[arg-type]
+    newest = assess_position(a_position(1_000), an_instrument(), history, method=Model.EWMA, **given)  # type: ignore[arg-type]
+    assert (whole.observations, newest.observations) == (198, 119)
+    alone = price_history(ts[80:], closes[80:], interval_ns=SECOND)
+    same = assess_position(a_position(1_000), an_instrument(), alone, method=Model.EWMA, **given)  # type: ignore[arg-type]
+    assert newest.value_at_risk == same.value_at_risk
+
+
+def test_a_hedged_book_has_no_risk_and_components_add_up(rng: np.random.Generator) -> None:
+    closes = np.cumsum(rng.integers(-50, 51, 300)) + 1_000_000
+    history = price_history(np.arange(300) * SECOND, closes, interval_ns=SECOND)
+
+    def book(*lots: int) -> RiskMetrics:
+        held = [Holding(PositionState(UUID(int=9 + n), UUID(int=1), UUID(int=3), None, qty_lots=q), an_instrument(), history)
+                for n, q in enumerate(lots)]  # fmt: skip
+        found, observed = assess_holdings(
+            held, confidence_level=0.95, horizon_ns=4 * SECOND, as_of_ts=10**18, scope=Scope.ACCOUNT
+        )
+        return with_sections(found, observed, Funds(Decimal(10_000), Decimal("0.05")))
+
+    assert book(500, -500).value_at_risk == 0
+    assert book(500, -500).gross_value > 0
+    three = book(500, -200, 300)
+    one = assess_position(
+        a_position(600), an_instrument(), history, confidence_level=0.95, horizon_ns=4 * SECOND, as_of_ts=0
+    )
+    assert three.value_at_risk == pytest.approx(one.value_at_risk, abs=Decimal("1e-7"))
+    assert three.drawdown == one.drawdown
+    parts = three.sections["components"]["items"]
+    total = sum(Decimal(part["component_es"]) for part in parts)
+    assert total == pytest.approx(three.expected_shortfall, abs=Decimal("1e-6"))
+    # 600 lots of 0.001 at a 10 % fall, and the equity that is left over 5 % of the value
+    value = three.position_value
+    assert Decimal(three.sections["stress"]["fixed"][0]["loss"]) == pytest.approx(value / 10, abs=Decimal("1e-6"))
+    assert three.sections["margin"]["ratio"] == pytest.approx(float(Decimal(10_000) / (value / 20)))
+    assert three.sections["liquidity"] == {
+        "reason": "liquidity: no market of BTC-USDT runs here whose book could be walked"
+    }
+    assert "NaN" not in str(three.to_json())
+
+
+def test_value_at_risk_of_two_pairs_uses_the_times_that_both_have(rng: np.random.Generator) -> None:
+    fine, coarse = (np.cumsum(rng.integers(-50, 51, n)) + 1_000_000 for n in (600, 300))
+    seconds = price_history(np.arange(600) * SECOND, fine, interval_ns=SECOND)
+    pairs = price_history(np.arange(300) * 2 * SECOND, coarse, interval_ns=2 * SECOND)
+    first, second = on_one_grid([seconds, pairs])
+    assert np.array_equal(first.ts, second.ts)
+    assert np.array_equal(first.close_half_ticks, fine[1::2]), "the last close of each two seconds"
+    other = replace(an_instrument(), pair_id=UUID(int=7))
+    held = [Holding(a_position(100), an_instrument(), seconds),
+            Holding(PositionState(UUID(int=8), UUID(int=7), UUID(int=3), None, qty_lots=-100), other, pairs)]  # fmt: skip
+    found, observed = assess_holdings(held, confidence_level=0.95, horizon_ns=2 * SECOND, as_of_ts=0, scope=Scope.BOOK)
+    losses = -(observed.values @ observed.table)
+    assert float(found.value_at_risk) == pytest.approx(np.sort(losses)[::-1][int(losses.size * 0.05)], abs=1e-7)
+    with pytest.raises(InvalidRequest, match="one quote currency"):
+        assess_holdings(
+            [held[0], Holding(held[1].position, replace(other, quote="EUR"), pairs)],
+            confidence_level=0.95, horizon_ns=2 * SECOND, as_of_ts=0, scope=Scope.BOOK,
+        )  # fmt: skip

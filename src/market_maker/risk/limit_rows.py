@@ -1,0 +1,94 @@
+"""Rows of limits, alerts and holds: one place that reads them into values and shows them as JSON values."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from market_maker.risk.alerts import Alert, AlertState, Severity
+from market_maker.risk.guard import GUARDED, Noted
+from market_maker.risk.limits import Hold, Limit, LimitKind, LimitScope, OnBreach
+
+
+def limit_data(row: dict[str, Any], noted: Noted | None = None) -> dict[str, Any]:
+    """Return a limit as JSON values; what the guard has noted since the last writing goes before the row."""
+    state, value, evaluated_ts = row["state"], row["value"], row["evaluated_ts"]
+    if noted is not None and row["kind"] in GUARDED and noted.ts > (evaluated_ts or 0):
+        state, value, evaluated_ts = noted.state.value, noted.value, noted.ts
+    return {
+        "limit_id": str(row["limit_id"]),
+        "kind": row["kind"],
+        "scope": row["scope"],
+        "scope_id": text(row["scope_id"]),
+        "threshold": f"{row['threshold']:f}",
+        "warn_share": f"{row['warn_share']:f}",
+        "state": state,
+        "value": None if value is None else f"{value:f}",
+        "evaluated_ts": text(evaluated_ts),
+        "on_breach": row["on_breach"],
+        "hold": row["hold"],
+        "hold_ts": text(row["hold_ts"]),
+    }
+
+
+def held(
+    scope: str, scope_id: UUID | None, state: str, since_ts: int | None, limit_id: UUID | None, why: str
+) -> dict[str, Any]:
+    """Return one entry of what is held back, as JSON values."""
+    return {
+        "scope": scope,
+        "scope_id": text(scope_id),
+        "state": state,
+        "since_ts": text(since_ts),
+        "limit_id": text(limit_id),
+        "reason": why,
+    }
+
+
+def text(value: UUID | int | None) -> str | None:
+    """Return an id or a number as text; None stays None."""
+    return None if value is None else str(value)
+
+
+def cleared(details: dict[str, Any], ts: int) -> Alert:
+    """Return a stored alert as one that was cleared by hand."""
+    alert = to_alert(details)
+    return Alert(
+        **{
+            **{name: getattr(alert, name) for name in alert.__slots__},
+            "state": AlertState.CLEARED,
+            "cleared_ts": ts,
+            "cleared_value": alert.value,
+        }
+    )
+
+
+def to_limit(row: dict[str, Any]) -> Limit:
+    """Return the limit of a row."""
+    return Limit(
+        row["limit_id"],
+        LimitKind(row["kind"]),
+        LimitScope(row["scope"]),
+        row["scope_id"],
+        row["threshold"],
+        row["warn_share"],
+        OnBreach(row["on_breach"]),
+        Hold(row["hold"]),
+    )
+
+
+def to_alert(details: dict[str, Any]) -> Alert:
+    """Return the alert that its stored JSON values tell."""
+    return Alert(
+        alert_id=UUID(details["alert_id"]),
+        limit_id=UUID(details["limit_id"]),
+        kind=LimitKind(details["kind"]),
+        position_id=UUID(details["position_id"]),
+        severity=Severity(details["severity"]),
+        state=AlertState(details["state"]),
+        model=details["model"],
+        value=Decimal(details["value"]),
+        threshold=Decimal(details["threshold"]),
+        raised_ts=int(details["raised_ts"]),
+    )

@@ -1,0 +1,150 @@
+"""What is to be assessed: the positions of a scope with their prices, books, resting orders and the equity behind them.
+
+Reads; computes no figure of risk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from market_maker.domain.clock import Clock
+from market_maker.domain.errors import InvalidRequest, NotFound
+from market_maker.domain.ids import BACKTEST_ACCOUNT_ID, MARKET_ACCOUNT_ID
+from market_maker.domain.instrument import EXACT
+from market_maker.domain.position import PositionState
+from market_maker.risk.assessment import Holding
+from market_maker.risk.market_view import MarketView
+from market_maker.risk.measures import Scope
+from market_maker.risk.prices import PriceSource
+from market_maker.risk.sections import Funds
+from market_maker.storage.database import Database
+from market_maker.storage.reference import ReferenceData
+from market_maker.storage.simulation import get_positions
+
+POSITIONS_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is assessed at an instant: holdings, the named one first, and the funds of the one account they belong to.
+
+    `account_gross` is the sum of the sizes of all values of the named one's account.
+    """
+
+    holdings: Sequence[Holding]
+    scope: Scope
+    as_of_ts: int
+    funds: Funds | None
+    account_gross: Decimal
+
+
+class Subjects:
+    """Finds what is to be assessed.
+
+    Parameters
+    ----------
+    database, reference, prices, markets, clock : where to look
+    maintenance_rate : share of a position's value that has to be there as equity
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        reference: ReferenceData,
+        prices: PriceSource,
+        markets: MarketView,
+        clock: Clock,
+        maintenance_rate: Decimal,
+    ) -> None:
+        self._database = database
+        self._reference = reference
+        self._prices = prices
+        self._markets = markets
+        self._clock = clock
+        self._maintenance_rate = maintenance_rate
+
+    async def find(self, position_id: UUID, scope: Scope) -> Subject:
+        """Return a position, or all that it is a part of.
+
+        Raises
+        ------
+        NotFound : no such position
+        InvalidRequest : the scope STRATEGY of a position without one, or more than 1,000 positions
+        DataError : no price history
+        """
+        found = await get_positions(self._database, position_id=position_id)
+        if not found or found[0].account_id == MARKET_ACCOUNT_ID:
+            raise NotFound.of("position", "position_id", str(position_id))
+        named = found[0]
+        others = await get_positions(self._database, account_id=named.account_id, limit=POSITIONS_MAX)
+        members = [
+            named,
+            *(each for each in await self._members(named, scope, others) if each.position_id != position_id),
+        ]
+        now = self._clock.now_ns()
+        holdings = await self._holdings(members, now)
+        accounts = {state.account_id for state in members}
+        equity, gross = await self._equity(named.account_id, others, holdings)
+        funds = Funds(equity, self._maintenance_rate) if len(accounts) == 1 else None
+        return Subject(holdings, scope, now, funds, gross)
+
+    async def _members(
+        self, named: PositionState, scope: Scope, of_account: list[PositionState]
+    ) -> list[PositionState]:
+        """Return the positions of the scope that are not flat."""
+        if scope is Scope.POSITION:
+            return []
+        found = of_account
+        if scope is Scope.STRATEGY:
+            if named.strategy_id is None:
+                raise InvalidRequest.of(
+                    "scope", scope.value, "POSITION, ACCOUNT or BOOK for a position without strategy"
+                )
+            found = await get_positions(self._database, strategy_id=named.strategy_id, limit=POSITIONS_MAX)
+        elif scope is Scope.BOOK:
+            found = await get_positions(self._database, other_than=MARKET_ACCOUNT_ID, limit=POSITIONS_MAX)
+        if len(found) >= POSITIONS_MAX:
+            raise InvalidRequest.of("scope", scope.value, f"a scope of fewer than {POSITIONS_MAX} positions")
+        # What backtests end with is not held by anyone.
+        invented = named.account_id != BACKTEST_ACCOUNT_ID
+        return [each for each in found if each.qty_lots and not (invented and each.account_id == BACKTEST_ACCOUNT_ID)]
+
+    async def _holdings(self, members: list[PositionState], now: int) -> list[Holding]:
+        wanted = frozenset(state.position_id for state in members)
+        pairs = {}
+        for pair_id in dict.fromkeys(state.pair_id for state in members):
+            instrument = (await self._reference.pair(pair_id)).instrument
+            history = await self._prices.history(instrument, now)
+            pairs[pair_id] = (instrument, history, await self._markets.look(pair_id, wanted))
+        holdings = []
+        for state in members:
+            instrument, history, look = pairs[state.pair_id]
+            book, orders = (None, ()) if look is None else (look.book, look.orders.get(state.position_id, ()))
+            holdings.append(Holding(state, instrument, history, None, book, orders))
+        return holdings
+
+    async def _equity(
+        self, account_id: UUID, positions: list[PositionState], holdings: Sequence[Holding]
+    ) -> tuple[Decimal, Decimal]:
+        """Return balance and unrealised results, and the sum of the sizes of all values.
+
+        Each position at its mark; one whose price nobody knows counts at its cost.
+        """
+        marks = {holding.instrument.pair_id: holding.mark for holding in holdings}
+        balance = self._markets.balance(account_id)
+        account = await self._reference.account(account_id)
+        equity = account.initial_balance if balance is None else balance
+        gross = Decimal(0)
+        for state in positions:
+            instrument = (await self._reference.pair(state.pair_id)).instrument
+            if balance is None:
+                equity += instrument.cash_to_decimal(state.realised_tick_lots - state.fees_tick_lots)
+            ticks = self._markets.reference_ticks(state.pair_id)
+            half_ticks = marks.get(state.pair_id, None if ticks is None else 2 * ticks)
+            value = 2 * state.cost_tick_lots if half_ticks is None else half_ticks * state.qty_lots
+            equity += EXACT.divide(instrument.cash_to_decimal(value - 2 * state.cost_tick_lots), Decimal(2))
+            gross += EXACT.divide(instrument.cash_to_decimal(abs(value)), Decimal(2))
+        return equity, gross

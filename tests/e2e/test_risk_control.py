@@ -1,0 +1,356 @@
+"""Every kind of limit driven to its warning and beyond through the API, holds and their reset, and the kill switch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from decimal import ROUND_CEILING, Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from e2e.conftest import MakeService
+from e2e.service_process import DEFAULT_PAIR, ServiceProcess
+from market_maker.client import Client
+from market_maker.domain.errors import Conflict, DataError, InvalidRequest, LimitBreached, MarketMakerError, NotFound
+
+LOT, TICK = Decimal("0.00001"), Decimal("0.01")
+"""Of the default pair."""
+
+
+@pytest.fixture(scope="module")
+def service(_migrated_template: str, _make_database: Callable[[str | None], str]) -> Iterator[ServiceProcess]:
+    folder = Path(tempfile.mkdtemp(prefix="market-maker-e2e-"))
+    folder.chmod(0o755)
+    settings = {"MM_BACKTEST__WORKERS": "0", "MM_SIMULATOR__MARKET_UPDATE_INTERVAL": "100ms",
+                "MM_SIMULATOR__EXECUTION_DELAY": "10ms"}  # fmt: skip
+    process = ServiceProcess(_make_database(_migrated_template), folder, settings)
+    asyncio.run(process.start())
+    yield process
+    process.close()
+    faults = process.faults()
+    shutil.rmtree(folder, ignore_errors=True)
+    assert not faults
+
+
+@pytest.fixture
+def client(service: ServiceProcess) -> Iterator[Client]:
+    with Client(f"http://127.0.0.1:{service.port}") as made:
+        yield made
+
+
+@pytest.fixture
+def account(client: Client) -> UUID:
+    return client.add_account(f"trader-{time.time_ns()}", "1000000 USDT").account_id
+
+
+def until(what: Callable[[], Any], seconds: float = 20.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (answer := what()):
+        assert time.monotonic() < deadline, "it does not come to pass"
+        time.sleep(0.05)
+    return answer
+
+
+def the_limit(client: Client, limit_id: UUID) -> Any:
+    return next(each for each in client.get_limits().items if each.limit_id == limit_id)
+
+
+def alerts_of(client: Client, limit_id: UUID) -> list[tuple[str, str]]:
+    """Return (severity, state) of a limit's alerts, oldest first."""
+    found = [each for each in client.get_alerts(limit=1000).items if each.limit_id == limit_id]
+    return [(each.severity, each.state) for each in reversed(found)]
+
+
+def price_of(client: Client) -> Decimal:
+    (session,) = [each for each in client.get_sessions().items if str(each.pair_id) == DEFAULT_PAIR]
+    return session.reference_price
+
+
+# ---------------------------------------------------------------------- before an order
+
+
+@pytest.mark.parametrize(
+    ("kind", "threshold", "fine", "warning", "refused"),
+    [
+        # warning from 80 % on; the threshold itself is allowed, one lot more is not
+        ("MAX_ORDER_SIZE", "0.001", "0.00079", "0.001", "0.00101"),
+        ("MAX_ORDER_NOTIONAL", "20", "0.00079", "0.001", "0.00101"),  # at 20,000
+        ("MAX_WORST_CASE_POSITION", "0.001", "0.00079", "0.00021", "0.00001"),  # the three rest together
+        ("MAX_POSITION", "0.001", "0.00079", "0.001", "0.00101"),
+        ("MAX_NOTIONAL", "20", "0.00079", "0.001", "0.00101"),
+    ],
+)
+def test_quantity_to_the_lot(
+    client: Client, account: UUID, kind: Any, threshold: str, fine: str, warning: str, refused: str
+) -> None:
+    limit = client.add_limit(kind, threshold, scope="ACCOUNT", scope_id=account)
+    assert (limit.state, limit.value, limit.evaluated_ts) == ("OK", None, None)
+    client.place_order(DEFAULT_PAIR, "BUY", fine, "20000", account_id=account)
+    seen = the_limit(client, limit.limit_id)
+    assert (seen.state, seen.evaluated_ts is not None) == ("OK", True)
+    client.place_order(DEFAULT_PAIR, "BUY", warning, "20000", account_id=account)
+    assert the_limit(client, limit.limit_id).state == "WARN"
+    assert the_limit(client, limit.limit_id).value == Decimal(threshold)
+    with pytest.raises(LimitBreached, match=f"{kind}.*{limit.limit_id}"):
+        client.place_order(DEFAULT_PAIR, "BUY", refused, "20000", account_id=account)
+    assert the_limit(client, limit.limit_id).state == "BREACHED"
+    until(lambda: ("CRITICAL", "RAISED") in alerts_of(client, limit.limit_id))
+    other = client.add_account(f"other-{time.time_ns()}", "1000000 USDT").account_id
+    client.place_order(DEFAULT_PAIR, "BUY", "0.002", "20000", account_id=other)
+    client.remove_limit(limit.limit_id)
+    client.place_order(DEFAULT_PAIR, "BUY", refused, "20000", account_id=account)
+
+
+def test_price_collar_to_the_tick(client: Client, account: UUID) -> None:
+    (session,) = [each for each in client.get_sessions().items if str(each.pair_id) == DEFAULT_PAIR]
+    client.change_session(session.session_id, state="PAUSED")
+    try:
+        reference = price_of(client)
+        share = Decimal("0.1")
+        limit = client.add_limit("PRICE_COLLAR", share, scope="ACCOUNT", scope_id=account)
+        lowest = reference * (1 - share)
+        inside = lowest.quantize(TICK, ROUND_CEILING)
+        client.place_order(
+            DEFAULT_PAIR, "BUY", "0.001", str(reference * Decimal("0.95") // TICK * TICK), account_id=account
+        )
+        assert the_limit(client, limit.limit_id).state == "OK"
+        client.place_order(DEFAULT_PAIR, "BUY", "0.001", str(inside), account_id=account)
+        assert the_limit(client, limit.limit_id).state == "WARN"
+        with pytest.raises(LimitBreached, match="PRICE_COLLAR"):
+            client.place_order(DEFAULT_PAIR, "BUY", "0.001", str(inside - TICK), account_id=account)
+        assert the_limit(client, limit.limit_id).state == "BREACHED"
+    finally:
+        client.change_session(session.session_id, state="RUNNING")
+
+
+@pytest.mark.parametrize("kind", ["MAX_MESSAGE_RATE", "MAX_REPEATED_ORDERS"])
+def test_rates(client: Client, account: UUID, kind: Any) -> None:
+    limit = client.add_limit(kind, "5", scope="ACCOUNT", scope_id=account)
+    states = []
+    for number in range(6):
+        price = "20000" if kind == "MAX_REPEATED_ORDERS" else str(20000 + number)
+        if number < 5:
+            client.place_order(DEFAULT_PAIR, "BUY", "0.001", price, account_id=account)
+        else:
+            with pytest.raises(LimitBreached, match=f"{kind} to 6, beyond the limit of 5"):
+                client.place_order(DEFAULT_PAIR, "BUY", "0.001", price, account_id=account)
+        states.append(the_limit(client, limit.limit_id).state)
+    assert states == ["OK", "OK", "OK", "WARN", "WARN", "BREACHED"]
+    if kind == "MAX_REPEATED_ORDERS":
+        client.place_order(DEFAULT_PAIR, "BUY", "0.001", "20000.01", account_id=account)
+    time.sleep(1.05)
+    client.place_order(DEFAULT_PAIR, "BUY", "0.001", "20000", account_id=account)
+    assert the_limit(client, limit.limit_id).state == "OK"
+
+
+def test_self_trade_to_the_lot(client: Client, account: UUID) -> None:
+    client.place_order(DEFAULT_PAIR, "SELL", "0.001", "90000", account_id=account, wait=True)
+    limit = client.add_limit("MAX_SELF_TRADE", "0.001", scope="ACCOUNT", scope_id=account)
+    client.place_order(DEFAULT_PAIR, "BUY", "0.001", "20000", account_id=account)
+    assert the_limit(client, limit.limit_id).state == "OK", "it does not meet the sale"
+    client.place_order(DEFAULT_PAIR, "SELL", "0.00001", "90000", account_id=account, wait=True)
+    with pytest.raises(LimitBreached, match="MAX_SELF_TRADE"):
+        client.place_order(DEFAULT_PAIR, "BUY", "0.001", "90000", account_id=account)
+    client.place_order(DEFAULT_PAIR, "BUY", "0.001", "89999.99", account_id=account)
+
+
+def test_book_value_at_risk_after_the_order(client: Client, account: UUID) -> None:
+    position = client.open_position(DEFAULT_PAIR, quantity="1", account_id=account)
+    until(lambda: _assessed(client, position.position_id))
+    one = until(lambda: (found := client.assess_risk(position.position_id).value_at_risk) > 0 and found)
+    limit = client.add_limit("MAX_BOOK_VAR", one * Decimal("1.5"), scope="ACCOUNT", scope_id=account)
+    client.place_order(DEFAULT_PAIR, "BUY", "0.1", "20000", account_id=account)
+    assert the_limit(client, limit.limit_id).state in ("OK", "WARN")
+    with pytest.raises(LimitBreached, match="MAX_BOOK_VAR"):
+        client.place_order(DEFAULT_PAIR, "BUY", "3", "20000", account_id=account)
+    assert the_limit(client, limit.limit_id).state == "BREACHED"
+    client.place_order(DEFAULT_PAIR, "SELL", "0.5", "90000", account_id=account)
+
+
+def test_amendment_is_an_order_too(client: Client, account: UUID) -> None:
+    order = client.place_order(DEFAULT_PAIR, "BUY", "0.001", "20000", account_id=account, wait=True)
+    client.add_limit("MAX_ORDER_SIZE", "0.001", scope="ACCOUNT", scope_id=account)
+    with pytest.raises(LimitBreached, match="MAX_ORDER_SIZE"):
+        client.amend_order(order.order_id, amount="0.00101")
+    assert client.amend_order(order.order_id, amount="0.0005", wait=True).amount == Decimal("0.0005")
+
+
+# ---------------------------------------------------------------------- of an assessment
+
+
+def _assessed(client: Client, position_id: UUID) -> bool:
+    try:
+        client.assess_risk(position_id)
+    except DataError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "kind", ["MAX_VAR", "MAX_ES", "MAX_DRAWDOWN", "MAX_LOSS", "MAX_CONCENTRATION", "MAX_STALENESS"]
+)
+def test_figures_warn_and_breach(client: Client, account: UUID, kind: Any) -> None:
+    price = price_of(client)
+    position = client.open_position(
+        DEFAULT_PAIR, quantity="0.5", account_id=account, average_price=str((price * 2) // TICK * TICK)
+    )
+    until(lambda: _assessed(client, position.position_id))
+    limit = client.add_limit(kind, "1e12", scope="POSITION", scope_id=position.position_id)
+    found = until(lambda: (client.assess_risk(position.position_id), the_limit(client, limit.limit_id).value)[1])
+    assert the_limit(client, limit.limit_id).state == "OK"
+    assert the_limit(client, limit.limit_id).evaluated_ts
+    client.remove_limit(limit.limit_id)
+    for share, severity in (("1.05", "WARNING"), ("0.5", "CRITICAL")):
+        near = client.add_limit(
+            kind, found * Decimal(share), scope="POSITION", scope_id=position.position_id, warn_share="0.2"
+        )
+        client.assess_risk(position.position_id)
+        got = alerts_of(client, near.limit_id)
+        assert got and got[0][1] == "RAISED"
+        assert severity == "WARNING" or got[0][0] == severity
+        client.remove_limit(near.limit_id)
+
+
+def test_breach_on_a_fill_halts_until_it_is_reset(client: Client, account: UUID) -> None:
+    held = client.open_position(DEFAULT_PAIR, quantity="0.001", account_id=account)
+    until(lambda: _assessed(client, held.position_id))
+    resting = client.place_order(DEFAULT_PAIR, "BUY", "0.001", "20000", account_id=account, wait=True)
+    limit = client.add_limit("MAX_VAR", "0.000001", scope="ACCOUNT", scope_id=account, on_breach="HALT")
+    client.place_order(DEFAULT_PAIR, "BUY", "0.01", account_id=account, wait=True)
+    halted = until(lambda: [each for each in client.get_risk_states().items if each.limit_id == limit.limit_id])
+    assert (halted[0].state, halted[0].scope, halted[0].scope_id) == ("HALTED", "ACCOUNT", account)
+    ended = until(lambda: (order := client.get_order(resting.order_id)).status == "CANCELED" and order)
+    assert ended.reject_reason == "KILL_SWITCH"
+    with pytest.raises(Conflict, match="HALTED"):
+        client.place_order(DEFAULT_PAIR, "BUY", "0.001", "20000", account_id=account)
+    assert ("CRITICAL", "RAISED") in alerts_of(client, limit.limit_id)
+    reset = client.reset_limit(limit.limit_id)
+    assert (reset.state, reset.hold, reset.hold_ts) == ("OK", "ACTIVE", None)
+    assert ("CRITICAL", "RAISED") not in alerts_of(client, limit.limit_id)
+    client.place_order(DEFAULT_PAIR, "BUY", "0.001", "20000", account_id=account)
+    actions = [
+        each.action
+        for each in client.get_risk_audit(limit=5).items
+        if each.details.get("limit_id") == str(limit.limit_id)
+    ]
+    assert actions == ["LIMIT_RESET", "HOLD", "LIMIT_ADDED"]
+    client.remove_limit(limit.limit_id)
+    with pytest.raises(NotFound):
+        client.reset_limit(limit.limit_id)
+
+
+def test_reducing_takes_only_what_reduces(client: Client, account: UUID) -> None:
+    held = client.open_position(DEFAULT_PAIR, quantity="0.01", account_id=account)
+    until(lambda: _assessed(client, held.position_id))
+    limit = client.add_limit("MAX_POSITION", "0.001", scope="POSITION", scope_id=held.position_id, on_breach="REDUCE")
+    client.assess_risk(held.position_id)
+    assert the_limit(client, limit.limit_id).hold == "REDUCING"
+    for side, amount in (("BUY", "0.001"), ("SELL", "0.01001")):
+        with pytest.raises(LimitBreached, match="REDUCING"):
+            client.place_order(DEFAULT_PAIR, side, amount, "90000" if side == "SELL" else "20000", account_id=account)  # type: ignore[arg-type]
+    client.place_order(DEFAULT_PAIR, "SELL", "0.006", "90000", account_id=account)
+    with pytest.raises(LimitBreached, match="REDUCING"):  # with the one that rests it would go through zero
+        client.place_order(DEFAULT_PAIR, "SELL", "0.00401", "90000", account_id=account)
+    client.place_order(DEFAULT_PAIR, "SELL", "0.004", "90000", account_id=account)
+    client.remove_limit(limit.limit_id)
+
+
+def test_wrong_limits_and_switches_are_refused(client: Client, account: UUID) -> None:
+    for wrong, field in (
+        ({"kind": "MAX_ORDER_SIZE", "threshold": "0"}, "threshold"),
+        ({"kind": "MAX_ORDER_SIZE", "threshold": "1", "on_breach": "HALT"}, "on_breach"),
+        ({"kind": "MAX_ORDER_SIZE", "threshold": "1", "scope": "PAIR"}, "scope_id"),
+    ):
+        with pytest.raises(InvalidRequest) as caught:
+            client.add_limit(**wrong)  # type: ignore[arg-type]
+        assert caught.value.errors[0].field == field
+    with pytest.raises(InvalidRequest):
+        client.set_kill_switch(True, "x", scope="ACCOUNT")
+    with pytest.raises(NotFound):
+        client.set_kill_switch(False, "x", scope="ACCOUNT", scope_id=account)
+
+
+# ---------------------------------------------------------------------- models
+
+
+def test_models_judged_through_rest(client: Client, account: UUID) -> None:
+    position = client.open_position(DEFAULT_PAIR, quantity="0.1", account_id=account)
+    until(lambda: _assessed(client, position.position_id))
+    until(lambda: client.assess_risk(position.position_id).observations >= 60, 40)
+
+    def made() -> Any:
+        try:
+            return client.test_risk_models(
+                position.position_id, methods=["HISTORICAL", "NORMAL"], window=20, interval="100ms"
+            )
+        except (DataError, InvalidRequest):
+            return client.test_risk_models(position.position_id, methods=["HISTORICAL", "NORMAL"], window=20)
+
+    found = made()
+    assert [each["method"] for each in found.models] == ["HISTORICAL", "NORMAL"]
+    normal = found.models[1]
+    assert normal.get("reason") or {each["test"] for each in normal["judgements"]} >= {
+        "proportion_of_failures",
+        "duration",
+    }
+    assert client.get_risk_model_tests(position.position_id).items[0] == found
+    with pytest.raises(DataError, match="too few for a window of 5000"):
+        client.test_risk_models(position.position_id, window=5000)
+    with pytest.raises(InvalidRequest) as caught:
+        client.test_risk_models(position.position_id, interval="1ms", window=20)
+    assert caught.value.errors[0].field == "interval"
+
+
+# ---------------------------------------------------------------------- kill switch
+
+
+@pytest.fixture
+def opened() -> Iterator[contextlib.ExitStack]:
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+async def test_kill_switch_under_a_storm_and_over_a_restart(
+    database_dsn: str, make_service: MakeService, opened: contextlib.ExitStack
+) -> None:
+    keys = {scope: f"planted-{scope}-key" for scope in ("trade", "admin")}
+    hashed = ",".join(f"{scope}:{hashlib.sha256(key.encode()).hexdigest()}" for scope, key in keys.items())
+    service = make_service(
+        database_dsn, MM_API_KEYS=hashed, MM_SIMULATOR__EXECUTION_DELAY="5s", MM_BACKTEST__WORKERS="0"
+    )
+    await service.start()
+    address = f"http://127.0.0.1:{service.port}"
+    trader, admin = (opened.enter_context(Client(address, api_key=keys[scope])) for scope in ("trade", "admin"))
+
+    def storm() -> tuple[int, float]:
+        for number in range(150):
+            trader.place_order(DEFAULT_PAIR, "BUY", "0.0001", str(20000 + number))
+        started = time.monotonic()
+        ended = trader.set_kill_switch(True, "fingers too fat").orders_ended
+        return ended, time.monotonic() - started
+
+    ended, seconds = await asyncio.to_thread(storm)
+    assert ended == 150, "those that are still on their way too"
+    assert seconds < 1.0
+    assert not trader.get_orders(is_open=True).items
+    with pytest.raises(Conflict, match=r"kill switch.*fingers too fat"):
+        trader.place_order(DEFAULT_PAIR, "BUY", "0.0001", "20000")
+    service.kill()
+    await service.start()
+    with pytest.raises(Conflict, match="fingers too fat"):
+        await asyncio.to_thread(trader.place_order, DEFAULT_PAIR, "BUY", "0.0001", "20000")
+    assert trader.get_kill_switches().engaged
+    with pytest.raises(MarketMakerError, match="admin"):
+        trader.set_kill_switch(False, "all is well")
+    assert not admin.set_kill_switch(False, "looked into").engaged
+    assert trader.place_order(DEFAULT_PAIR, "BUY", "0.0001", "20000").status == "PENDING_NEW"
+    audit = [each.action for each in trader.get_risk_audit().items]
+    assert audit == ["KILL_SWITCH_RELEASED", "KILL_SWITCH_ENGAGED"]

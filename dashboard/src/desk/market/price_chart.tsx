@@ -182,7 +182,9 @@ function draw(pen: Pen, all: Candle[], interval: number, view: View, cursor: { x
   const plot = { width: width - RIGHT, height: height - BOTTOM };
   const count = Math.ceil(plot.width / view.step) + 1;
   const end = all.length - Math.round(view.back);
-  const shown = all.slice(Math.max(0, end - count), end);
+  const newest = all[end - 1];
+  // By time as well: what lies before a gap is out of sight, and must not set the scale.
+  const shown = newest ? all.slice(Math.max(0, end - count), end).filter((candle) => newest.ts - candle.ts < count * interval) : [];
   if (shown.length === 0) {
     c.fillStyle = colour("muted");
     c.textAlign = "center";

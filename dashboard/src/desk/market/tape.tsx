@@ -30,7 +30,7 @@ export function Tape({ decimals, sizeDecimals, isStale }: { decimals: number; si
                   <span aria-hidden="true">{print.side === "BUY" ? "▲" : "▼"}</span> {print.price.toFixed(decimals)}
                 </td>
                 <td>
-                  {ours.has(print.id) && <b class="own-mark" title="our own trade">own </b>}
+                  {ours.has(print.id) && <b class="own-mark" title="our own trade"><span aria-hidden="true">● </span><span class="hidden">own </span></b>}
                   {print.size.toFixed(sizeDecimals)}
                 </td>
               </tr>

@@ -208,7 +208,7 @@ class SimulatedExchange:
     @property
     def market_delay_ns(self) -> int:
         """How long the orders of agents are on their way to the venue, in ns of the market's time."""
-        faults = self.stress.faults
+        faults = self.venue.faults
         return round(self.session.execution_delay_ns * faults.latency_factor) + faults.latency_extra_ns
 
     def _look(self) -> None:

@@ -22,7 +22,7 @@ DEVELOPMENT := $(VENV)/.development-$(call key,requirements.lock requirements-de
 # The package is editable: only its metadata and its commands need a new installation.
 PACKAGE := $(VENV)/.package-$(call key,pyproject.toml README.md)
 # The pages are built by the Node.js of the wheel; what they are made of is fetched once, by the hashes of their lock file.
-PAGES_SOURCE := $(filter-out %.test.ts,$(wildcard dashboard/*.* dashboard/src/*/* dashboard/src/*/*/*))
+PAGES_SOURCE := $(filter-out %.test.ts,$(wildcard dashboard/*.* dashboard/src/*/*.* dashboard/src/*/*/*.*))
 PAGES := $(VENV)/.pages-$(call key,$(PAGES_SOURCE))
 NODE_MODULES := $(VENV)/.node-modules-$(call key,dashboard/package-lock.json dashboard/package.json)
 NPM = cd dashboard && PATH="$(abspath $(BIN)):$$PATH" npm

@@ -17,6 +17,7 @@ from market_maker.client.stream import (
     StreamBook,
     StreamDelta,
     StreamEvent,
+    StreamQueues,
     StreamTrades,
 )
 
@@ -30,6 +31,7 @@ __all__ = [
     "StreamBook",
     "StreamDelta",
     "StreamEvent",
+    "StreamQueues",
     "StreamTrades",
     "local_service",
 ]

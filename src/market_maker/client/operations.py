@@ -394,6 +394,7 @@ class Operations:
         template = "/api/v1/simulator/sessions/{session_id}/scenarios/{scenario_id}"
         return Call("DELETE", template, schemas.ScenarioView, path)
 
+    @Operation
     def get_tape(self, pair_id: Id, *, limit: int = 100) -> Call[schemas.TapeView]:
         """Return the last public trades of a running market, newest first."""
         return _get("/api/v1/simulator/tape/{pair_id}", schemas.TapeView, {"limit": limit}, pair_id=pair_id)

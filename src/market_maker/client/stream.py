@@ -68,6 +68,24 @@ class StreamTrades(View):
     trades: list[TapeTrade]
 
 
+class QueuePlace(View):
+    """Where an own resting order stands: what of it is open, how much is displayed ahead of it at its price, and in all."""
+
+    order_id: UUID
+    side: str
+    price: Decimal
+    leaves_qty: Decimal
+    ahead: Decimal
+    level_qty: Decimal
+
+
+class StreamQueues(View):
+    """Own resting orders of a pair whose book is watched, with their places in the queues."""
+
+    pair_id: UUID
+    orders: list[QueuePlace]
+
+
 class StreamDelta(View):
     """The whole book of a watched pair (`kind` snapshot), or what has changed of it: new quantities, 0 for what is gone.
 
@@ -135,7 +153,7 @@ class Reconnected:
     attempts: int
 
 
-Message = StreamEvent | StreamBook | StreamTrades | StreamDelta | Reconnected
+Message = StreamEvent | StreamBook | StreamQueues | StreamTrades | StreamDelta | Reconnected
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,11 +309,13 @@ class _Kind(View):
     type: str
 
 
-def _read(text: str | bytes) -> StreamEvent | StreamBook | StreamTrades | StreamDelta:
+def _read(text: str | bytes) -> StreamEvent | StreamBook | StreamQueues | StreamTrades | StreamDelta:
     try:
         kind = msgspec.json.decode(text, type=_Kind).type
         if kind == "simulator.book":
             return msgspec.json.decode(text, type=StreamBook)
+        if kind == "simulator.queues":
+            return msgspec.json.decode(text, type=StreamQueues)
         if kind == "simulator.trades":
             return msgspec.json.decode(text, type=StreamTrades)
         if kind.startswith("simulator.book."):

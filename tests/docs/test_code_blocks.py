@@ -98,6 +98,10 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(PROJECT))
 
 
+QUICK = frozenset({"README.md", "quickstart.md"})
+"""Pages that run with every change; the others take minutes."""
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_blocks_say_what_they_are(page: Path) -> None:
     assert page.read_text(encoding="utf-8").count("\n```") % 2 == 0
@@ -208,7 +212,11 @@ def surroundings(
 
 
 @pytest.mark.timeout(PAGE_SECONDS + 60)
-@pytest.mark.parametrize("page", [page for page in PAGES if RUN[page]], ids=name_of)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=() if page.name in QUICK else pytest.mark.slow) for page in PAGES if RUN[page]],
+    ids=name_of,
+)
 def test_a_page_runs(page: Path, surroundings: Surroundings, tmp_path: Path, sample_data: Path) -> None:
     port = surroundings.service.port
     text = script_of(blocks_of(page)).replace(".venv/bin/market-maker", "market-maker")
@@ -225,6 +233,7 @@ def test_a_page_runs(page: Path, surroundings: Surroundings, tmp_path: Path, sam
     assert surroundings.listener.wrong == []
 
 
+@pytest.mark.slow
 def test_the_events_of_all_pages_fit_the_asyncapi_document(surroundings: Surroundings) -> None:
     assert surroundings.listener.wrong == []
     assert {

@@ -7,6 +7,7 @@ export interface Limit {
   scope_id: string | null;
   threshold: string;
   warn_share: string;
+  hold?: string;
   state: "OK" | "WARN" | "BREACHED";
   value: string | null;
   evaluated_ts: string | null;

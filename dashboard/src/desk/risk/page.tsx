@@ -144,12 +144,17 @@ function ReportLink({ positionId }: { positionId: string }) {
   return <button type="button" class="quiet" onClick={() => void attempt(download(path, `risk-${positionId}.html`))}>Risk report</button>;
 }
 
-const KINDS = ["MAX_POSITION", "MAX_NOTIONAL", "MAX_VAR", "MAX_ES", "MAX_DRAWDOWN"];
+const KINDS = [
+  "MAX_POSITION", "MAX_NOTIONAL", "MAX_VAR", "MAX_ES", "MAX_DRAWDOWN", "MAX_LOSS", "MAX_CONCENTRATION", "MAX_STALENESS", "MAX_ORDER_SIZE",
+  "MAX_ORDER_NOTIONAL", "PRICE_COLLAR", "MAX_MESSAGE_RATE", "MAX_REPEATED_ORDERS", "MAX_SELF_TRADE", "MAX_WORST_CASE_POSITION", "MAX_BOOK_VAR",
+];
+const ACTIONS = [["ALERT", "raise an alert"], ["REDUCE", "only reduce from then on"], ["HALT", "halt"]] as const;
 
 function Limits({ accounts, strategies, positions }: { accounts: Account[]; strategies: Strategy[]; positions: Position[] }) {
   const { data, error, reload } = useQuery<Items<Limit>>("api/v1/risk/limits", { every: 3_000, on: ["risk.*"] });
   const [kind, choose] = useState("MAX_POSITION");
   const [threshold, write] = useState("");
+  const [action, act] = useState<(typeof ACTIONS)[number][0]>("ALERT");
   const [scope, cover] = useState<"ALL" | "PAIR" | "STRATEGY" | "ACCOUNT" | "POSITION">("ALL");
   const [scopeId, pick] = useState("");
   const choices: Record<string, (readonly [string, string])[]> = {
@@ -161,7 +166,7 @@ function Limits({ accounts, strategies, positions }: { accounts: Account[]; stra
   const options = choices[scope] ?? [];
   const id = scopeId || options[0]?.[0];
   const add = async (): Promise<void> => {
-    const added = await attempt(call<Limit>("POST", "api/v1/risk/limits", { kind, threshold: threshold.trim(), scope, ...(scope === "ALL" ? {} : { scope_id: id }) }), () => "The limit holds");
+    const added = await attempt(call<Limit>("POST", "api/v1/risk/limits", { kind, threshold: threshold.trim(), scope, on_breach: action, ...(scope === "ALL" ? {} : { scope_id: id }) }), () => "The limit holds");
     if (added) write("");
     reload();
   };
@@ -178,6 +183,7 @@ function Limits({ accounts, strategies, positions }: { accounts: Account[]; stra
           { name: "Used", isText: true, cell: (limit) => <LimitBar limit={limit} /> },
           { name: "Threshold", cell: (limit) => decimal(limit.threshold) },
           { name: "State", isText: true, cell: (limit) => <span title={limit.evaluated_ts ? `evaluated ${stamp(limit.evaluated_ts)}` : "not evaluated yet"}><Status value={limit.state} /></span> },
+          { name: "Hold", cell: (limit) => limit.hold && limit.hold !== "ACTIVE" ? <button type="button" onClick={() => void attempt(call("POST", `api/v1/risk/limits/${limit.limit_id}/reset`), () => "Orders are taken again").then(reload)}>Reset</button> : null },
           { name: "Remove", cell: (limit) => <button type="button" class="icon small danger" aria-label={`Remove limit ${words(limit.kind)} ${limit.threshold}`} onClick={() => void attempt(call("DELETE", `api/v1/risk/limits/${limit.limit_id}`)).then(reload)}>×</button> },
         ]}
       />
@@ -186,6 +192,7 @@ function Limits({ accounts, strategies, positions }: { accounts: Account[]; stra
         <Input label="Threshold" value={threshold} onValue={write} inputMode="decimal" />
         <Select label="Scope" value={scope} options={[["ALL", "everything"], ["PAIR", "a pair"], ["STRATEGY", "a strategy"], ["ACCOUNT", "an account"], ["POSITION", "a position"]]} onValue={(value) => { cover(value as typeof scope); pick(""); }} />
         {scope !== "ALL" && options.length > 0 && <Select label="Which" value={id ?? ""} options={options} onValue={pick} />}
+        <Select label="On a breach" value={action} options={ACTIONS} onValue={(value) => act(value as typeof action)} />
         <div class="actions">
           <button type="submit" class="primary" disabled={!(Number(threshold) > 0) || (scope !== "ALL" && !id)}>
             Add the limit
@@ -237,9 +244,7 @@ function Alerts() {
 
 interface Switch {
   engaged?: boolean;
-  reason?: string | null;
-  scope?: unknown;
-  items?: { engaged: boolean; reason: string | null; scope?: unknown }[];
+  items?: { reason: string | null; scope?: unknown }[];
 }
 
 function KillSwitch() {
@@ -247,8 +252,8 @@ function KillSwitch() {
   const [isAsked, ask] = useState(false);
   const [reason, write] = useState("");
   const [typed, type] = useState("");
-  const engaged = data?.engaged ?? data?.items?.some((each) => each.engaged) ?? false;
-  const why = data?.reason ?? data?.items?.find((each) => each.engaged)?.reason;
+  const engaged = data?.engaged ?? false;
+  const why = data?.items?.[0]?.reason;
   const set = async (to: boolean): Promise<void> => {
     await attempt(call("POST", "api/v1/risk/kill-switch", { engaged: to, reason: reason.trim() || (to ? "by hand, in the dashboard" : "released in the dashboard") }), () => (to ? "Everything is being cancelled; new orders are refused" : "Orders are taken again"));
     ask(false);

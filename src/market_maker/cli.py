@@ -15,7 +15,7 @@ from uuid import UUID
 
 import typer
 
-from market_maker import cli_db, cli_doctor, cli_fetch, cli_keys, cli_scenario, cli_strategy
+from market_maker import cli_db, cli_doctor, cli_fetch, cli_keys, cli_risk, cli_scenario, cli_strategy
 from market_maker.domain.errors import InvalidRequest, MarketMakerError
 from market_maker.domain.units import parse_decimal, parse_duration, parse_instant
 from market_maker.settings import load_settings
@@ -28,6 +28,7 @@ app.add_typer(cli_db.app, name="db")
 app.add_typer(cli_fetch.app, name="fetch")
 app.add_typer(cli_strategy.app, name="strategy")
 app.add_typer(cli_scenario.app, name="scenario")
+app.add_typer(cli_risk.app, name="risk")
 
 Config = Annotated[Path | None, typer.Option("--config", help="YAML file of settings (default: MM_CONFIG)")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="one setting, such as simulator.execution_delay=50ms")]

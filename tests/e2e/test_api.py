@@ -637,12 +637,50 @@ def test_life_of_a_position(client: StrictClient) -> None:
     assert caught.value.errors[0].field == "quantity"
 
 
+def test_risk_by_command(client: StrictClient, service: ServiceProcess, tmp_path: Path) -> None:
+    position = client.open_position(
+        DEFAULT_PAIR, quantity="0.3", account_id=client.add_account("by command").account_id
+    )
+    key, page = str(position.position_id), tmp_path / "risk.html"
+
+    def command(*words: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "market_maker", "risk", *words, "--url", f"http://127.0.0.1:{service.port}"],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    code, text = command("report", key, "--to", str(page))
+    assert (code, "not been assessed" in text) == (2, True)
+    until(lambda: _assessed(client, position.position_id))
+    code, text = command("assess", key, "--confidence", "0.9", "--horizon", "5m")
+    assert (code, text.startswith("VaR "), "at 0.9 over 5m (HISTORICAL" in text) == (0, True, True)
+    assert command("report", key, "--to", str(page))[0] == 0
+    assert "Risk of 0.3" in page.read_text("utf-8")
+    limit = client.add_limit("MAX_VAR", "1000000", scope="POSITION", scope_id=position.position_id)
+    assert str(limit.limit_id) in command("limits")[1]
+    client.remove_limit(limit.limit_id)
+    code, text = command("test", key, "--window", "4999")
+    assert (code, "too few" in text) == (2, True)
+    assert command("kill-switch", "perhaps", "--reason", "x")[0] == 2
+    code, text = command("kill-switch", "engage", "--reason", "drill")
+    assert (code, text.startswith("engaged; ")) == (0, True)
+    assert client.get_kill_switches().engaged
+    assert command("kill-switch", "release", "--reason", "drill is over") == (0, "released; 0 orders ended\n")
+
+
 def test_assessment_by_every_method_and_scope(client: StrictClient) -> None:
     account = client.add_account("manager", "100000 USDT").account_id
     position = client.open_position(DEFAULT_PAIR, quantity="0.5", account_id=account)
     until(lambda: _assessed(client, position.position_id))
     wanted = until(lambda: (found := client.assess_risk(position.position_id)).observations >= 21 and found)
     assert (wanted.method, wanted.scope, wanted.convention) == ("HISTORICAL", "POSITION", "LOWER_QUANTILE")
+    page = client.get_risk_report(position.position_id)
+    assert "Risk of 0.5" in page
+    assert "<svg" in page or "without a hole" in page
+    fresh = client.open_position(DEFAULT_PAIR, quantity="0.1", account_id=client.add_account("unassessed").account_id)
+    with pytest.raises(Conflict, match="not been assessed"):
+        client.get_risk_report(fresh.position_id)
     assert wanted.scaling_rule == "SQUARE_ROOT"
     for method in ("AGE_WEIGHTED", "NORMAL", "EWMA", "MONTE_CARLO"):
         found = client.assess_risk(position.position_id, method=method, time_horizon="5m", confidence_level="0.9")
@@ -901,7 +939,7 @@ def test_every_endpoint_answers_as_described(client: StrictClient, http: httpx.C
         "run_strategy", "get_strategy_runs", "get_strategy_run", "stop_strategy", "get_tape", "get_live_bars",
         "get_realism",
         "stress_risk", "test_risk_models", "get_risk_model_tests", "reset_limit", "get_risk_states", "get_kill_switches",
-        "set_kill_switch", "get_risk_audit",
+        "set_kill_switch", "get_risk_audit", "get_risk_report",
     }  # fmt: skip
     beside = Path(__file__).with_name("test_risk_control.py")
     text = Path(__file__).read_text(encoding="utf-8") + beside.read_text(encoding="utf-8").replace("trader.", "client.")

@@ -149,6 +149,12 @@ class Risk(Controller):
             await control.release(wish.reason, wish.scope, wish.scope_id)
         return answer(KillSwitchView, _switches(service, ended))
 
+    @get("/report/{position_id:uuid}", summary="The risk page of a position", media_type="text/html")
+    async def report(self, service: Service, position_id: FromPath[UUID]) -> Response[bytes]:
+        """Return the newest figures of a position with charts, limits and tests of models: one HTML page without a network."""
+        page_text = await service.parts.risk.report(position_id)
+        return Response(page_text.encode(), media_type="text/html; charset=utf-8")
+
     @get("/audit", summary="Changes of limits and switches")
     async def audit(self, service: Service, after: After = None, limit: Limit = 100) -> Response[AuditPage]:
         """Return what was changed about limits and kill switches, newest first."""

@@ -860,6 +860,11 @@ class Operations:
         return _get("/api/v1/risk/metrics/{position_id}", schemas.RiskMetricsPage, query, position_id=position_id)
 
     @Operation
+    def get_risk_report(self, position_id: Id) -> Call[str]:
+        """Return the risk page of a position that has been assessed: one HTML page that opens without a network."""
+        return _get("/api/v1/risk/report/{position_id}", str, position_id=position_id)
+
+    @Operation
     def get_limits(self) -> Call[schemas.LimitList]:
         """Return all limits with their last value."""
         return _get("/api/v1/risk/limits", schemas.LimitList)

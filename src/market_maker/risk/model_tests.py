@@ -22,7 +22,7 @@ from market_maker.risk.models import Model
 from market_maker.risk.validation.diebold_mariano import LEAST_SCORES, diebold_mariano
 from market_maker.risk.validation.forecasts import Forecasts
 from market_maker.risk.validation.model_report import judge
-from market_maker.risk.validation.rolling import rolling_forecasts
+from market_maker.risk.validation.rolling import WINDOW, rolling_forecasts
 from market_maker.risk.validation.scores import joint_scores
 
 OBSERVATIONS_MAX = 5_000
@@ -31,6 +31,8 @@ DRAWS = 2_000
 REFIT_EVERY = 25
 """Forecasts that a fitted law is used for; to fit thousands takes minutes."""
 _FITTED = frozenset({Model.STUDENT_T, Model.PEAKS_OVER_THRESHOLD, Model.GARCH})
+SHOWN_MAX, SHOWN_MIN = 750, 30
+"""Newest observations of a chart, and those of a window below which there is none."""
 DEFAULT_METHODS = (Model.HISTORICAL, Model.NORMAL, Model.EWMA)
 
 
@@ -97,3 +99,22 @@ def judge_models(
             for first, second in combinations(scores, 2)
         ],
     }
+
+
+def recent_forecasts(holding: Holding, confidence_level: Decimal) -> list[Forecasts]:
+    """Return rolling forecasts of the default methods over the newest part of a position's history, for a chart.
+
+    Raises
+    ------
+    DataError : too few observations without a hole
+    """
+    history = holding.history
+    returns = returns_at(history, history.interval_ns).newest_unbroken().values[-SHOWN_MAX:]
+    window = min(WINDOW, returns.size // 2)
+    if window < SHOWN_MIN:
+        raise DataError(
+            f"forecasts: {returns.size} returns of {format_duration(history.interval_ns)} without a hole; at least"
+            f" {2 * SHOWN_MIN} are needed"
+        )
+    profits = returns if holding.position.qty_lots >= 0 else -returns
+    return [rolling_forecasts(profits, confidence_level, each, window=window) for each in DEFAULT_METHODS]

@@ -18,7 +18,7 @@ import structlog
 from psycopg.types.json import Jsonb
 
 from market_maker.domain.clock import Clock
-from market_maker.domain.errors import DataError, InvalidRequest, NotFound
+from market_maker.domain.errors import Conflict, DataError, InvalidRequest, NotFound
 from market_maker.domain.events import Event, EventType
 from market_maker.domain.ids import BACKTEST_ACCOUNT_ID, MARKET_ACCOUNT_ID, new_id
 from market_maker.domain.instrument import Instrument
@@ -31,15 +31,18 @@ from market_maker.risk.alerts import Alert
 from market_maker.risk.assessment import assess_holdings, least_observations
 from market_maker.risk.control import RiskControl
 from market_maker.risk.history import PriceHistory, choose_returns, on_one_grid, returns_at
+from market_maker.risk.limits import LimitScope, covers
 from market_maker.risk.market_view import MarketView, NoMarkets
 from market_maker.risk.measures import WANTED_OBSERVATIONS, RiskMetrics, Scope
-from market_maker.risk.model_tests import DEFAULT_METHODS, judge_models
+from market_maker.risk.model_tests import DEFAULT_METHODS, judge_models, recent_forecasts
 from market_maker.risk.models import DEFAULT_MODEL, Model
 from market_maker.risk.prices import PriceSource
+from market_maker.risk.report import risk_page
 from market_maker.risk.sections import stress_section, with_sections
 from market_maker.risk.storage import get_metrics, metrics_data, save_metrics
 from market_maker.risk.stress import SCENARIOS, Norm, Scenario
 from market_maker.risk.subjects import Subject, Subjects
+from market_maker.risk.validation.forecasts import Forecasts
 from market_maker.risk.validation.rolling import WINDOW
 from market_maker.settings import RiskSettings
 from market_maker.storage.database import Connection, Database, page
@@ -212,6 +215,45 @@ class RiskAssessmentService:
         """
         rows = await self._database.fetch(query, {"position_id": position_id, **page(after, limit)})
         return [row["details"] for row in rows]
+
+    async def report(self, position_id: UUID) -> str:
+        """Return the risk page of a position, HTML: its newest saved figures with charts, limits and tests of models.
+
+        Raises
+        ------
+        NotFound : no such position
+        Conflict : it has never been assessed
+        """
+        saved = await self.get_risk_metrics(position_id, limit=1)
+        if not saved:
+            raise Conflict(f"position {position_id} has not been assessed yet; POST /api/v1/risk/assessment first")
+        subject = await self._subjects.find(position_id, Scope.POSITION)
+        holding = subject.holdings[0]
+        covering = [
+            each
+            for each in await self.control.get_limits()
+            if covers(LimitScope(each["scope"]), each["scope_id"] and UUID(str(each["scope_id"])), holding.position)
+        ]
+        raised = await self.control.get_alerts(state="RAISED", limit=1000)
+        tests = await self.get_model_tests(position_id, limit=1)
+        forecasts: list[Forecasts] = []
+        note = ""
+        try:
+            forecasts = await asyncio.to_thread(
+                recent_forecasts, holding, Decimal(str(self._settings.default_confidence_level))
+            )
+        except DataError as error:
+            note = error.detail
+        quantity = holding.instrument.lots_to_qty(holding.position.qty_lots)
+        return risk_page(
+            saved[0],
+            name=f"{quantity:f} {holding.instrument.symbol}",
+            limits=covering,
+            alerts=[each for each in raised if each["position_id"] == str(position_id)],
+            test=tests[0] if tests else None,
+            forecasts=forecasts,
+            note=note,
+        )
 
     async def get_risk_metrics(
         self, position_id: UUID, *, after: UUID | None = None, limit: int = 100

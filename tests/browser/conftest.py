@@ -33,7 +33,7 @@ def browser_path() -> str | None:
     return os.environ.get("MM_TEST_BROWSER") or next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     path = browser_path()
     if path is None:
@@ -102,11 +102,11 @@ FAST = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _running(
     browser: Any, _migrated_template: str, _make_database: Callable[[str | None], str], database_server: str
 ) -> Iterator[Service]:
-    """Yield the one service of all these tests: it takes longer to start than they do."""
+    """Yield the one service of a module's tests: it takes longer to start than they do."""
     folder = Path(tempfile.mkdtemp(prefix="market-maker-browser-"))
     made = Service(_make_database(_migrated_template), folder, FAST)
     made.start()

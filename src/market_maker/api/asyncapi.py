@@ -146,7 +146,7 @@ def asyncapi_document() -> dict[str, Any]:
         "defaultContentType": "application/json",
         "channels": channels,
         "operations": operations,
-        "components": {"messages": messages, "schemas": shapes},
+        "components": {"messages": messages, "schemas": dict(sorted(shapes.items()))},
     }  # fmt: skip
 
 

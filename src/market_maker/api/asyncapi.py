@@ -28,10 +28,61 @@ class SessionStarted(schemas.View):
 
 
 class SessionChanged(schemas.View):
-    """A market that was paused, goes on or was stopped."""
+    """A market that was paused, goes on or was stopped, or is in another mode."""
 
     session_id: UUID
     state: str
+    mode: str
+
+
+class ScenarioNews(schemas.View):
+    """A scenario that began in a market, or ended."""
+
+    session_id: UUID
+    pair_id: UUID
+    scenario_id: UUID
+    name: str
+    parameters: dict[str, float]
+    run: int
+    state: str
+
+
+class PhaseChanged(schemas.View):
+    """Another trading phase; after an auction with its price and quantity."""
+
+    session_id: UUID
+    pair_id: UUID
+    phase: str
+    interruption: bool
+    auction_price: str | None
+    auction_amount: str | None
+
+
+class AccountTransferred(schemas.View):
+    """Money that went into an account (negative: out of it), also by a reset."""
+
+    transfer_id: UUID
+    account_id: UUID
+    amount: str
+    currency: str
+    reason: str
+
+
+class KillSwitchEngaged(schemas.View):
+    """A scope whose open orders were ended and whose new ones are refused."""
+
+    scope: str
+    scope_id: UUID | None
+    reason: str
+    orders_ended: int
+
+
+class KillSwitchReleased(schemas.View):
+    """A scope that may trade again."""
+
+    scope: str
+    scope_id: UUID | None
+    reason: str
 
 
 class PublicTrade(schemas.View):
@@ -43,6 +94,7 @@ class PublicTrade(schemas.View):
     price: str
     amount: str
     ts: str
+    auction: bool
 
 
 class CompletedRun(schemas.RunView):
@@ -75,7 +127,7 @@ EndedSweep = msgspec.defstruct(
 _ORDER = {
     EventType.ORDER_RECEIVED, EventType.ORDER_ACCEPTED, EventType.ORDER_REJECTED, EventType.ORDER_CANCEL_REQUESTED,
     EventType.ORDER_CANCELED, EventType.ORDER_EXPIRED, EventType.ORDER_TRIGGERED, EventType.ORDER_AMEND_REQUESTED,
-    EventType.ORDER_AMENDED, EventType.ORDER_AMEND_REFUSED,
+    EventType.ORDER_AMENDED, EventType.ORDER_AMEND_REFUSED, EventType.ORDER_CANCEL_REFUSED,
 }  # fmt: skip
 _RUN = {
     EventType.BACKTEST_QUEUED, EventType.BACKTEST_STARTED, EventType.BACKTEST_PROGRESS, EventType.BACKTEST_FAILED,
@@ -96,6 +148,10 @@ SHAPES: dict[EventType, type[Any]] = {
     EventType.POSITION_UPDATED: schemas.PositionView,
     EventType.SESSION_STARTED: SessionStarted,
     EventType.SESSION_CHANGED: SessionChanged,
+    EventType.SCENARIO_STARTED: ScenarioNews,
+    EventType.SCENARIO_ENDED: ScenarioNews,
+    EventType.PHASE_CHANGED: PhaseChanged,
+    EventType.ACCOUNT_TRANSFERRED: AccountTransferred,
     **dict.fromkeys(_RUN, schemas.RunView),
     EventType.BACKTEST_COMPLETED: CompletedRun,
     **dict.fromkeys(_SWEEP, SweepNews),
@@ -103,6 +159,8 @@ SHAPES: dict[EventType, type[Any]] = {
     **dict.fromkeys(_IMPORT, schemas.ImportView),
     EventType.RISK_ASSESSED: schemas.RiskMetricsView,
     **dict.fromkeys(_ALERT, schemas.AlertView),
+    EventType.RISK_KILL_SWITCH_ENGAGED: KillSwitchEngaged,
+    EventType.RISK_KILL_SWITCH_RELEASED: KillSwitchReleased,
 }
 """The shape of the data of each event."""
 

@@ -51,6 +51,7 @@ async def test_a_stop_under_load_answers_what_it_took_and_says_goodbye(
         assert (code, seconds < STOP_S) == (0, True), (code, seconds)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             assert (await in_flight).status in (201, 503)
+        waiting.close()
         with contextlib.suppress(ConnectionClosed):
             while True:
                 await asyncio.wait_for(idle.recv(), 1)

@@ -122,7 +122,8 @@ def test_a_market_is_paused_stepped_stopped_and_started_again(visit: Visit, serv
     page.get_by_text("No market runs for").wait_for()
     page.get_by_role("button", name="Start the market").click()
     page.wait_for_selector(".bids .price-button")
-    assert visit.said == []
+    # While no market runs its tape and candles are answered 409, which browsers log.
+    assert [text for text in visit.said if "409" not in text] == []
 
 
 def test_limits_and_strategies_are_added(visit: Visit, service: Service) -> None:

@@ -199,17 +199,8 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
             interval_ns=settings.simulator.realism_interval,
         )
         parts = Parts(
-            store.database,
-            store.reference,
-            simulator,
-            backtests,
-            risk,
-            market_data,
-            imports,
-            records,
-            strategy_runs,
-            realism,
-        )
+            store.database, store.reference, simulator, backtests, risk, market_data, imports, records, strategy_runs, realism
+        )  # fmt: skip
         directory = Directory(parts, settings.simulator.default_balance)
         health = make_health(store.database, bus, simulator, metrics)
         await bus.start()

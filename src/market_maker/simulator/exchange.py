@@ -2,6 +2,8 @@
 
 Pure: no clock, no I/O. What must survive a restart goes out by `dump_state`, as the market's own bytes and as the rows of
 its log (`Changes.commands`); `load` makes the same exchange of them.
+
+Longer than 500 lines because time, scenarios, agents and what is written of them change the same few fields.
 """
 
 from __future__ import annotations

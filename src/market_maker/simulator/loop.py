@@ -2,6 +2,8 @@
 
 It owns time, the queue and durability of its pair. An answer is given only after the commit. Whatever goes
 wrong with a commit, memory is thrown away and read back from the database: start-up and recovery are one path.
+
+Longer than 500 lines because a batch's way from the queue to its answers is read in one place.
 """
 
 from __future__ import annotations

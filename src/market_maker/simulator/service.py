@@ -2,6 +2,8 @@
 
 It owns the loops of all pairs, sessions and recordings; it turns Decimal into ticks and lots. What happens to an
 order is decided in `venue`, what is written in `loop`.
+
+Longer than 500 lines because the specification gives these operations to one component.
 """
 
 from __future__ import annotations

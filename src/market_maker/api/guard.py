@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable,
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import parse_qs
 from uuid import UUID
 
 import structlog
@@ -354,7 +355,8 @@ def _needed_level(scope: Scope) -> int:
     A stream reads, unless it is to cancel orders at its end.
     """
     if scope["type"] == "websocket":
-        return 1 if b"cancel_on_disconnect" in scope["query_string"] else 0
+        # As the handler reads it: a name may be written with escapes.
+        return 1 if "cancel_on_disconnect" in parse_qs(scope["query_string"].decode("latin-1"), True) else 0
     if scope["method"] in ("GET", "HEAD", "OPTIONS"):
         return 0
     administered = ("/pairs", "/accounts", "/strategies", "/risk/limits", "/simulator/sessions", "/market-data")

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 import numpy as np
@@ -23,7 +23,9 @@ from market_maker.domain.units import NS_PER_SECOND
 from market_maker.performance.figures import Float64
 from market_maker.risk.limits import Hold, Limit, LimitKind, LimitScope, LimitState, covers, evaluate
 from market_maker.risk.tails import tail_figures
-from market_maker.venue.venue import Venue
+
+if TYPE_CHECKING:  # the venue brings the compiler with it
+    from market_maker.venue.venue import Venue
 
 _SHARE_UNIT, _ONE = Decimal("1e-8"), Decimal(1)
 _LOTS = {

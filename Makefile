@@ -14,6 +14,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 MARKET_MAKER := $(BIN)/market-maker
 PYTEST_ARGS ?=
+# The quick tests run in as many processes as there are cores, at most four; a file's tests share one.
+TEST_PROCESSES ?= -n auto --maxprocesses 4 --dist loadfile
 
 # A stamp carries the checksum of what it installed, so that a changed lock file, and nothing else, installs again.
 key = $(shell cat $(1) | cksum | tr ' ' '-')
@@ -56,7 +58,7 @@ check: develop
 test: check
 	$(NPM) run --silent test
 	$(MARKET_MAKER) compile --all
-	$(BIN)/pytest -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not slow" $(TEST_PROCESSES) $(PYTEST_ARGS)
 
 test-slow: develop
 	$(BIN)/pytest -m slow $(PYTEST_ARGS)

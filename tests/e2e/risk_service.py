@@ -79,9 +79,9 @@ def paused(client: Client) -> Iterator[Callable[[], None]]:
     client.change_session(session.session_id, state="RUNNING")
 
 
-def is_assessed(client: Client, position_id: UUID) -> bool:
+def is_assessed(client: Client, position_id: UUID, scope: Any = "POSITION") -> bool:
     try:
-        client.assess_risk(position_id)
+        client.assess_risk(position_id, scope=scope)
     except DataError:
         return False
     return True

@@ -39,6 +39,7 @@ from market_maker.risk.limits import (
     OnBreach,
     applies_to,
     evaluate,
+    owner_of,
 )
 from market_maker.risk.market_view import MarketView
 from market_maker.risk.measures import RiskMetrics, Scope
@@ -50,6 +51,16 @@ from market_maker.storage.reference import ReferenceData
 from market_maker.storage.simulation import get_positions
 
 _STATE_OF_SEVERITY = {Severity.WARNING: LimitState.WARN, Severity.CRITICAL: LimitState.BREACHED}
+_WITH_OPEN_ALERT = """
+    SELECT risk_limits.*, risk_alerts.details AS open_details FROM risk_limits LEFT JOIN risk_alerts
+    ON risk_alerts.limit_id = risk_limits.limit_id AND risk_alerts.state = 'RAISED'
+       AND (scope <> 'POSITION' OR position_id = %s)
+    WHERE
+"""
+_LIMITS_OF = (
+    _WITH_OPEN_ALERT + " scope = %s AND scope_id IS NOT DISTINCT FROM %s ORDER BY limit_id FOR UPDATE OF risk_limits"
+)
+_LIMIT_BY_ID = _WITH_OPEN_ALERT + " risk_limits.limit_id = %s FOR UPDATE OF risk_limits"
 _PAUSE_S = 0.2
 """Fills and refusals that come within this time are looked at together."""
 _log = structlog.get_logger("risk")
@@ -355,10 +366,9 @@ class RiskControl:
         if not any(limit.scope is scope and applies_to(limit, position) for limit in self._assessed):
             return []
         events: list[OutboxEvent] = []
-        query = "SELECT * FROM risk_limits WHERE scope = %s ORDER BY limit_id FOR UPDATE"
-        for row in await fetch(connection, query, (scope.value,)):
+        for row in await fetch(connection, _LIMITS_OF, (position.position_id, scope.value, owner_of(scope, position))):
             limit = to_limit(row)
-            if limit.kind in ASSESSED and applies_to(limit, position):
+            if limit.kind in ASSESSED:
                 value = bounded_value(limit.kind, subject, metrics)
                 events += await self._evaluate(connection, row, value, position.position_id, metrics.as_of_ts)
         return events
@@ -379,9 +389,10 @@ class RiskControl:
             return
         async with self._database.transaction() as connection:
             events: list[OutboxEvent] = []
-            for row in await fetch(connection, "SELECT * FROM risk_limits ORDER BY limit_id FOR UPDATE"):
-                found = noted.get(row["limit_id"])
-                if found is not None and found.ts != row["evaluated_ts"]:
+            for limit_id, found in sorted(noted.items()):
+                for row in await fetch(connection, _LIMIT_BY_ID, (found.position_id, limit_id)):
+                    if found.ts == row["evaluated_ts"]:
+                        continue
                     events += await self._evaluate(
                         connection, row, found.value, found.position_id, found.ts, state=found.state
                     )
@@ -408,7 +419,7 @@ class RiskControl:
         state: LimitState | None = None,
     ) -> list[OutboxEvent]:
         limit = to_limit(row)
-        open_alert = await self._open_alert(connection, limit, position_id)
+        open_alert = None if row["open_details"] is None else to_alert(row["open_details"])
         previous = LimitState.OK if open_alert is None else _STATE_OF_SEVERITY[open_alert.severity]
         evaluation = evaluate(limit, value, previous)
         if state is not None:
@@ -452,15 +463,6 @@ class RiskControl:
         async with self._database.transaction() as connection:
             event = await self._save_alert(connection, alert)
             await append(connection, await ensure_stream(connection, SERVICE_STREAM), [event])
-
-    async def _open_alert(self, connection: Connection, limit: Limit, position_id: UUID) -> Alert | None:
-        one = position_id if limit.scope is LimitScope.POSITION else None
-        query = """
-            SELECT details FROM risk_alerts
-            WHERE limit_id = %s AND (%s::uuid IS NULL OR position_id = %s) AND state = 'RAISED'
-        """
-        rows = await fetch(connection, query, (limit.limit_id, one, one))
-        return to_alert(rows[0]["details"]) if rows else None
 
     async def _save_alert(self, connection: Connection, alert: Alert) -> OutboxEvent:
         details = alert.to_json()

@@ -206,15 +206,21 @@ def applies_to(limit: Limit, position: PositionState) -> bool:
 
 def covers(scope: LimitScope, scope_id: UUID | None, position: PositionState) -> bool:
     """Return whether a scope covers `position`."""
-    if scope is LimitScope.ALL:
-        return True
-    owner: dict[LimitScope, UUID | None] = {
-        LimitScope.POSITION: position.position_id,
-        LimitScope.PAIR: position.pair_id,
-        LimitScope.STRATEGY: position.strategy_id,
-        LimitScope.ACCOUNT: position.account_id,
-    }
-    return owner[scope] == scope_id
+    return scope is LimitScope.ALL or (scope_id is not None and owner_of(scope, position) == scope_id)
+
+
+def owner_of(scope: LimitScope, position: PositionState) -> UUID | None:
+    """Return the id by which a scope covers `position`; None for ALL, and for the strategy of a position without one."""
+    match scope:
+        case LimitScope.POSITION:
+            return position.position_id
+        case LimitScope.PAIR:
+            return position.pair_id
+        case LimitScope.STRATEGY:
+            return position.strategy_id
+        case LimitScope.ACCOUNT:
+            return position.account_id
+    return None
 
 
 def limited_model(kind: LimitKind) -> str:

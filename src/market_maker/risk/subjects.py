@@ -22,7 +22,7 @@ from market_maker.risk.prices import PriceSource
 from market_maker.risk.sections import Funds
 from market_maker.storage.database import Database
 from market_maker.storage.reference import ReferenceData
-from market_maker.storage.simulation import get_positions
+from market_maker.storage.simulation import get_positions, get_positions_beside
 
 POSITIONS_MAX = 1000
 
@@ -77,11 +77,10 @@ class Subjects:
         InvalidRequest : the scope STRATEGY of a position without one, or more than 1,000 positions
         DataError : no price history
         """
-        found = await get_positions(self._database, position_id=position_id)
-        if not found or found[0].account_id == MARKET_ACCOUNT_ID:
+        others = await get_positions_beside(self._database, position_id, POSITIONS_MAX)
+        if not others or others[0].account_id == MARKET_ACCOUNT_ID:
             raise NotFound.of("position", "position_id", str(position_id))
-        named = found[0]
-        others = await get_positions(self._database, account_id=named.account_id, limit=POSITIONS_MAX)
+        named = others[0]
         covered = [each for each in await self._members(named, scope, others) if each.position_id != position_id]
         members = [named, *(each for each in covered if each.qty_lots)]
         now = self._clock.now_ns()

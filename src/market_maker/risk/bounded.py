@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from market_maker.domain.units import NS_PER_SECOND
@@ -10,7 +11,9 @@ from market_maker.risk import rules
 from market_maker.risk.assessment import Holding
 from market_maker.risk.limits import LimitKind
 from market_maker.risk.measures import AMOUNT_STEP, RiskMetrics, Scope
-from market_maker.risk.subjects import Subject
+
+if TYPE_CHECKING:  # what finds it reads the lake, whose kernels bring the compiler with them
+    from market_maker.risk.subjects import Subject
 
 
 def bounded_value(kind: LimitKind, subject: Subject, metrics: RiskMetrics) -> Decimal:

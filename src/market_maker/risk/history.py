@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from market_maker.domain.errors import DataError
+from market_maker.domain.units import format_duration
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -172,7 +173,7 @@ def choose_returns(
     """
     if horizon_ns < history.interval_ns:
         raise DataError(
-            f"the prices are {history.interval_ns} ns apart and the horizon is {horizon_ns} ns;"
+            f"the prices are {format_duration(history.interval_ns)} apart and the horizon is {format_duration(horizon_ns)};"
             " ask for a longer horizon or take prices of a shorter interval"
         )
     candidates = {

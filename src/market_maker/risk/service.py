@@ -250,7 +250,7 @@ class RiskAssessmentService:
             saved[0],
             name=f"{quantity:f} {holding.instrument.symbol}",
             limits=covering,
-            alerts=[each for each in raised if each["position_id"] == str(position_id)],
+            alerts=[each for each in raised if each["limit_id"] in {one["limit_id"] for one in covering}],
             test=tests[0] if tests else None,
             forecasts=forecasts,
             note=note,

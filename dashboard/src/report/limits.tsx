@@ -7,19 +7,19 @@ const NAMES: Record<string, string> = { OK: "kept", WARN: "warned", BREACHED: "b
 
 function at(ts: string | null, value: string | null): string {
   if (ts === null) return "–";
-  return value === null ? instant(seconds(ts), 3) : `${instant(seconds(ts), 3)}: ${decimal(value)}`;
+  return value === null ? instant(seconds(ts)) : `${instant(seconds(ts))}: ${decimal(value)}`;
 }
 
-/** What a limit has come to: the worst of its states during the run, and what it holds back at the end. */
+/** What a limit has come to: the worst of its states during the run, or what it has held back since its first breach. */
 function verdict(limit: LimitOutcome): string {
   const worst = limit.breaches ? "BREACHED" : limit.warnings ? "WARN" : "OK";
-  return limit.hold_ts === null ? NAMES[worst]! : `${limit.hold} from ${instant(seconds(limit.hold_ts), 3)}`;
+  return limit.hold_ts === null ? NAMES[worst]! : limit.hold;
 }
 
 export function LimitsTable({ limits }: { limits: LimitOutcome[] }) {
   return (
     <div class="scroll">
-      <table>
+      <table class="data">
         <thead>
           <tr>
             <th scope="col">Limit</th>

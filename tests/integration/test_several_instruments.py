@@ -214,6 +214,13 @@ async def test_too_few_and_wrong_pairs_are_refused_by_name(desk: Desk) -> None:
         (hedged, {"with_pairs": [desk.futures] * 16}, 400, "with_pairs", "15"),
         (hedged, both | {"market_conditions": {"trend": "UP"}}, 400, "market_conditions", "none with several"),
         (hedged, both | {"record_orders": True}, 400, "record_orders", "false with several"),
+        (
+            hedged,
+            both | {"limits": [{"kind": "MAX_LOSS", "threshold": "1"}]},
+            400,
+            "limits",
+            "none with several",
+        ),
         (plain, {"with_pairs": [desk.spot]}, 400, "with_pairs", "not the run's own"),
     ]
     for strategy_id, options, status, field, text in cases:

@@ -260,6 +260,10 @@ async def test_trials_are_listed_by_rest_page_by_page(recorded: Recorded, databa
         (["--grid", "half_spread_ticks=-1:3:1"], "grid.half_spread_ticks: -1 is not allowed; allowed: a number from 0"),
         (["--grid", "order_lots=1:400:1", "--grid", "half_spread_ticks=1:400:1"], "160,000 sets"),
         (["--grid", "order_lots=1", "--trend", "LEFT"], "market_conditions.trend"),
+        (
+            ["--grid", "order_lots=1", "--limit", "MAX_VAR=5"],
+            "limits[0].kind: MAX_VAR is not allowed; allowed: one of MAX_ORDER_SIZE",
+        ),
     ],
 )
 async def test_a_wrong_set_is_named_before_anything_runs(
@@ -442,6 +446,12 @@ async def test_options_of_a_request_reach_every_set(database: Database, office: 
         assert trial["summary"]["market_conditions"]["requested"]["volume_profile"] == "HIGH"
         assert trial["digest"] != other["digest"]
         assert "band" not in trial["summary"], "one set is one run"
+    limited = await office.do(strategy_id, grid, limits=[{"kind": "MAX_ORDER_NOTIONAL", "threshold": "0.000001"}])
+    assert (limited["status"], limited["known"]) == ("COMPLETED", 0), "with limits it is another run"
+    for trial in limited["best"]:
+        (limit,) = trial["summary"]["limits"]
+        assert limit["refused"] == trial["summary"]["orders"] > 0
+        assert trial["summary"]["fills"] == 0
 
 
 async def test_sets_of_an_earlier_sweep_are_left_out_and_told(database: Database, office: Office) -> None:

@@ -57,6 +57,7 @@ class Runtime:
     settings: Settings
     dsn: str
     data_dir: Path
+    database: Database
     service: MarketMakerService
     metrics: Metrics
     health: Health
@@ -218,7 +219,7 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
             commands = CommandListener(service, bus)
             await commands.start()
             try:
-                yield Runtime(settings, store.dsn, store.data_dir, service, metrics, health, bus, relay)
+                yield Runtime(settings, store.dsn, store.data_dir, store.database, service, metrics, health, bus, relay)
             finally:
                 await commands.stop()
         finally:

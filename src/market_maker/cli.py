@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -148,10 +149,12 @@ def quality(
 
 @app.command()
 def backtest(
-    strategy: Annotated[UUID, typer.Argument(help="id of the strategy; see `market-maker strategy list`")],
+    strategy: Annotated[str, typer.Argument(help="name or id of the strategy; see `market-maker strategy list`")],
     start: Annotated[str, typer.Argument(help="first UTC date or timestamp")],
     end: Annotated[str, typer.Argument(help="last UTC date (included) or timestamp")],
-    pair: Annotated[UUID | None, typer.Option(help="id of the pair; default: the strategy's own")] = None,
+    pair: Annotated[
+        str | None, typer.Option(help="id of the pair, or venue/symbol; default: the strategy's own")
+    ] = None,
     allow_gaps: Annotated[bool, typer.Option(help="run although the data do not cover the range")] = False,
     volatility: Annotated[
         float | None, typer.Option(help="scale the history to this standard deviation of daily log returns")
@@ -188,11 +191,10 @@ def backtest(
 
     conditions = {"volatility": volatility, "trend": trend, "volume_profile": volume_profile}
     MarketConditions.of(conditions)
-    wish = RunRequest(
-        strategy_id=strategy,
+    wish = partial(
+        RunRequest,
         start_ts=parse_instant(start, "start"),
         end_ts=parse_instant(end, "end", end_of_day=True),
-        pair_id=pair,
         market_conditions=conditions,
         entry_latency_ns=None if latency is None else parse_duration(latency, "--latency"),
         response_latency_ns=None
@@ -206,7 +208,7 @@ def backtest(
         band=band,
         record_orders=record_orders,
     )
-    asyncio.run(run_backtest(load_settings(config, overrides=setting or []), wish, with_pairs or []))
+    asyncio.run(run_backtest(load_settings(config, overrides=setting or []), strategy, pair, wish, with_pairs or []))
 
 
 @app.command()
@@ -224,13 +226,15 @@ def explain(
 
 @app.command()
 def sweep(
-    strategy: Annotated[UUID, typer.Argument(help="id of the strategy; what the grid leaves out is as in it")],
+    strategy: Annotated[str, typer.Argument(help="name or id of the strategy; what the grid leaves out is as in it")],
     start: Annotated[str, typer.Argument(help="first UTC date or timestamp")],
     end: Annotated[str, typer.Argument(help="last UTC date (included) or timestamp")],
     grid: Annotated[
         list[str], typer.Option(help="NAME=FIRST:LAST:STEP or NAME=VALUE,VALUE,... (repeatable; all combinations)")
     ],
-    pair: Annotated[UUID | None, typer.Option(help="id of the pair; default: the strategy's own")] = None,
+    pair: Annotated[
+        str | None, typer.Option(help="id of the pair, or venue/symbol; default: the strategy's own")
+    ] = None,
     allow_gaps: Annotated[bool, typer.Option(help="run although the data do not cover the range")] = False,
     volatility: Annotated[
         float | None, typer.Option(help="scale the history to this standard deviation of daily log returns")
@@ -254,12 +258,13 @@ def sweep(
 
     conditions = {"volatility": volatility, "trend": trend, "volume_profile": volume_profile}
     MarketConditions.of(conditions)
-    wish = RunRequest(
-        strategy, parse_instant(start, "start"), parse_instant(end, "end", end_of_day=True), pair, conditions,
-        allow_gaps=allow_gaps, band=False,
+    wish = partial(
+        RunRequest, start_ts=parse_instant(start, "start"), end_ts=parse_instant(end, "end", end_of_day=True),
+        market_conditions=conditions, allow_gaps=allow_gaps, band=False,
     )  # fmt: skip
     overrides = [*(setting or []), *([] if cluster is None else [f"backtest.cluster_address={cluster}"])]
-    run_sweep(load_settings(config, overrides=overrides), wish, parse_grid(grid), threads=threads, report=report)
+    sweep_settings = load_settings(config, overrides=overrides)
+    run_sweep(sweep_settings, strategy, pair, wish, parse_grid(grid), threads=threads, report=report)
 
 
 @app.command()
@@ -296,7 +301,7 @@ def analyze(
 
 @app.command()
 def optimise(
-    strategy: Annotated[UUID, typer.Argument(help="id of the strategy; what is not searched is as in it")],
+    strategy: Annotated[str, typer.Argument(help="name or id of the strategy; what is not searched is as in it")],
     start: Annotated[str, typer.Argument(help="first UTC date or timestamp")],
     end: Annotated[str, typer.Argument(help="last UTC date (included) or timestamp")],
     param: Annotated[
@@ -313,7 +318,9 @@ def optimise(
     anchored: Annotated[bool, typer.Option(help="walk-forward: every training part begins with the range")] = False,
     embargo: Annotated[str, typer.Option(help="left out between training and test, such as 30s")] = "0s",
     seed: Annotated[int, typer.Option(min=0, help="of the search; the same seed tries the same sets")] = 0,
-    pair: Annotated[UUID | None, typer.Option(help="id of the pair; default: the strategy's own")] = None,
+    pair: Annotated[
+        str | None, typer.Option(help="id of the pair, or venue/symbol; default: the strategy's own")
+    ] = None,
     allow_gaps: Annotated[bool, typer.Option(help="run although the data do not cover the range")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="default: one for each processor")] = None,
     report: Annotated[Path | None, typer.Option(help="write folds, equity and figures to this file (.json)")] = None,
@@ -324,16 +331,16 @@ def optimise(
     from market_maker.cli_optimise import Wish, run_optimise, word_of  # the engine is loaded by those who need it
     from market_maker.service import RunRequest
 
-    request = RunRequest(
-        strategy, parse_instant(start, "start"), parse_instant(end, "end", end_of_day=True), pair, allow_gaps=allow_gaps,
-        band=False,
+    request = partial(
+        RunRequest, start_ts=parse_instant(start, "start"), end_ts=parse_instant(end, "end", end_of_day=True),
+        allow_gaps=allow_gaps, band=False,
     )  # fmt: skip
     wish = Wish(
         param, *word_of(search, method), trials=trials, objective=objective, folds=folds,
         embargo_ns=parse_duration(embargo, "--embargo"), train_parts=train_parts, is_anchored=anchored, seed=seed,
         threads=threads,
     )  # fmt: skip
-    run_optimise(load_settings(config, overrides=setting or []), request, wish, report)
+    run_optimise(load_settings(config, overrides=setting or []), strategy, pair, request, wish, report)
 
 
 @app.command()

@@ -211,8 +211,7 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
         sampling = asyncio.create_task(sample_for_ever(metrics, store.database.statistics, health.readiness))
         observations = [await observe_backtests(bus, metrics), await observe_alerts(bus, metrics)]
         try:
-            await risk.control.start()
-            await simulator.start()
+            await _start_trading(simulator, risk.control)
             await imports.start()
             await realism.start()
             service = MarketMakerService(parts, directory)
@@ -258,6 +257,13 @@ async def relaying(settings: Settings) -> AsyncIterator[Relay]:
         finally:
             await relay.stop()
             await bus.close()
+
+
+async def _start_trading(simulator: SimulatorService, control: RiskControl) -> None:
+    """Let the markets run, with what holds them back standing before the first order."""
+    await control.start()
+    await simulator.start()
+    await control.end_held()
 
 
 def _tell_fills(control: RiskControl) -> Observer:

@@ -32,6 +32,10 @@ app.add_typer(cli_scenario.app, name="scenario")
 app.add_typer(cli_risk.app, name="risk")
 
 Config = Annotated[Path | None, typer.Option("--config", help="YAML file of settings (default: MM_CONFIG)")]
+RunLimits = Annotated[
+    list[str] | None,
+    typer.Option("--limit", help="KIND=THRESHOLD, with :REDUCE or :HALT, as MAX_LOSS=500:HALT (repeatable)"),
+]
 Set = Annotated[list[str] | None, typer.Option("--set", help="one setting, such as simulator.execution_delay=50ms")]
 
 
@@ -177,6 +181,7 @@ def backtest(
     ] = None,
     band: Annotated[bool, typer.Option(help="tell pessimistic and optimistic fills as well")] = True,
     record_orders: Annotated[bool, typer.Option(help="keep every decision and order event")] = False,
+    limit: RunLimits = None,
     with_pairs: Annotated[
         list[str] | None,
         typer.Option("--with", help="a pair that the strategy trades at once: id, or venue/symbol (repeatable)"),
@@ -185,7 +190,11 @@ def backtest(
     setting: Set = None,
 ) -> None:
     """Run a backtest here and now, with a progress bar; its result is kept like any other."""
-    from market_maker.cli_backtest import execution_of, run_backtest  # the engine is loaded by those who need it
+    from market_maker.cli_backtest import (
+        execution_of,
+        limits_of,
+        run_backtest,
+    )  # the engine is loaded by those who need it
     from market_maker.market_data.conditions import MarketConditions
     from market_maker.service import RunRequest
 
@@ -207,6 +216,7 @@ def backtest(
         execution=execution_of(execution, queue_model, queue_n),
         band=band,
         record_orders=record_orders,
+        limits=limits_of(limit),
     )
     asyncio.run(run_backtest(load_settings(config, overrides=setting or []), strategy, pair, wish, with_pairs or []))
 
@@ -248,10 +258,12 @@ def sweep(
         str | None, typer.Option(help="Dask scheduler, such as tcp://host:8786 (default: backtest.cluster_address)")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="write every trial to this file (.json)")] = None,
+    limit: RunLimits = None,
     config: Config = None,
     setting: Set = None,
 ) -> None:
     """Try many parameter sets in shared passes over one market; each is kept, and the same command goes on after a stop."""
+    from market_maker.cli_backtest import limits_of
     from market_maker.cli_sweep import parse_grid, run_sweep  # the engine is loaded by those who need it
     from market_maker.market_data.conditions import MarketConditions
     from market_maker.service import RunRequest
@@ -260,7 +272,7 @@ def sweep(
     MarketConditions.of(conditions)
     wish = partial(
         RunRequest, start_ts=parse_instant(start, "start"), end_ts=parse_instant(end, "end", end_of_day=True),
-        market_conditions=conditions, allow_gaps=allow_gaps, band=False,
+        market_conditions=conditions, allow_gaps=allow_gaps, band=False, limits=limits_of(limit),
     )  # fmt: skip
     overrides = [*(setting or []), *([] if cluster is None else [f"backtest.cluster_address={cluster}"])]
     sweep_settings = load_settings(config, overrides=overrides)

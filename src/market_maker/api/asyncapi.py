@@ -69,12 +69,11 @@ class AccountTransferred(schemas.View):
 
 
 class KillSwitchEngaged(schemas.View):
-    """A scope whose open orders were ended and whose new ones are refused."""
+    """A scope whose new orders are refused and whose open ones are about to end, each with its own event."""
 
     scope: str
     scope_id: UUID | None
     reason: str
-    orders_ended: int
 
 
 class KillSwitchReleased(schemas.View):

@@ -623,6 +623,15 @@ class MarketConditions(Request):
     volume_profile: Literal["LOW", "NORMAL", "HIGH", "U_SHAPED"] | None = None
 
 
+class RunLimit(Request):
+    """A limit of a run, as a risk limit. `on_breach` is for what is held: MAX_POSITION, MAX_NOTIONAL, MAX_LOSS, MAX_DRAWDOWN."""
+
+    kind: str
+    threshold: Decimal
+    warn_share: Decimal = Decimal("0.8")
+    on_breach: Literal["ALERT", "REDUCE", "HALT"] = "ALERT"
+
+
 class RunBacktest(Request):
     """A backtest. Dates are UTC and both included; timestamps are taken exactly. Latencies as `100ms`."""
 
@@ -643,6 +652,8 @@ class RunBacktest(Request):
     record_orders: bool = False
     with_pairs: Annotated[list[UUID], Meta(max_length=15)] = []
     """Further instruments that the strategy trades at once, number 1 and on; there is no band then."""
+    limits: Annotated[list[RunLimit], Meta(max_length=10)] = []
+    """What stands before its orders: see the page about backtests."""
 
 
 class RunView(View):
@@ -746,6 +757,7 @@ class RunSweep(Request):
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     allow_gaps: bool = False
     execution: dict[str, Any] | None = None
+    limits: Annotated[list[RunLimit], Meta(max_length=10)] = []
 
 
 class SweepView(View):
@@ -806,7 +818,7 @@ RiskMethod = Literal[
     "HISTORICAL", "AGE_WEIGHTED", "FILTERED_HISTORICAL", "NORMAL", "STUDENT_T", "CORNISH_FISHER", "EWMA", "GARCH",
     "PEAKS_OVER_THRESHOLD", "MONTE_CARLO",
 ]  # fmt: skip
-RiskScope = Literal["POSITION", "ACCOUNT", "STRATEGY", "BOOK"]
+RiskScope = Literal["POSITION", "PAIR", "ACCOUNT", "STRATEGY", "BOOK"]
 StressNorm = Literal["LARGEST", "EUCLID", "SUM", "LIKELIHOOD"]
 
 
@@ -1054,11 +1066,13 @@ class LimitList(View):
 
 
 class AlertView(View):
-    """A notice that a limit warns or is breached."""
+    """A notice that a limit warns or is breached; `position_id` is the one whose order, fill or assessment showed it."""
 
     alert_id: UUID
     limit_id: UUID
     kind: str
+    scope: LimitScopeName
+    scope_id: UUID | None
     position_id: UUID
     severity: Literal["WARNING", "CRITICAL"]
     state: Literal["RAISED", "CLEARED"]

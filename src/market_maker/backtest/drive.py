@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from market_maker.backtest.compiled import Kernel, compiled_kernel
 from market_maker.backtest.fee_models import Contract, FeeState, per_value
 from market_maker.backtest.fee_models.funding import Funding
+from market_maker.backtest.guard import write_limits
 from market_maker.backtest.ladder.kernel import MID
 from market_maker.backtest.latency_models import LatencyState, carry
 from market_maker.backtest.queue_models import QueueModel
@@ -36,6 +37,7 @@ from market_maker.backtest.state import (
 from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.instrument import MAX_TICK_LOTS, Instrument
 from market_maker.market_data.replay import TRADE_ROW, Feed
+from market_maker.risk.limits import Limit
 from market_maker.strategies.actions import WAKE_BOOK, WAKE_ORDER, WAKE_TIMER, WAKE_TRADE, Records, View
 
 LEVERAGE_MAX = 1000
@@ -65,6 +67,7 @@ class SetOfRun:
     seed, chance_e9 : how likely a counterparty is there, in 1e-9, and what the draws depend on
     impact_e9, impact_half_life_ns : relative move of the market when an order is wholly executed, in 1e-9, and in what time
         half of it is gone again (0: never). A set whose orders move the market has a drive of its own
+    limits : what stands before its orders, see `guard`
     """
 
     balance_tick_lots: int
@@ -82,6 +85,7 @@ class SetOfRun:
     chance_e9: int = CHANCE_SCALE
     impact_e9: int = 0
     impact_half_life_ns: int = 0
+    limits: tuple[Limit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,7 @@ class Drive:
             fee_shape=(max(len(fee.tiers) for fee in fees), max(len(fee.volumes) for fee in fees)),
             funding=None if funding is None else (funding.ts, funding.per_lot_e8),
             logs=logs,
+            limited=any(own.limits for own in sets),
         )
         self.sealed = self.kernel.seal(self.state)
         self.heads = self.state.head
@@ -164,6 +169,8 @@ class Drive:
             self.state.fee_tiers[k, :, 0] = FOREVER  # A tier that no volume reaches.
             self.state.fee_tiers[k, : len(fee.tiers)] = fee.tiers
             self.state.fee_volumes[k, : len(fee.volumes)] = fee.volumes
+        for row, own in zip(self.state.limits, sets, strict=False):  # Without any limits there are no rows.
+            write_limits(row, own.limits, instrument)
         self._clock = self.state.clock[0]
         self._clock["clock_ts"] = feed.first_ts
         self.feed = feed

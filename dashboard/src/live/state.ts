@@ -2,7 +2,7 @@
 
 import { get, reached } from "./api";
 import type { Items, Pair, Session } from "./types";
-import { connection, listen, watchPair } from "./stream";
+import { connection, listen, watchMarket } from "./stream";
 import { Value } from "./value";
 
 const CHOICE = "market-maker-pair";
@@ -27,12 +27,14 @@ export function choosePair(pairId: string): void {
 }
 
 function watch(): void {
-  const chosen = chosenPair.get();
-  watchPair(chosen !== null && sessionOf(chosen) ? chosen : null);
+  const session = sessionOf(chosenPair.get());
+  watchMarket(session?.pair_id ?? null, session?.session_id ?? null);
 }
 
 export async function loadSessions(): Promise<void> {
-  sessions.set((await get<Items<Session>>("api/v1/simulator/sessions")).items);
+  const found = (await get<Items<Session>>("api/v1/simulator/sessions")).items;
+  if (pairs.get() !== null && found.some((session) => pairOf(session.pair_id) === null)) await loadPairs();
+  sessions.set(found);
   watch();
 }
 
@@ -54,6 +56,7 @@ export function keepState(): void {
   quietly();
   connection.watch(quietly);
   listen("simulator.session.*", () => void loadSessions().catch(() => undefined));
+  listen("market_data.import.completed", () => void loadPairs().catch(() => undefined));
   setInterval(() => {
     if (document.visibilityState === "visible" && reached.get()) loadSessions().catch(() => undefined);
   }, EVERY_MS);

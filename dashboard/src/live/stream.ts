@@ -30,6 +30,7 @@ let socket: WebSocket | null = null;
 let attempts = 0;
 let retry: ReturnType<typeof setTimeout> | undefined;
 let watchedPair: string | null = null;
+let watchedSession: string | null = null;
 let isMoving = (): boolean => false;
 let openedAt = 0;
 let lateSince = 0;
@@ -49,10 +50,10 @@ export function startStream(moving: () => boolean): void {
   });
 }
 
-/** Watch the book and the trades of another pair. */
-export function watchPair(pairId: string | null): void {
-  if (pairId === watchedPair) return;
-  watchedPair = pairId;
+/** Watch the book and the trades of another market; null when none runs for the chosen pair. */
+export function watchMarket(pairId: string | null, sessionId: string | null): void {
+  if (sessionId === watchedSession) return;
+  [watchedPair, watchedSession] = [pairId, sessionId];
   if (socket) connect();
 }
 

@@ -8,9 +8,9 @@ import { startStream } from "../live/stream";
 import { Shell } from "./shell";
 import "./style.css";
 
-keepState();
+// With the markets known the stream is opened once, for the right one.
+void keepState().then(() => startStream(isMarketMoving));
 keepMarket();
-startStream(isMarketMoving);
 const page = document.getElementById("page")!;
 page.replaceChildren();
 render(<Shell />, page);

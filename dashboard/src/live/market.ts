@@ -21,6 +21,7 @@ export const queues = new Value<ReadonlyMap<string, QueuePlace>>(new Map());
 export const prints = new Value<Print[]>([]);
 const PRINTS_MAX = 400;
 const FILLS_MAX = 200;
+const GATHERED_MS = 100;
 const CLOSED = new Set(["FILLED", "CANCELED", "REJECTED", "EXPIRED"]);
 /** The newest version of each order that events told of: an answer that was under way may be older. */
 const versions = new Map<string, number>();
@@ -50,6 +51,7 @@ function begin(): void {
   if (shown !== market) {
     shown = market;
     book.set(null);
+    waiting = [];
     prints.set([]);
     fills.set([]);
     openOrders.set([]);
@@ -112,8 +114,17 @@ export function printOf(trade: Record<string, unknown>): Print {
   };
 }
 
+let waiting: Print[] = [];
+
+/** Trades come many at once; what shows them is drawn once for all that came within a moment. */
 function addPrints(added: Print[]): void {
-  prints.set(merged(prints.get(), added, PRINTS_MAX));
+  if (waiting.length === 0) setTimeout(showPrints, GATHERED_MS);
+  waiting.push(...added);
+}
+
+function showPrints(): void {
+  prints.set(merged(prints.get(), waiting, PRINTS_MAX));
+  waiting = [];
 }
 
 /** Return both lists newest first, each trade once. */

@@ -45,21 +45,21 @@ export async function loadPairs(): Promise<void> {
     const first = found.find((pair) => pair.is_simulated) ?? found[0];
     if (first) chosenPair.set(first.pair_id);
   }
+  watch();
 }
 
-const quietly = (): void => {
-  loadPairs().then(loadSessions).catch(() => undefined);
-};
+const quietly = (): Promise<unknown> => Promise.all([loadPairs(), loadSessions()]).catch(() => undefined);
 
-/** Load, and keep up to date. */
-export function keepState(): void {
-  quietly();
-  connection.watch(quietly);
+/** Load, and keep up to date; what is returned ends when the first answers are there. */
+export function keepState(): Promise<unknown> {
+  const first = quietly();
+  connection.watch(() => void quietly());
   listen("simulator.session.*", () => void loadSessions().catch(() => undefined));
   listen("market_data.import.completed", () => void loadPairs().catch(() => undefined));
   setInterval(() => {
     if (document.visibilityState === "visible" && reached.get()) loadSessions().catch(() => undefined);
   }, EVERY_MS);
+  return first;
 }
 
 /** Tell whether the chosen market runs, so that news is expected all the time. */

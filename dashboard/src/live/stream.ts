@@ -54,7 +54,8 @@ export function startStream(moving: () => boolean): void {
 export function watchMarket(pairId: string | null, sessionId: string | null): void {
   if (sessionId === watchedSession) return;
   [watchedPair, watchedSession] = [pairId, sessionId];
-  if (socket) connect();
+  // One that is being opened is let open first: to close it now would be told as a fault.
+  if (socket && socket.readyState !== WebSocket.CONNECTING) connect();
 }
 
 /** Call `listener` with every message whose type is `type`, or begins with it when that ends with `*`. */
@@ -87,7 +88,12 @@ function connect(): void {
   const key = apiKey();
   const made = new WebSocket(to, key === null ? ["market-maker"] : ["market-maker", `key.${encoded(key)}`]);
   socket = made;
+  const wished = watchedSession;
   made.onopen = () => {
+    if (wished !== watchedSession) {
+      connect();
+      return;
+    }
     openedAt = Date.now();
     lateness.forget();
     lateSince = 0;

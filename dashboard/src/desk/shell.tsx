@@ -38,6 +38,7 @@ export function Shell() {
   useEffect(() => {
     document.title = `${PAGES.find(([name]) => name === page)![1]} · Market Maker`;
     document.documentElement.dataset["page"] = page;
+    document.querySelector(".bar [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }, [page]);
   const Page = SHOWN[page];
   return (

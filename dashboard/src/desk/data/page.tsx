@@ -128,7 +128,7 @@ function Imports() {
           keyOf={(each) => each.import_id}
           empty={<p class="note">Nothing has been imported yet.</p>}
           columns={[
-            { name: "File", isText: true, cell: (each) => <span title={each.source}>{each.source.split("/").pop()}</span> },
+            { name: "File", isText: true, cell: (each) => <span class="wrapped">{each.source.split("/").pop()}</span> },
             {
               name: "State",
               isText: true,

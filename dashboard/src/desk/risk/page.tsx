@@ -224,7 +224,7 @@ function Alerts() {
   const [state, show] = useState<"ALL" | "RAISED">("ALL");
   const { data, error } = useQuery<Items<Alert>>(`api/v1/risk/alerts?limit=50${state === "ALL" ? "" : "&alert_state=RAISED"}`, { every: 5_000, on: ["risk.*"] });
   return (
-    <Panel title="Alerts" tools={<Segments label="Which alerts" value={state} options={[["ALL", "All"], ["RAISED", "Raised"]]} onValue={show} />}>
+    <Panel title="Alerts" class="alerts" tools={<Segments label="Which alerts" value={state} options={[["ALL", "All"], ["RAISED", "Raised"]]} onValue={show} />}>
       <Fault text={error} />
       <div aria-live="polite">
         <Table

@@ -60,7 +60,7 @@ export function StrategyPage() {
           empty={<Empty title="No strategy yet"><p>Add one below.</p></Empty>}
           columns={[
             { name: "Name", isText: true, cell: (each) => <b>{each.name}</b> },
-            { name: "Kind", isText: true, cell: (each) => words(each.kind) },
+            { name: "Kind", isText: true, isExtra: true, cell: (each) => words(each.kind) },
             { name: "Pair", isText: true, cell: (each) => pairOf(each.pair_id)?.symbol ?? each.pair_id.slice(0, 8) },
             { name: "Parameters", isText: true, isExtra: true, cell: (each) => <small>{Object.entries(each.parameters).slice(0, 5).map(([name, value]) => `${words(name)} ${String(value)}`).join(", ")}</small> },
             {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from market_maker.backtest.observation import observe_backtests
+from market_maker.backtest.observation import count_jobs_for_ever, observe_backtests
 from market_maker.backtest.service import BacktestService
 from market_maker.directory import Directory, Parts
 from market_maker.domain.clock import SystemClock
@@ -207,8 +207,11 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
         await bus.start()
         if settings.role is not Role.API:
             relay.start()
-        pruning = asyncio.create_task(prune_for_ever(store.database, store.clock, settings.event_retention))
-        sampling = asyncio.create_task(sample_for_ever(metrics, store.database.statistics, health.readiness))
+        background = [
+            asyncio.create_task(prune_for_ever(store.database, store.clock, settings.event_retention)),
+            asyncio.create_task(sample_for_ever(metrics, store.database.statistics, health.readiness)),
+            asyncio.create_task(count_jobs_for_ever(store.database, metrics)),
+        ]
         observations = [await observe_backtests(bus, metrics), await observe_alerts(bus, metrics)]
         try:
             await _start_trading(simulator, risk.control)
@@ -227,8 +230,8 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
             await risk.control.stop()
             await simulator.stop()
             await relay.stop()
-            pruning.cancel()
-            sampling.cancel()
+            for task in background:
+                task.cancel()
             for observation in observations:
                 await observation.cancel()
             await bus.close()

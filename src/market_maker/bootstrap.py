@@ -23,6 +23,7 @@ from market_maker.messaging.relay import Relay
 from market_maker.monitoring.health import CheckResult, Health, State, check_durability
 from market_maker.monitoring.metrics import Metrics
 from market_maker.monitoring.sampling import sample_for_ever
+from market_maker.playback.player import LakePlayer
 from market_maker.records import Records
 from market_maker.risk.control import RiskControl
 from market_maker.risk.observation import observe_alerts
@@ -176,6 +177,7 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
             lake=store.lake,
             spool=store.data_dir / "spool",
             after_commit=relay.wake,
+            player=LakePlayer(store.lake),
         )
         backtests = BacktestService(store.database, store.reference, store.lake, store.clock, settings.backtest)
         risk = RiskAssessmentService(

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import typer
 
-from market_maker import cli_db, cli_doctor, cli_fetch, cli_keys, cli_risk, cli_scenario, cli_strategy
+from market_maker import cli_db, cli_doctor, cli_fetch, cli_keys, cli_play, cli_risk, cli_scenario, cli_strategy
 from market_maker.domain.errors import InvalidRequest, MarketMakerError
 from market_maker.domain.units import parse_decimal, parse_duration, parse_instant
 from market_maker.settings import load_settings
@@ -25,6 +25,7 @@ _HELP = (__doc__ or "").partition("\n\nLonger")[0]
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=_HELP)
 app.command()(cli_doctor.doctor)
 app.command()(cli_keys.keys)
+app.command()(cli_play.play)
 app.add_typer(cli_db.app, name="db")
 app.add_typer(cli_fetch.app, name="fetch")
 app.add_typer(cli_strategy.app, name="strategy")

@@ -28,11 +28,12 @@ class SessionStarted(schemas.View):
 
 
 class SessionChanged(schemas.View):
-    """A market that was paused, goes on or was stopped, or is in another mode."""
+    """A market that was paused, goes on or was stopped, or is in another mode; `ended`: its recording has been played."""
 
     session_id: UUID
     state: str
     mode: str
+    ended: bool
 
 
 class ScenarioNews(schemas.View):

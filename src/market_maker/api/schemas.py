@@ -261,10 +261,43 @@ class TradingRules(Request):
     self_trade_prevention: Prevention = "CANCEL_NEWEST"
 
 
+class PlayRecording(Request):
+    """A recording of the session's pair that is its market: from `start` to before `end`, as it was recorded.
+
+    `pace`: `speed` times as fast as the clock, or as fast as possible. `at_end`: the session pauses, stops (open orders are
+    cancelled), or plays the recording again (orders that rest are cancelled). `allow_gaps`: with less than 0.99 coverage.
+    """
+
+    start: str
+    end: str
+    pace: Literal["CLOCK", "FASTEST"] = "CLOCK"
+    at_end: Literal["PAUSE", "STOP", "LOOP"] = "PAUSE"
+    allow_gaps: bool = False
+
+
+class PlayedRecording(View):
+    """A recording that is played: what was asked for, what of it is recorded, and where it is.
+
+    `now` is the recorded instant; `passes` counts how often it has been played to its end; `ended`: nothing is left.
+    """
+
+    start: str
+    end: str
+    first: str
+    last: str
+    now: str
+    pace: Literal["CLOCK", "FASTEST"]
+    at_end: Literal["PAUSE", "STOP", "LOOP"]
+    allow_gaps: bool
+    passes: int
+    ended: bool
+
+
 class StartSession(Request):
     """A new simulated market; what is left out comes from the settings. Durations as `100ms`.
 
     `parameters` are for mode CUSTOM (see `custom-schema`), `scenarios` for STRESS and CUSTOM: they begin with the market.
+    `playback`: the market is a recording. `state` PAUSED: it stands still until it is set RUNNING.
     """
 
     pair_id: UUID
@@ -279,6 +312,8 @@ class StartSession(Request):
     scenarios: Annotated[list[StartScenario], Meta(max_length=32)] = []
     rules: TradingRules | None = None
     phase: TradingPhase = "CONTINUOUS"
+    playback: PlayRecording | None = None
+    state: Literal["RUNNING", "PAUSED"] = "RUNNING"
 
 
 class ChangeSession(Request):
@@ -319,6 +354,7 @@ class SessionView(View):
     reference_price: Decimal
     open_orders: int
     trades: int
+    playback: PlayedRecording | None
     state_hash: str | None
     recording: bool
     recorded_events: int

@@ -119,11 +119,14 @@ class RiskAssessmentService:
         )
         metrics_id = new_id()
         async with self._database.transaction() as connection:
-            events = [await self._save(connection, metrics_id, risk_model, metrics)]
-            named = subject.holdings[0].position
-            if scope is Scope.POSITION or named.account_id != BACKTEST_ACCOUNT_ID:
-                events += await self.control.hold_against(connection, subject, metrics)
-            await append(connection, await ensure_stream(connection, SERVICE_STREAM), events)
+            # In a pipeline the database is waited for where something is read, not after every statement.
+            async with connection.pipeline():
+                events = [await self._save(connection, metrics_id, risk_model, metrics)]
+                named = subject.holdings[0].position
+                if scope is Scope.POSITION or named.account_id != BACKTEST_ACCOUNT_ID:
+                    events += await self.control.hold_against(connection, subject, metrics)
+                stream = await ensure_stream(connection, SERVICE_STREAM)
+            await append(connection, stream, events)
         await self.control.settle()
         self._measure(risk_model, metrics, subject.holdings[0].instrument.quote, time.perf_counter() - started)
         return metrics_id, metrics

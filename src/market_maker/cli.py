@@ -364,6 +364,10 @@ def calibrate(
     model: Annotated[str, typer.Option(help="intensity, or queue-reactive: a market for mode CUSTOM")] = "intensity",
     levels: Annotated[int, typer.Option(help="queue-reactive: distances from the other side's best price")] = 20,
     step_ticks: Annotated[int, typer.Option(help="queue-reactive: ticks that a level is wide")] = 1,
+    jumps: Annotated[
+        bool,
+        typer.Option(help="queue-reactive: find theta and theta_reinit, so that the price moves as much as it did"),
+    ] = True,
     parameters: Annotated[
         Path | None, typer.Option(help="queue-reactive: write the market's parameters to this file (.yaml or .json)")
     ] = None,
@@ -386,7 +390,7 @@ def calibrate(
         run_queue_reactive(
             load_settings(config, overrides=setting or []), pair, parse_instant(start, "start"),
             parse_instant(end, "end", end_of_day=True), allow_gaps=allow_gaps,
-            wish=QueueWish(levels, step_ticks, parameters, report),
+            wish=QueueWish(levels, step_ticks, parameters, report, jumps=jumps),
         )  # fmt: skip
         return
     if model != "intensity":
@@ -419,6 +423,10 @@ def realism(
     end_date: Annotated[str | None, typer.Option(help="last UTC date (included) or timestamp")] = None,
     duration: Annotated[str, typer.Option(help="of the synthetic market")] = "6h",
     market_seed: Annotated[int, typer.Option(min=0, help="of the synthetic market")] = 1,
+    custom: Annotated[
+        Path | None,
+        typer.Option(help="of the synthetic market: parameters of mode CUSTOM (YAML), such as `calibrate` writes"),
+    ] = None,
     reference: Annotated[str | None, typer.Option(help="pair to score against: id, or venue/symbol")] = None,
     reference_start: Annotated[str | None, typer.Option(help="of the reference (default: start date)")] = None,
     reference_end: Annotated[str | None, typer.Option(help="of the reference (default: end date)")] = None,
@@ -438,9 +446,12 @@ def realism(
         return Span(of, parse_instant(start, "start_date"), parse_instant(end, "end_date", end_of_day=True))
 
     is_synthetic = market == "synthetic"
+    if custom is not None and not is_synthetic:
+        raise InvalidRequest.of("--custom", str(custom), "none for a recorded market")
+    simulated = Synthetic(parse_duration(duration, "--duration"), market_seed, custom)
     run_realism(
         load_settings(config, overrides=setting or []),
-        Synthetic(parse_duration(duration, "--duration"), market_seed) if is_synthetic else span(market, start_date, end_date),
+        simulated if is_synthetic else span(market, start_date, end_date),
         reference=None if reference is None else span(reference, reference_start or start_date, reference_end or end_date),
         allow_gaps=allow_gaps, seed=seed, json_path=json, plot=plot,
     )  # fmt: skip

@@ -40,6 +40,9 @@ from market_maker.venue.venue import Venue, open_orders_of, phase_name
 
 STANDSTILL_NS = 10 * NS_PER_SECOND
 """A market that nobody looked after for longer (of the clock) stood still; it catches up with less."""
+CATCH_UP_NS = NS_PER_SECOND
+"""One that runs fast catches up with ten seconds of its own time, but with so much of the clock at least: what happened in one
+go is in memory at once."""
 LOOK_NS = 100_000_000
 """So often (of the clock) a running market is looked after, at least: its trades are told no later."""
 FROZEN_LEVELS = 200
@@ -153,6 +156,11 @@ class SimulatedExchange:
         first = self.venue.next_due_ts()
         return due if first is None else min(due, first)
 
+    @property
+    def standstill_ns(self) -> int:
+        """After how much of the clock without a look the market has stood still."""
+        return max(CATCH_UP_NS, round(STANDSTILL_NS / max(1.0, self.session.speed)))
+
     def stand_still(self) -> None:
         """Let no time pass until the next call of `advance_to`: the market was paused, or has just been restored."""
         self._stands = True
@@ -168,7 +176,7 @@ class SimulatedExchange:
 
     def advance_to(self, ts: int) -> None:
         """Let everything happen up to `ts`, in order of time; at a tie the market moves before orders arrive."""
-        if self._stands or ts - self.last_ts > STANDSTILL_NS:
+        if self._stands or ts - self.last_ts > self.standstill_ns:
             self._stands = False
             self._begin_line(max(ts, self.last_ts))
         while True:
@@ -195,7 +203,7 @@ class SimulatedExchange:
     def step_by(self, duration_ns: int, ts: int) -> None:
         """Let the market, which is paused, go on by a duration of its own time; all of it is told as before `ts`."""
         # Not longer ago than what counts as one stretch of time.
-        self.last_ts = max(self.last_ts, ts - STANDSTILL_NS)
+        self.last_ts = max(self.last_ts, ts - self.standstill_ns)
         ts = max(ts, self.last_ts + 1)
         self.time = MarketTime(self.last_ts, self.market.clock_ts, Fraction(duration_ns, ts - self.last_ts))
         self._stands = False

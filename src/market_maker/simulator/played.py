@@ -20,7 +20,7 @@ from market_maker.domain.instrument import Instrument
 from market_maker.domain.order import Side
 from market_maker.domain.units import NS_PER_SECOND
 from market_maker.matching.book import Commands, Events
-from market_maker.simulator.exchange import LOOK_NS, STANDSTILL_NS, SimulatedExchange
+from market_maker.simulator.exchange import LOOK_NS, SimulatedExchange
 from market_maker.simulator.market_memory import replayed
 from market_maker.simulator.market_time import MarketTime
 from market_maker.simulator.session import AtEnd, Pace, Playback, Session, SessionRules
@@ -181,7 +181,7 @@ class PlayedExchange(SimulatedExchange):
 
     def advance_to(self, ts: int) -> None:
         """Play up to `ts` of the clock."""
-        if self._stands or ts - self.last_ts > STANDSTILL_NS:
+        if self._stands or ts - self.last_ts > self.standstill_ns:
             self._stands = False
             self._begin_line(max(ts, self.last_ts))
         if not self._is_fastest:
@@ -201,7 +201,7 @@ class PlayedExchange(SimulatedExchange):
 
     def step_by(self, duration_ns: int, ts: int) -> None:
         """Let the market, which is paused, go on by a duration of its own time; all of it is told as before `ts`."""
-        self.last_ts = max(self.last_ts, ts - STANDSTILL_NS)
+        self.last_ts = max(self.last_ts, ts - self.standstill_ns)
         ts = max(ts, self.last_ts + 1)
         self._take_line(duration_ns, ts)
         target = self.recording.clock_ts + duration_ns

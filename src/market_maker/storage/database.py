@@ -124,9 +124,10 @@ async def fetch(
 ) -> list[dict[str, Any]]:
     """Return the rows of one query on `connection` as mappings."""
     cursor = await connection.execute(query, parameters)
+    rows = await cursor.fetchall()  # first: in a pipeline the answer is here only now
     assert cursor.description is not None
     names = [column.name for column in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def page(after: UUID | None, limit: int) -> dict[str, Any]:

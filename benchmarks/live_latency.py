@@ -86,14 +86,15 @@ async def run(url: str, seconds: float) -> list[dict[str, float]]:
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--quick", action="store_true", help="5 seconds each (default: 30)")
+    parser.add_argument("--quick", action="store_true", help="5 seconds each")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each measurement")
     given = parser.parse_args()
     print(f"{platform.machine()}, Python {platform.python_version()}, market-maker {version('market-maker')}")
     with (
         tempfile.TemporaryDirectory(prefix="live-latency-", ignore_cleanup_errors=True) as name,
         local_service({**SETTINGS, "data_dir": name}) as url,
     ):
-        rows = asyncio.run(run(url, 5.0 if given.quick else 30.0))
+        rows = asyncio.run(run(url, 5.0 if given.quick else given.seconds))
     print(json.dumps({"benchmark": "live_latency", "rows": rows}))
 
 

@@ -129,6 +129,9 @@ def test_a_kill_in_the_middle_loses_nothing(client: StrictClient, pair: Any, ser
     assert (resting.status, taken.status) == ("NEW", "FILLED")
     levels = {each.price: each.quantity for each in client.get_order_book(pair.pair_id, depth=200).bids}
     assert levels[price] >= 3
+    tape = client.get_tape(pair.pair_id, limit=1000).items
+    bars = client.get_live_bars(pair.pair_id, interval="1s", limit=1000).items
+    assert len(tape) > 5
     before = client.get_session(session.session_id)
     assert before.playback is not None
     service.kill()
@@ -143,6 +146,11 @@ def test_a_kill_in_the_middle_loses_nothing(client: StrictClient, pair: Any, ser
         # It has gone on from the last commit, not from the begin, and has not jumped over the time of the kill.
         assert 0 <= now - then < 90 * 10**9
         assert again.get_order(resting.order_id).status == "NEW"
+        # The tape and its candles go on, too.
+        restored = {each.trade_id for each in again.get_tape(pair.pair_id, limit=1000).items}
+        assert {each.trade_id for each in tape[:100]} <= restored
+        kept = {each.ts: each for each in again.get_live_bars(pair.pair_id, interval="1s", limit=1000).items}
+        assert all(kept[bar.ts] == bar for bar in bars[:-1])
         position = next(x for x in again.get_positions().items if x.pair_id == pair.pair_id)
         assert position.quantity == 7
         paused = again.change_session(session.session_id, state="PAUSED")

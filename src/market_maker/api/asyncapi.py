@@ -86,11 +86,11 @@ class KillSwitchReleased(schemas.View):
 
 
 class PublicTrade(schemas.View):
-    """One print of the market."""
+    """One print of the market; one of an auction has no aggressor."""
 
     trade_id: UUID
     pair_id: UUID
-    aggressor: Literal["BUY", "SELL"]
+    aggressor: Literal["BUY", "SELL"] | None
     price: str
     amount: str
     ts: str

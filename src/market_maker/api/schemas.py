@@ -367,13 +367,14 @@ class SessionList(View):
 
 
 class TapeTrade(View):
-    """A public trade; `side` is the aggressor's."""
+    """A public trade; `side` is the aggressor's, null for a trade of an auction."""
 
     trade_id: UUID
     ts: str
-    side: Literal["BUY", "SELL"]
+    side: Literal["BUY", "SELL"] | None
     price: Decimal
     amount: Decimal
+    auction: bool
 
 
 class TapeView(View):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -56,6 +57,8 @@ class MarketRealism:
         self._interval_s = interval_ns / NS_PER_SECOND
         self._streets: dict[UUID, Street] = {}
         self._busy = asyncio.Lock()
+        # One thread for ever: what a measurement needs for a moment, the allocator keeps for each thread that ever made one.
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="realism")
         self._task: asyncio.Task[None] | None = None
         simulator.loaders.append(self._watch)
 
@@ -70,6 +73,7 @@ class MarketRealism:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def get(
         self, pair_id: UUID, *, least_ns: int, recorded: Recorded | None = None, reference: Recorded | None = None
@@ -111,7 +115,7 @@ class MarketRealism:
             return windows, measured, compare(measured[0], measured[1]) if len(measured) > 1 else None
 
         async with self._busy:  # One at a time: each may take seconds and a lot of memory.
-            windows, measured, scores = await asyncio.to_thread(work)
+            windows, measured, scores = await asyncio.get_running_loop().run_in_executor(self._pool, work)
         if taken is not None and taken.is_whole:
             self._show(pair_id, measured[0], scores)
         return realism_json(windows, measured, scores)

@@ -114,7 +114,7 @@ class SimulatorService:
         self.control = MarketControl(self.session_loop, settings.test_modes)
         self.watchers: list[Observer] = []
         self.tapes = MarketTapes()
-        self.loaders: list[Loader] = []
+        self.loaders: list[Loader] = [self.tapes.load]
         self._after_commit = after_commit
         self._retiring: set[asyncio.Task[None]] = set()
         self._placing: dict[tuple[UUID, str], UUID] = {}

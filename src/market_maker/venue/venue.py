@@ -382,16 +382,16 @@ class Venue:
     def print_trade(
         self, aggressor: Side, price_ticks: int, qty_lots: int, ts: int, *, is_auction: bool = False
     ) -> Print:
-        """Publish a trade and return it; one of an auction has no aggressor and is told as a buy."""
+        """Publish a trade and return it; one of an auction has no aggressor."""
         self.trades += 1
         self.session_sequence += 1
-        trade = Print(derived_id(ts, self.session_id, self.trades), ts, aggressor, price_ticks, qty_lots)
+        trade = Print(derived_id(ts, self.session_id, self.trades), ts, aggressor, price_ticks, qty_lots, is_auction)
         self.changes.prints.append(trade)
         self.changes.session_changed = True
         data = {
             "trade_id": str(trade.trade_id),
             "pair_id": str(self.instrument.pair_id),
-            "aggressor": aggressor.name,
+            "aggressor": trade.told_aggressor,
             "price": self.instrument.price_text(price_ticks),
             "amount": self.instrument.qty_text(qty_lots),
             "ts": str(ts),

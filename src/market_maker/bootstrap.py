@@ -23,6 +23,7 @@ from market_maker.messaging.relay import Relay
 from market_maker.monitoring.health import CheckResult, Health, State, check_durability
 from market_maker.monitoring.metrics import Metrics
 from market_maker.monitoring.sampling import sample_for_ever
+from market_maker.playback.player import LakePlayer
 from market_maker.records import Records
 from market_maker.risk.control import RiskControl
 from market_maker.risk.observation import observe_alerts
@@ -57,6 +58,7 @@ class Runtime:
     settings: Settings
     dsn: str
     data_dir: Path
+    database: Database
     service: MarketMakerService
     metrics: Metrics
     health: Health
@@ -175,6 +177,7 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
             lake=store.lake,
             spool=store.data_dir / "spool",
             after_commit=relay.wake,
+            player=LakePlayer(store.lake),
         )
         backtests = BacktestService(store.database, store.reference, store.lake, store.clock, settings.backtest)
         risk = RiskAssessmentService(
@@ -213,15 +216,14 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
         ]
         observations = [await observe_backtests(bus, metrics), await observe_alerts(bus, metrics)]
         try:
-            await risk.control.start()
-            await simulator.start()
+            await _start_trading(simulator, risk.control)
             await imports.start()
             await realism.start()
             service = MarketMakerService(parts, directory)
             commands = CommandListener(service, bus)
             await commands.start()
             try:
-                yield Runtime(settings, store.dsn, store.data_dir, service, metrics, health, bus, relay)
+                yield Runtime(settings, store.dsn, store.data_dir, store.database, service, metrics, health, bus, relay)
             finally:
                 await commands.stop()
         finally:
@@ -260,6 +262,13 @@ async def relaying(settings: Settings) -> AsyncIterator[Relay]:
         finally:
             await relay.stop()
             await bus.close()
+
+
+async def _start_trading(simulator: SimulatorService, control: RiskControl) -> None:
+    """Let the markets run, with what holds them back standing before the first order."""
+    await control.start()
+    await simulator.start()
+    await control.end_held()
 
 
 def _tell_fills(control: RiskControl) -> Observer:

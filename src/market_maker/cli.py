@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
 import typer
 
-from market_maker import cli_db, cli_doctor, cli_fetch, cli_keys, cli_risk, cli_scenario, cli_strategy
+from market_maker import cli_db, cli_doctor, cli_fetch, cli_keys, cli_play, cli_risk, cli_scenario, cli_strategy
 from market_maker.domain.errors import InvalidRequest, MarketMakerError
 from market_maker.domain.units import parse_decimal, parse_duration, parse_instant
 from market_maker.settings import load_settings
@@ -24,6 +25,7 @@ _HELP = (__doc__ or "").partition("\n\nLonger")[0]
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=_HELP)
 app.command()(cli_doctor.doctor)
 app.command()(cli_keys.keys)
+app.command()(cli_play.play)
 app.add_typer(cli_db.app, name="db")
 app.add_typer(cli_fetch.app, name="fetch")
 app.add_typer(cli_strategy.app, name="strategy")
@@ -31,6 +33,10 @@ app.add_typer(cli_scenario.app, name="scenario")
 app.add_typer(cli_risk.app, name="risk")
 
 Config = Annotated[Path | None, typer.Option("--config", help="YAML file of settings (default: MM_CONFIG)")]
+RunLimits = Annotated[
+    list[str] | None,
+    typer.Option("--limit", help="KIND=THRESHOLD, with :REDUCE or :HALT, as MAX_LOSS=500:HALT (repeatable)"),
+]
 Set = Annotated[list[str] | None, typer.Option("--set", help="one setting, such as simulator.execution_delay=50ms")]
 
 
@@ -148,10 +154,12 @@ def quality(
 
 @app.command()
 def backtest(
-    strategy: Annotated[UUID, typer.Argument(help="id of the strategy; see `market-maker strategy list`")],
+    strategy: Annotated[str, typer.Argument(help="name or id of the strategy; see `market-maker strategy list`")],
     start: Annotated[str, typer.Argument(help="first UTC date or timestamp")],
     end: Annotated[str, typer.Argument(help="last UTC date (included) or timestamp")],
-    pair: Annotated[UUID | None, typer.Option(help="id of the pair; default: the strategy's own")] = None,
+    pair: Annotated[
+        str | None, typer.Option(help="id of the pair, or venue/symbol; default: the strategy's own")
+    ] = None,
     allow_gaps: Annotated[bool, typer.Option(help="run although the data do not cover the range")] = False,
     volatility: Annotated[
         float | None, typer.Option(help="scale the history to this standard deviation of daily log returns")
@@ -174,6 +182,7 @@ def backtest(
     ] = None,
     band: Annotated[bool, typer.Option(help="tell pessimistic and optimistic fills as well")] = True,
     record_orders: Annotated[bool, typer.Option(help="keep every decision and order event")] = False,
+    limit: RunLimits = None,
     with_pairs: Annotated[
         list[str] | None,
         typer.Option("--with", help="a pair that the strategy trades at once: id, or venue/symbol (repeatable)"),
@@ -182,17 +191,20 @@ def backtest(
     setting: Set = None,
 ) -> None:
     """Run a backtest here and now, with a progress bar; its result is kept like any other."""
-    from market_maker.cli_backtest import execution_of, run_backtest  # the engine is loaded by those who need it
+    from market_maker.cli_backtest import (
+        execution_of,
+        limits_of,
+        run_backtest,
+    )  # the engine is loaded by those who need it
     from market_maker.market_data.conditions import MarketConditions
     from market_maker.service import RunRequest
 
     conditions = {"volatility": volatility, "trend": trend, "volume_profile": volume_profile}
     MarketConditions.of(conditions)
-    wish = RunRequest(
-        strategy_id=strategy,
+    wish = partial(
+        RunRequest,
         start_ts=parse_instant(start, "start"),
         end_ts=parse_instant(end, "end", end_of_day=True),
-        pair_id=pair,
         market_conditions=conditions,
         entry_latency_ns=None if latency is None else parse_duration(latency, "--latency"),
         response_latency_ns=None
@@ -205,8 +217,9 @@ def backtest(
         execution=execution_of(execution, queue_model, queue_n),
         band=band,
         record_orders=record_orders,
+        limits=limits_of(limit),
     )
-    asyncio.run(run_backtest(load_settings(config, overrides=setting or []), wish, with_pairs or []))
+    asyncio.run(run_backtest(load_settings(config, overrides=setting or []), strategy, pair, wish, with_pairs or []))
 
 
 @app.command()
@@ -224,13 +237,15 @@ def explain(
 
 @app.command()
 def sweep(
-    strategy: Annotated[UUID, typer.Argument(help="id of the strategy; what the grid leaves out is as in it")],
+    strategy: Annotated[str, typer.Argument(help="name or id of the strategy; what the grid leaves out is as in it")],
     start: Annotated[str, typer.Argument(help="first UTC date or timestamp")],
     end: Annotated[str, typer.Argument(help="last UTC date (included) or timestamp")],
     grid: Annotated[
         list[str], typer.Option(help="NAME=FIRST:LAST:STEP or NAME=VALUE,VALUE,... (repeatable; all combinations)")
     ],
-    pair: Annotated[UUID | None, typer.Option(help="id of the pair; default: the strategy's own")] = None,
+    pair: Annotated[
+        str | None, typer.Option(help="id of the pair, or venue/symbol; default: the strategy's own")
+    ] = None,
     allow_gaps: Annotated[bool, typer.Option(help="run although the data do not cover the range")] = False,
     volatility: Annotated[
         float | None, typer.Option(help="scale the history to this standard deviation of daily log returns")
@@ -244,22 +259,25 @@ def sweep(
         str | None, typer.Option(help="Dask scheduler, such as tcp://host:8786 (default: backtest.cluster_address)")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="write every trial to this file (.json)")] = None,
+    limit: RunLimits = None,
     config: Config = None,
     setting: Set = None,
 ) -> None:
     """Try many parameter sets in shared passes over one market; each is kept, and the same command goes on after a stop."""
+    from market_maker.cli_backtest import limits_of
     from market_maker.cli_sweep import parse_grid, run_sweep  # the engine is loaded by those who need it
     from market_maker.market_data.conditions import MarketConditions
     from market_maker.service import RunRequest
 
     conditions = {"volatility": volatility, "trend": trend, "volume_profile": volume_profile}
     MarketConditions.of(conditions)
-    wish = RunRequest(
-        strategy, parse_instant(start, "start"), parse_instant(end, "end", end_of_day=True), pair, conditions,
-        allow_gaps=allow_gaps, band=False,
+    wish = partial(
+        RunRequest, start_ts=parse_instant(start, "start"), end_ts=parse_instant(end, "end", end_of_day=True),
+        market_conditions=conditions, allow_gaps=allow_gaps, band=False, limits=limits_of(limit),
     )  # fmt: skip
     overrides = [*(setting or []), *([] if cluster is None else [f"backtest.cluster_address={cluster}"])]
-    run_sweep(load_settings(config, overrides=overrides), wish, parse_grid(grid), threads=threads, report=report)
+    sweep_settings = load_settings(config, overrides=overrides)
+    run_sweep(sweep_settings, strategy, pair, wish, parse_grid(grid), threads=threads, report=report)
 
 
 @app.command()
@@ -296,7 +314,7 @@ def analyze(
 
 @app.command()
 def optimise(
-    strategy: Annotated[UUID, typer.Argument(help="id of the strategy; what is not searched is as in it")],
+    strategy: Annotated[str, typer.Argument(help="name or id of the strategy; what is not searched is as in it")],
     start: Annotated[str, typer.Argument(help="first UTC date or timestamp")],
     end: Annotated[str, typer.Argument(help="last UTC date (included) or timestamp")],
     param: Annotated[
@@ -313,7 +331,9 @@ def optimise(
     anchored: Annotated[bool, typer.Option(help="walk-forward: every training part begins with the range")] = False,
     embargo: Annotated[str, typer.Option(help="left out between training and test, such as 30s")] = "0s",
     seed: Annotated[int, typer.Option(min=0, help="of the search; the same seed tries the same sets")] = 0,
-    pair: Annotated[UUID | None, typer.Option(help="id of the pair; default: the strategy's own")] = None,
+    pair: Annotated[
+        str | None, typer.Option(help="id of the pair, or venue/symbol; default: the strategy's own")
+    ] = None,
     allow_gaps: Annotated[bool, typer.Option(help="run although the data do not cover the range")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="default: one for each processor")] = None,
     report: Annotated[Path | None, typer.Option(help="write folds, equity and figures to this file (.json)")] = None,
@@ -324,16 +344,16 @@ def optimise(
     from market_maker.cli_optimise import Wish, run_optimise, word_of  # the engine is loaded by those who need it
     from market_maker.service import RunRequest
 
-    request = RunRequest(
-        strategy, parse_instant(start, "start"), parse_instant(end, "end", end_of_day=True), pair, allow_gaps=allow_gaps,
-        band=False,
+    request = partial(
+        RunRequest, start_ts=parse_instant(start, "start"), end_ts=parse_instant(end, "end", end_of_day=True),
+        allow_gaps=allow_gaps, band=False,
     )  # fmt: skip
     wish = Wish(
         param, *word_of(search, method), trials=trials, objective=objective, folds=folds,
         embargo_ns=parse_duration(embargo, "--embargo"), train_parts=train_parts, is_anchored=anchored, seed=seed,
         threads=threads,
     )  # fmt: skip
-    run_optimise(load_settings(config, overrides=setting or []), request, wish, report)
+    run_optimise(load_settings(config, overrides=setting or []), strategy, pair, request, wish, report)
 
 
 @app.command()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -47,17 +46,36 @@ def execution_of(text: str | None, queue_model: str | None, queue_n: float | Non
     return options or None
 
 
-async def run_backtest(settings: Settings, wish: RunRequest, others: Sequence[str] = ()) -> None:
+def limits_of(words: Sequence[str] | None) -> list[dict[str, str]]:
+    """Return the limits of the command line, `KIND=THRESHOLD` or `KIND=THRESHOLD:ON_BREACH`; the run checks them."""
+    found = []
+    for word in words or ():
+        kind, is_given, rest = word.partition("=")
+        threshold, _, on_breach = rest.partition(":")
+        if not (kind and is_given and threshold):
+            raise InvalidRequest.of("--limit", word, "KIND=THRESHOLD, or with :REDUCE or :HALT, as MAX_LOSS=500:HALT")
+        found.append({"kind": kind, "threshold": threshold} | ({"on_breach": on_breach} if on_breach else {}))
+    return found
+
+
+async def run_backtest(
+    settings: Settings, strategy: str, pair: str | None, wish: Callable[..., RunRequest], others: Sequence[str] = ()
+) -> None:
     """Queue a run, do it here and tell its figures, the band of assumptions first; InvalidRequest when it fails.
 
-    `others` : pairs that the strategy trades at once, by id or as venue/symbol
+    `strategy` : its name or id. `pair`, `others` : that it trades, and those it trades at once, by id or as venue/symbol.
+    `wish` : makes the request of the two ids and the rest
     """
     console = _console()
     async with open_store(settings) as store:
         named = [(await store.reference.pair_named(other)).instrument.pair_id for other in others]
-        wish = replace(wish, with_pairs=tuple(named))
+        request = wish(
+            strategy_id=(await store.reference.strategy_named(strategy)).strategy_id,
+            pair_id=None if pair is None else (await store.reference.pair_named(pair)).instrument.pair_id,
+            with_pairs=tuple(named),
+        )
         backtests = BacktestService(store.database, store.reference, store.lake, store.clock, settings.backtest)
-        run = await backtests.run_backtest(wish)
+        run = await backtests.run_backtest(request)
         run_id = UUID(run["run_id"])
         one = Worker(store.database, store.reference, store.lake, store.clock, store.data_dir / "results")
         work = asyncio.create_task(one.run_now(run_id))
@@ -98,6 +116,8 @@ def _tell(summary: Mapping[str, Any], quote: str, console: Console) -> None:
             row = (one["net_pnl"], f"{one['fills']:,}", one["volume"], one["max_drawdown"], ratio)
             table.add_row(f"{name} ({words})", *row)
         console.print(table)
+    if "limits" in figures:
+        _tell_limits(figures.pop("limits"), console)
     if "legs" in figures:
         _tell_legs(figures.pop("legs"), quote, console)
     sharpe = figures.pop("sharpe")
@@ -116,6 +136,18 @@ def _tell_legs(legs: Sequence[Mapping[str, Any]], quote: str, console: Console) 
         table.add_row(f"{leg['venue']}/{leg['symbol']}", *figures)
     console.print(table)
     print("all together:")
+
+
+def _tell_limits(limits: Sequence[Mapping[str, Any]], console: Console) -> None:
+    table = Table("limit", "threshold", "largest", "warned at", "breached at", "refused", "then", box=None)
+    for one in limits:
+        first = [
+            "-" if one[f"{what}_ts"] is None else f"{format_instant(int(one[f'{what}_ts']))}: {one[f'{what}_value']}"
+            for what in ("warned", "breached")
+        ]
+        then = one["state"] if one["hold_ts"] is None else f"{one['hold']} from {format_instant(int(one['hold_ts']))}"
+        table.add_row(one["kind"], one["threshold"], one["largest"] or "-", *first, f"{one['refused']:,}", then)
+    console.print(table)
 
 
 async def run_explain(settings: Settings, run_id: UUID, order_id: int) -> None:

@@ -40,7 +40,27 @@ class Owner:
         if status >= FILLED:
             self.open.remove(own)
 
+    def allows(self, now, side, price, whole, added):
+        """Whether the limits let an order leave."""
+        if self.guard is None:
+            return True
+        resting = sum(o.known_leaves for o in self.open if o.side == side and o.known_status <= 2)
+        return self.guard.allows(now, side, price, whole, added, self.known[0], resting, self.seen.mid())
+
+    def halted(self, now):
+        """Cancel everything once, when a breach has just halted the run."""
+        if self.guard is None or not self.guard.cancels:
+            return
+        self.guard.cancels = False
+        for own in self.open:
+            if own.known_status <= 2 and not own.cancel_pending:
+                own.cancel_pending = 1
+                self.requests.append((now + self.entry, own, Cancel(own.order_id)))
+
     def wake(self, now):
+        if self.guard is not None:
+            self.guard.watch(now, *self.known, self.seen.mid())
+            self.halted(now)
         quotes = {
             side: [(self.seen.best[side], self.seen.levels[side][self.seen.best[side]])] if self.seen.best[side] else []
             for side in (1, -1)
@@ -65,13 +85,21 @@ class Owner:
                         continue
                     if isinstance(action, Cancel):
                         own.cancel_pending = 1
-                    elif own.amend_pending or action[1:] == (own.known_price, own.known_qty):
+                    elif (
+                        own.amend_pending
+                        or action[1:] == (own.known_price, own.known_qty)
+                        or not self.may_change(now, own, action)
+                    ):
                         continue
                     else:
                         own.amend_pending = 1
                     self.requests.append((now + self.entry, own, action))
                 continue
             self.last_id += 1
+            price = 0 if action.order_type else action.price_ticks
+            if not self.allows(now, action.side, price, action.qty_lots, action.qty_lots):
+                self.refused += 1
+                continue
             own = Own(
                 self.last_id, action.side, bool(action.order_type), int(action.time_in_force), action.post_only,
                 action.price_ticks, action.qty_lots, action.expire_ts, now, action.qty_lots, action.qty_lots,
@@ -79,3 +107,11 @@ class Owner:
             )  # fmt: skip
             self.open.append(own)
             self.requests.append((now + self.entry, own, action))
+        self.halted(now)
+
+    def may_change(self, now, own, action):
+        """Whether the limits let a change leave; one that only shrinks passes."""
+        added = max(action.qty_lots - own.known_qty, 0)
+        if not added and action.price_ticks == own.known_price:
+            return True
+        return self.allows(now, own.side, action.price_ticks, action.qty_lots, added)

@@ -28,8 +28,9 @@ class Reference(Owner):
     """
 
     def __init__(
-        self, exchange, local, strategy, params, *, balance, entry, response, maker, taker, partial, queue="RISK_AVERSE"
-    ):
+        self, exchange, local, strategy, params, *, balance, entry, response, maker, taker, partial, queue="RISK_AVERSE",
+        guard=None,
+    ):  # fmt: skip
         self.exchange, self.local = list(exchange), list(local)
         self.strategy, self.params, self.memory = strategy, params, np.zeros(1)
         self.balance, self.entry, self.response = balance, entry, response
@@ -42,6 +43,7 @@ class Reference(Owner):
         self.resting, self.open = [], []
         self.requests, self.responses = [], []
         self.fills, self.last_id = [], 0
+        self.guard, self.refused = guard, 0
         self.last_trade, self.bought, self.sold, self.trades = 0, 0, 0, 0
 
     def run(self, begin, interval, last):

@@ -7,9 +7,10 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from uuid import UUID
 
@@ -23,12 +24,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import random_trader
 from reference_book import Book
+from reference_guard import Guard
 from replay_reference import Reference
 
 from market_maker.backtest import state
 from market_maker.backtest.conditioned import under_conditions
 from market_maker.backtest.engine import RunConfig, run
 from market_maker.backtest.execution import Execution
+from market_maker.backtest.guard import limits_of
 from market_maker.backtest.queue_models import QueueModel
 from market_maker.backtest.result import FillModel
 from market_maker.domain.errors import InvalidRequest
@@ -145,12 +148,13 @@ def both(
     change: Callable[[Feed], Feed] = lambda f: f,
     interval: int = 500,
     queue: str = "RISK_AVERSE",
+    limits: Sequence[dict] = (),
 ) -> tuple[list, dict, Reference]:
     feed = change(feed_of(random_feed(seed)))
     config = RunConfig(
         PAIR, "random_trader", feed.first_ts, feed.last_ts + 1, {"seed": seed, "interval_ns": interval}, entry, response,
         Decimal(balance), FillModel.PARTIAL if partial else FillModel.NO_PARTIAL, 20 * interval,
-        execution=Execution(QueueModel[queue], 2.0 if queue.startswith("POWER") else None),
+        execution=Execution(QueueModel[queue], 2.0 if queue.startswith("POWER") else None), limits=limits_of(limits),
     )  # fmt: skip
     strategy = random_trader.KIND.prepare(config.parameters)
     result = run(config, feed, strategy)
@@ -168,7 +172,7 @@ def both(
     twin = Reference(
         *streams, random_trader.on_wake, strategy.vector, balance=int(Decimal(balance) / PAIR.tick_lot), entry=entry,
         response=response, maker=PAIR.maker_fee_e8, taker=PAIR.taker_fee_e8, partial=partial,
-        queue=SHARES.get(queue, queue),
+        queue=SHARES.get(queue, queue), guard=Guard(limits, PAIR) if limits else None,
     )  # fmt: skip
     twin.run(feed.first_ts, strategy.interval_ns, feed.last_ts)
     return [tuple(row) for row in result.fills.select(FILL_COLUMNS).iter_rows()], result.summary.to_json(), twin
@@ -242,13 +246,81 @@ def test_kernel_refuses_the_same_orders_without_funds(seed):
     assert summary["orders_rejected"] > 20
 
 
+# Thresholds that the random trader of `random_feed` reaches: prices near 500, lots of 0.01, orders of up to 0.5.
+LIMITS = [
+    {"kind": "MAX_ORDER_SIZE", "threshold": "0.2"},
+    {"kind": "MAX_ORDER_NOTIONAL", "threshold": "55"},
+    {"kind": "PRICE_COLLAR", "threshold": "0.0015"},
+    {"kind": "MAX_MESSAGE_RATE", "threshold": "60"},
+    {"kind": "MAX_REPEATED_ORDERS", "threshold": "1"},
+    {"kind": "MAX_WORST_CASE_POSITION", "threshold": "0.4"},
+    {"kind": "MAX_POSITION", "threshold": "0.2"},
+    {"kind": "MAX_NOTIONAL", "threshold": "100"},
+    {"kind": "MAX_LOSS", "threshold": "5"},
+    {"kind": "MAX_DRAWDOWN", "threshold": "5"},
+]
+
+
+def check_limits(limits, seed, partial=True):
+    """Run with limits and compare all that both forms tell; return what they told of the limits."""
+    fills, summary, twin = both(seed, entry=300, response=700, partial=partial, balance="100000", limits=limits)
+    assert fills == twin.fills
+    assert summary["orders"] == twin.last_id
+    told = {each["kind"]: each for each in summary["limits"]}
+    for kind, bound in twin.guard.bounds.items():
+        one = told[kind]
+        counts = [one[name] for name in ("state", "evaluated", "warnings", "breaches", "refused")]
+        assert counts == [bound.state, bound.evaluated, bound.warnings, bound.breaches, bound.refused], kind
+        assert (bound.largest is None) == (one["largest"] is None)
+        assert bound.largest is None or Decimal(one["largest"]) == bound.largest, kind
+        first = None if one["breached_ts"] is None else (int(one["breached_ts"]), Fraction(one["breached_value"]))
+        assert first == bound.first, kind
+    return told, summary, twin
+
+
+@pytest.mark.parametrize("partial", [True, False])
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit["kind"])
+def test_kernel_refuses_what_the_reference_refuses(limit, partial):
+    told, summary, twin = check_limits([limit], 2, partial)
+    one = told[limit["kind"]]
+    assert one["breaches"] > 0, "the limit must make a difference"
+    assert one["warned_ts"] is not None, "and come through its warning"
+    if limit["kind"] not in {"MAX_LOSS", "MAX_DRAWDOWN"}:
+        assert one["refused"] > 3
+    assert twin.refused <= summary["orders_rejected"]
+    assert one["hold"] == "ACTIVE"
+
+
+@pytest.mark.parametrize("action", ["REDUCE", "HALT"])
+@pytest.mark.parametrize("limit", [each for each in LIMITS if each["kind"] in
+                                   {"MAX_POSITION", "MAX_NOTIONAL", "MAX_LOSS", "MAX_DRAWDOWN"}],
+                         ids=lambda limit: limit["kind"])  # fmt: skip
+@pytest.mark.parametrize("seed", [2, 3])
+def test_kernel_holds_back_what_the_reference_holds_back(limit, action, seed):
+    told, summary, twin = check_limits([limit | {"on_breach": action}], seed)
+    one = told[limit["kind"]]
+    assert one["hold"] == {"REDUCE": "REDUCING", "HALT": "HALTED"}[action]
+    assert int(one["hold_ts"]) == int(one["breached_ts"])
+    assert twin.guard.hold == action
+    assert summary["orders_rejected"] > 20
+
+
+@pytest.mark.parametrize("seed", [2, 3, 4, 5])
+def test_kernel_equals_reference_under_all_limits_at_once(seed):
+    wide = [each | {"threshold": str(Decimal(each["threshold"]) * Decimal("1.5"))} for each in LIMITS]
+    wide[-1] |= {"on_breach": "HALT", "threshold": "4"}
+    wide[-2] |= {"on_breach": "REDUCE", "threshold": "2"}
+    told, _, _ = check_limits(wide, seed)
+    assert sum(one["refused"] for one in told.values()) >= 10
+
+
 def test_interpreted_kernel_gives_the_same_fills():
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import test_replay_kernel as t\n"
         "import json\n"
-        "print(json.dumps([t.both(7, entry=300, response=300, partial=True, balance='100000', change=change)[0]"
-        " for change in (lambda f: f, lambda f: t.shifted(f, 7))]))"
+        "print(json.dumps([t.both(7, entry=300, response=300, partial=True, balance='100000', change=change, limits=limits)[0]"
+        " for change, limits in ((lambda f: f, ()), (lambda f: t.shifted(f, 7), ()), (lambda f: f, t.LIMITS))]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(Path(__file__).parent)],
@@ -259,8 +331,8 @@ def test_interpreted_kernel_gives_the_same_fills():
     )
     interpreted = [[tuple(fill) for fill in fills] for fills in json.loads(done.stdout)]
     options = {"entry": 300, "response": 300, "partial": True, "balance": "100000"}
-    changes = (lambda f: f, lambda f: shifted(f, 7))
-    assert interpreted == [both(7, **options, change=change)[0] for change in changes]
+    kinds = ((lambda f: f, ()), (lambda f: shifted(f, 7), ()), (lambda f: f, LIMITS))
+    assert interpreted == [both(7, **options, change=change, limits=limits)[0] for change, limits in kinds]
 
 
 def test_small_buffers_change_nothing(monkeypatch):

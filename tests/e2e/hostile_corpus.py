@@ -70,7 +70,9 @@ def valid_bodies(known: Known) -> dict[tuple[str, str], dict[str, Any]]:
         ("post", "/api/v1/simulator/sessions"): {
             "pair_id": known.pair_id, "mode": "NORMAL", "seed": 1, "initial_price": "50000", "price_deviation": 0.001,
             "execution_delay": "100ms", "market_update_interval": "1s", "speed": 1.0, "parameters": None, "scenarios": [],
-            "phase": "CONTINUOUS", "rules": RULES,
+            "phase": "CONTINUOUS", "rules": RULES, "state": "RUNNING", "playback": {
+                "start": "2022-01-01", "end": "2022-01-02", "pace": "CLOCK", "at_end": "PAUSE", "allow_gaps": False,
+            },
         },
         ("post", "/api/v1/simulator/sessions/{session_id}/scenarios"): {
             "name": "latency_spike", "parameters": {"factor": 2}, "starts_in": "1h", "repeats_every": "1h",
@@ -101,13 +103,14 @@ def valid_bodies(known: Known) -> dict[tuple[str, str], dict[str, Any]]:
             "strategy_id": known.strategy_id, "start_date": "2022-01-01", "end_date": "2022-01-02", "pair_id": known.pair_id,
             "market_conditions": None, "entry_latency": "10ms", "response_latency": "10ms", "balance": "1000",
             "fill_model": "PARTIAL", "seed": 0, "allow_gaps": False, "execution": None, "band": True, "record_orders": False,
-            "with_pairs": [],
+            "with_pairs": [], "limits": [{"kind": "MAX_LOSS", "threshold": "1000", "warn_share": "0.8", "on_breach": "HALT"}],
         },
         ("post", "/api/v1/backtest/sweeps"): {
             "strategy_id": known.strategy_id, "start_date": "2022-01-01", "end_date": "2022-01-02", "pair_id": known.pair_id,
             "grid": {"order_lots": [1, 2], "half_spread_ticks": {"from": 1, "to": 2}},
             "market_conditions": None, "entry_latency": "10ms", "response_latency": "10ms", "balance": "1000",
             "fill_model": "PARTIAL", "seed": 0, "allow_gaps": False, "execution": None,
+            "limits": [{"kind": "MAX_ORDER_SIZE", "threshold": "1", "warn_share": "0.8", "on_breach": "ALERT"}],
         },
         ("post", "/api/v1/backtest/analysis"): {"run_ids": [known.run_id], "fragility": False},
         ("post", "/api/v1/risk/assessment"): {

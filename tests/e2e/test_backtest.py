@@ -37,6 +37,7 @@ QUICK = {"half_spread_ticks": 3, "order_lots": 5, "max_inventory_lots": 50}
 SLOW = QUICK | {"interval_ns": 12_000}
 """A wake-up every 12 microseconds of 346 seconds: several seconds of work."""
 SECOND = 1_000_000_000
+LOSS = {"kind": "MAX_LOSS", "threshold": "1", "on_breach": "HALT"}
 ENDED = ("COMPLETED", "FAILED", "CANCELED")
 
 
@@ -248,6 +249,12 @@ async def test_requests_that_cannot_be_run_are_refused_by_name(imported: Backtes
         ({"entry_latency": "-5ms"}, 400, "entry_latency", "such as 100ms"),
         ({"balance": "0"}, 400, "balance", "positive"),
         ({"fill_model": "LUCKY"}, 400, "fill_model", "PARTIAL"),
+        ({"limits": {"kind": "MAX_LOSS", "threshold": "1"}}, 400, "limits", "array"),
+        ({"limits": [{"kind": "MAX_VAR", "threshold": "1"}]}, 400, "limits[0].kind", "one of MAX_ORDER_SIZE"),
+        ({"limits": [{"kind": "MAX_LOSS", "threshold": "x"}]}, 400, "limits[0].threshold", "decimal"),
+        ({"limits": [{"kind": "MAX_LOSS", "threshold": "-1"}]}, 400, "limits[0].threshold", "positive amount"),
+        ({"limits": [LOSS, LOSS]}, 400, "limits[1].kind", "each kind once"),
+        ({"limits": [LOSS | {"scope": "ALL"}]}, 400, "limits[0]", "scope"),
         ({"pair_id": "00000000-0000-7000-8000-0000000000ff"}, 404, "pair_id", "pair"),
     ]
     for changes, status, field, text in cases:
@@ -301,6 +308,63 @@ async def test_conditions_of_the_specification_are_replayed_and_stated(imported:
     assert (await imported.result(strategy_id))["digest"] == result["digest"]
     assert result["digest"] in done.stdout
     assert "realised daily_volatility" in done.stdout
+
+
+KINDS = ("MAX_ORDER_SIZE", "MAX_ORDER_NOTIONAL", "PRICE_COLLAR", "MAX_MESSAGE_RATE", "MAX_REPEATED_ORDERS",
+         "MAX_WORST_CASE_POSITION", "MAX_POSITION", "MAX_NOTIONAL", "MAX_LOSS", "MAX_DRAWDOWN")  # fmt: skip
+
+
+async def limited(imported: Backtester, strategy_id: str, limits: list[dict[str, str]]) -> dict[str, Any]:
+    """Run with limits; return the result, its outcomes by kind."""
+    await imported.until(await imported.begin(strategy_id, limits=limits, band=False), "COMPLETED")
+    result = await imported.result(strategy_id)
+    return result | {"limits": {each["kind"]: each for each in result["summary"]["limits"]}}
+
+
+async def test_every_kind_of_limit_is_driven_to_its_warning_and_its_breach(imported: Backtester) -> None:
+    strategy_id = await imported.strategy(QUICK)
+    far = [{"kind": kind, "threshold": "4000" if kind in KINDS[3:5] else "1e9"} for kind in KINDS]
+    free = await limited(imported, strategy_id, far)
+    assert {each["state"] for each in free["limits"].values()} == {"OK"}
+    largest = {kind: Decimal(free["limits"][kind]["largest"]) for kind in KINDS}
+    assert min(largest.values()) > 0
+
+    near = [{"kind": kind, "threshold": f"{largest[kind] * Decimal('1.1'):f}"} for kind in KINDS]
+    warned = await limited(imported, strategy_id, near)
+    for kind in KINDS:
+        one = warned["limits"][kind]
+        assert (one["warnings"] > 0, one["breaches"], one["refused"]) == (True, 0, 0), one
+        assert Decimal(one["warned_value"]) >= Decimal(one["threshold"]) * Decimal("0.8")
+        assert imported.first_ts <= int(one["warned_ts"]) <= imported.last_ts
+    assert warned["summary"]["net_pnl"] == free["summary"]["net_pnl"], "a warning changes nothing"
+
+    for kind in KINDS:
+        held = kind in KINDS[6:]
+        limit = {"kind": kind, "threshold": f"{largest[kind] / 2:f}"} | ({"on_breach": "HALT"} if held else {})
+        run = await limited(imported, strategy_id, [limit])
+        one = run["limits"][kind]
+        assert one["breaches"] > 0, one
+        assert Decimal(one["breached_value"]) > Decimal(one["threshold"])
+        assert run["summary"]["orders_rejected"] > free["summary"]["orders_rejected"]
+        assert (one["hold"] == "HALTED", one["hold_ts"] is not None) == (held, held), one
+        assert held or one["refused"] > 0
+
+
+async def test_limits_by_command_are_those_by_rest_and_stand_on_the_page(imported: Backtester) -> None:
+    strategy_id = await imported.strategy(QUICK)
+    result = await limited(imported, strategy_id, [LOSS, {"kind": "MAX_ORDER_SIZE", "threshold": "0.01"}])
+    span = [format_instant(ts) for ts in (imported.first_ts, imported.last_ts)]
+    words = ["--no-band", "--limit", "MAX_LOSS=1:HALT", "--limit", "MAX_ORDER_SIZE=0.01"]
+    done = await asyncio.to_thread(command, imported.service, "backtest", strategy_id, *span, *words)
+    assert done.returncode == 0, done.stderr
+    assert result["digest"] in done.stdout
+    told = next(line for line in done.stdout.splitlines() if "MAX_LOSS" in line)
+    assert "HALTED from" in told
+    assert result["limits"]["MAX_LOSS"]["breached_value"] in told
+    page = await imported.service.request("GET", f"/api/v1/backtest/runs/{result['run_id']}/report")
+    assert "MAX_LOSS" in str(page.content)
+    done = await asyncio.to_thread(command, imported.service, "backtest", strategy_id, *span, "--limit", "MAX_LOSS")
+    assert (done.returncode, "KIND=THRESHOLD" in done.stderr) == (2, True), done.stderr
 
 
 async def test_conditions_that_the_data_do_not_allow_fail_the_run_with_the_reason(imported: Backtester) -> None:

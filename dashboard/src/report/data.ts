@@ -121,6 +121,22 @@ export interface Summary {
   position: Money;
   band?: Record<"pessimistic" | "queue" | "optimistic", Assumed>;
   market_conditions?: Record<string, unknown>;
+  limits?: LimitOutcome[];
+}
+
+export interface LimitOutcome {
+  kind: string;
+  threshold: Money;
+  largest: Money | null;
+  warnings: number;
+  warned_ts: string | null;
+  warned_value: Money | null;
+  breaches: number;
+  breached_ts: string | null;
+  breached_value: Money | null;
+  refused: number;
+  hold: string;
+  hold_ts: string | null;
 }
 
 export type Status = "PASS" | "WARN" | "FAIL" | "UNKNOWN";

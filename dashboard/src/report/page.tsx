@@ -14,6 +14,7 @@ import { curvesOf, seconds, type Report, type Run } from "./data";
 import { KeyFigures } from "./figures";
 import { decimal, duration, figure, instant, letter, signed } from "./format";
 import { FragilityMaps } from "./fragility_maps";
+import { LimitsTable } from "./limits";
 import { Markouts } from "./markouts";
 import { QualityCards } from "./quality";
 import { Reproducibility } from "./reproducibility";
@@ -100,6 +101,15 @@ function RunReport({ run }: { run: Run }) {
       >
         <QualityCards quality={run.quality} />
       </Section>
+      {run.summary.limits && (
+        <Section
+          id="limits"
+          title="What its limits did"
+          note="The guard sees what the strategy sees, after latency. Quantities in base currency, amounts in quote currency, messages by number."
+        >
+          <LimitsTable limits={run.summary.limits} />
+        </Section>
+      )}
       <Section id="figures" title="Figures">
         <KeyFigures run={run} />
       </Section>

@@ -28,11 +28,12 @@ class SessionStarted(schemas.View):
 
 
 class SessionChanged(schemas.View):
-    """A market that was paused, goes on or was stopped, or is in another mode."""
+    """A market that was paused, goes on or was stopped, or is in another mode; `ended`: its recording has been played."""
 
     session_id: UUID
     state: str
     mode: str
+    ended: bool
 
 
 class ScenarioNews(schemas.View):
@@ -69,12 +70,11 @@ class AccountTransferred(schemas.View):
 
 
 class KillSwitchEngaged(schemas.View):
-    """A scope whose open orders were ended and whose new ones are refused."""
+    """A scope whose new orders are refused and whose open ones are about to end, each with its own event."""
 
     scope: str
     scope_id: UUID | None
     reason: str
-    orders_ended: int
 
 
 class KillSwitchReleased(schemas.View):

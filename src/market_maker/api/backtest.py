@@ -173,6 +173,7 @@ def _request(wish: RunBacktest | RunSweep, **more: Any) -> RunRequest:
         seed=wish.seed,
         allow_gaps=wish.allow_gaps,
         execution=wish.execution,
+        limits=msgspec.to_builtins(wish.limits),
         **more,
     )
 

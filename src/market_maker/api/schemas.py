@@ -261,10 +261,43 @@ class TradingRules(Request):
     self_trade_prevention: Prevention = "CANCEL_NEWEST"
 
 
+class PlayRecording(Request):
+    """A recording of the session's pair that is its market: from `start` to before `end`, as it was recorded.
+
+    `pace`: `speed` times as fast as the clock, or as fast as possible. `at_end`: the session pauses, stops (open orders are
+    cancelled), or plays the recording again (orders that rest are cancelled). `allow_gaps`: with less than 0.99 coverage.
+    """
+
+    start: str
+    end: str
+    pace: Literal["CLOCK", "FASTEST"] = "CLOCK"
+    at_end: Literal["PAUSE", "STOP", "LOOP"] = "PAUSE"
+    allow_gaps: bool = False
+
+
+class PlayedRecording(View):
+    """A recording that is played: what was asked for, what of it is recorded, and where it is.
+
+    `now` is the recorded instant; `passes` counts how often it has been played to its end; `ended`: nothing is left.
+    """
+
+    start: str
+    end: str
+    first: str
+    last: str
+    now: str
+    pace: Literal["CLOCK", "FASTEST"]
+    at_end: Literal["PAUSE", "STOP", "LOOP"]
+    allow_gaps: bool
+    passes: int
+    ended: bool
+
+
 class StartSession(Request):
     """A new simulated market; what is left out comes from the settings. Durations as `100ms`.
 
     `parameters` are for mode CUSTOM (see `custom-schema`), `scenarios` for STRESS and CUSTOM: they begin with the market.
+    `playback`: the market is a recording. `state` PAUSED: it stands still until it is set RUNNING.
     """
 
     pair_id: UUID
@@ -279,6 +312,8 @@ class StartSession(Request):
     scenarios: Annotated[list[StartScenario], Meta(max_length=32)] = []
     rules: TradingRules | None = None
     phase: TradingPhase = "CONTINUOUS"
+    playback: PlayRecording | None = None
+    state: Literal["RUNNING", "PAUSED"] = "RUNNING"
 
 
 class ChangeSession(Request):
@@ -319,6 +354,7 @@ class SessionView(View):
     reference_price: Decimal
     open_orders: int
     trades: int
+    playback: PlayedRecording | None
     state_hash: str | None
     recording: bool
     recorded_events: int
@@ -623,6 +659,15 @@ class MarketConditions(Request):
     volume_profile: Literal["LOW", "NORMAL", "HIGH", "U_SHAPED"] | None = None
 
 
+class RunLimit(Request):
+    """A limit of a run, as a risk limit. `on_breach` is for what is held: MAX_POSITION, MAX_NOTIONAL, MAX_LOSS, MAX_DRAWDOWN."""
+
+    kind: str
+    threshold: Decimal
+    warn_share: Decimal = Decimal("0.8")
+    on_breach: Literal["ALERT", "REDUCE", "HALT"] = "ALERT"
+
+
 class RunBacktest(Request):
     """A backtest. Dates are UTC and both included; timestamps are taken exactly. Latencies as `100ms`."""
 
@@ -643,6 +688,8 @@ class RunBacktest(Request):
     record_orders: bool = False
     with_pairs: Annotated[list[UUID], Meta(max_length=15)] = []
     """Further instruments that the strategy trades at once, number 1 and on; there is no band then."""
+    limits: Annotated[list[RunLimit], Meta(max_length=10)] = []
+    """What stands before its orders: see the page about backtests."""
 
 
 class RunView(View):
@@ -746,6 +793,7 @@ class RunSweep(Request):
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     allow_gaps: bool = False
     execution: dict[str, Any] | None = None
+    limits: Annotated[list[RunLimit], Meta(max_length=10)] = []
 
 
 class SweepView(View):
@@ -806,7 +854,7 @@ RiskMethod = Literal[
     "HISTORICAL", "AGE_WEIGHTED", "FILTERED_HISTORICAL", "NORMAL", "STUDENT_T", "CORNISH_FISHER", "EWMA", "GARCH",
     "PEAKS_OVER_THRESHOLD", "MONTE_CARLO",
 ]  # fmt: skip
-RiskScope = Literal["POSITION", "ACCOUNT", "STRATEGY", "BOOK"]
+RiskScope = Literal["POSITION", "PAIR", "ACCOUNT", "STRATEGY", "BOOK"]
 StressNorm = Literal["LARGEST", "EUCLID", "SUM", "LIKELIHOOD"]
 
 
@@ -1054,11 +1102,13 @@ class LimitList(View):
 
 
 class AlertView(View):
-    """A notice that a limit warns or is breached."""
+    """A notice that a limit warns or is breached; `position_id` is the one whose order, fill or assessment showed it."""
 
     alert_id: UUID
     limit_id: UUID
     kind: str
+    scope: LimitScopeName
+    scope_id: UUID | None
     position_id: UUID
     severity: Literal["WARNING", "CRITICAL"]
     state: Literal["RAISED", "CLEARED"]

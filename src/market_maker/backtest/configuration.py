@@ -9,6 +9,7 @@ from uuid import UUID
 
 from market_maker.backtest.engine import RunConfig
 from market_maker.backtest.execution import Execution
+from market_maker.backtest.guard import limits_of
 from market_maker.backtest.result import FillModel
 from market_maker.domain.instrument import Instrument
 from market_maker.market_data.conditions import MarketConditions
@@ -35,6 +36,7 @@ def run_config(run: dict[str, Any], strategy: Strategy, instrument: Instrument) 
         execution=Execution.of(configuration.get("execution")),
         band=configuration.get("band", False),
         records_orders=configuration.get("record_orders", False),
+        limits=limits_of(configuration.get("limits")),
     )
 
 

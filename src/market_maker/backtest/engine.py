@@ -22,6 +22,7 @@ from market_maker.backtest.drive import Capacity, Drive, SetOfRun
 from market_maker.backtest.execution import Execution, is_of_orders, queue_model_of
 from market_maker.backtest.fee_models import Contract
 from market_maker.backtest.fee_models.funding import Funding, funding_of
+from market_maker.backtest.guard import check_limits, limits_json, outcomes
 from market_maker.backtest.queue_models import QueueModel, parameter_of
 from market_maker.backtest.result import Assumed, FillModel, RunResult, columns_of, half_worth, summarise
 from market_maker.backtest.state import CHANCE_SCALE, IMPACT_SCALE
@@ -29,6 +30,7 @@ from market_maker.domain.errors import DataError, InvalidRequest
 from market_maker.domain.instrument import EXACT, ContractType, Instrument
 from market_maker.market_data.conditions import MarketConditions
 from market_maker.market_data.replay import Feed, open_feed
+from market_maker.risk.limits import Limit
 from market_maker.storage.lake import Lake, day_of
 from market_maker.strategies.actions import Records
 from market_maker.strategies.compilation import cache_key, compiled
@@ -62,6 +64,7 @@ class RunConfig:
     band : also run under pessimistic and optimistic fills, in the same pass, and tell all three
     records_orders : keep every decision and order event (`RunResult.order_events`)
     funding : funding instants of the range; None: there are none
+    limits : what stands before its orders and is looked at before each wake-up, see `guard`
     """
 
     instrument: Instrument
@@ -81,6 +84,7 @@ class RunConfig:
     band: bool = False
     records_orders: bool = False
     funding: Funding | None = None
+    limits: tuple[Limit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +294,7 @@ def _set_of(config: RunConfig, strategy: PreparedStrategy, *, of_orders: bool) -
         chance_e9=round(execution.execution_probability * CHANCE_SCALE),
         impact_e9=round(execution.price_impact * IMPACT_SCALE),
         impact_half_life_ns=execution.impact_half_life_ns,
+        limits=config.limits,
     )
 
 
@@ -306,7 +311,8 @@ def result_of(
     """Return the result of a set of a drive that has ended: its samples, fills and the effect of market conditions."""
     balance = drive.sets[k].balance_tick_lots
     head = drive.head(k)
-    contract = Contract.of(config.instrument)
+    pair = config.instrument
+    contract = Contract.of(pair)
     cash, fees, funding, position, mid = (
         np.ascontiguousarray(sampled[name])
         for name in ("cash_tick_lots", "fees_tick_lots", "funding_tick_lots", "position_lots", "mid_half_ticks")
@@ -328,14 +334,15 @@ def result_of(
     counts = ("orders_rejected", "orders_canceled", "orders_expired")
     end = {name: int(head[name]) for name in (*names, *counts)} | {"mid_half_ticks": drive.mid_half_ticks()}
     summary = summarise(
-        instrument=config.instrument,
+        instrument=pair,
         balance_tick_lots=balance,
         samples=samples,
         fills=fills,
         end=end,
         sample_interval_ns=config.sample_interval_ns,
     )
-    summary = replace(summary, market_conditions=effect)
+    told = outcomes(config.limits, drive.state.limits[k], drive.state.guard[k], pair) if config.limits else None
+    summary = replace(summary, market_conditions=effect, limits=told)
     events = pl.DataFrame(columns_of(drive.log(k))) if config.records_orders else None
     return RunResult(summary, samples, fills, _reproducibility(config, feed, strategy, drive, k), events)
 
@@ -343,7 +350,9 @@ def result_of(
 def _reproducibility(config: RunConfig, feed: Feed, strategy: PreparedStrategy, drive: Drive, k: int) -> dict[str, Any]:
     pair = config.instrument
     # Not written when there are none: the digest of a plain replay stays what it was.
-    conditions = {} if config.market_conditions is None else {"market_conditions": config.market_conditions.to_json()}
+    more: dict[str, Any] = {"limits": limits_json(config.limits)} if config.limits else {}
+    if config.market_conditions is not None:
+        more["market_conditions"] = config.market_conditions.to_json()
     return {
         "seed": config.seed,
         "configuration": {
@@ -369,7 +378,7 @@ def _reproducibility(config: RunConfig, feed: Feed, strategy: PreparedStrategy, 
             "sample_interval_ns": config.sample_interval_ns,
             "allow_gaps": config.allow_gaps,
         }
-        | conditions,
+        | more,
         "data_hash": feed.data_hash,
         "tables": [dict(table) for table in feed.tables],
         "coverage": feed.coverage,
@@ -398,6 +407,7 @@ def check_config(config: RunConfig) -> None:
         latency = getattr(config, field_name)
         if not 0 <= latency < 86_400 * 10**9:
             raise InvalidRequest.of(field_name, latency, "0 ns to one day")
+    check_limits(config.limits, config.instrument)
 
 
 def _balance_tick_lots(config: RunConfig) -> int:

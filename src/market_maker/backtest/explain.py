@@ -153,6 +153,8 @@ def _text(entry: Any, pair: Instrument) -> str:
         return f"{quantity} filled at {price}: {_FILLS[FillCause(int(entry['reason']))]}"
     reason = Reason(int(entry["reason"]))
     because = "" if reason is Reason.NONE else f": {reason.name}"
+    if reason >= Reason.MAX_ORDER_SIZE:
+        because = f" by the run's limits before it left: {reason.name}"
     return {
         Note.NEW_SENT: f"sent: {quantity} at {price}",
         Note.CANCEL_SENT: f"cancel sent with {quantity} open",

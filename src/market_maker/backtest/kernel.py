@@ -23,7 +23,7 @@ from market_maker.backtest.ladder.kernel import DISPLACED, IMPACT, clear_quantit
 from market_maker.backtest.ledger.kernel import pay_funding
 from market_maker.backtest.log.kernel import room_in_log
 from market_maker.backtest.messages.kernel import deliver, release, sink, weigh
-from market_maker.backtest.owner.kernel import obey, request_amend, request_cancel, submit, view_of
+from market_maker.backtest.owner.kernel import obey, request_amend, request_cancel, submit, view_of, watch
 from market_maker.backtest.queues.kernel import BUCKET_MASK, forget_marks, forget_shown, move_marks, on_queues
 from market_maker.backtest.state import FOREVER, WALK_LEVELS_MAX, Code
 from market_maker.strategies import actions as act
@@ -280,8 +280,11 @@ def wake(state, strategy, params, memory):
     sink(state.wake_ts, state.wake_clock, state.clock[0]["wake_count"])
     copy_levels(state.local, BID, state.view_bids)
     copy_levels(state.local, ASK, state.view_asks)
+    limited = len(state.guard) > 0
     for k in range(due["first_set"], due["end_set"]):
         deliver(state, k, now)
+        if limited:
+            watch(state, k)
         state.actions[0]["kind"] = 0
         strategy(view_of(state, k, ON_TIMER), params[k], memory[k], state.actions)
         code = obey(state, k)
@@ -394,6 +397,9 @@ def run(state, exchange, exchange_is_last, local, local_is_last, strategy, param
             settle(state.local, local.quotes, clock["local_row"] - 1)
             if find_reasons(state, local, stop):
                 weigh(state, exchange.ts, stop)
+                for k in range(len(state.guard)):
+                    if state.reasons[k] != 0:
+                        watch(state, k)
                 if clock["wakes_at_once"] > WAKES_AT_ONCE_MAX:
                     return ENDLESS
                 if clock["hands_over"] == 1:

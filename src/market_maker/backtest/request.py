@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from market_maker.backtest.execution import Execution
+from market_maker.backtest.guard import limits_json, limits_of
 from market_maker.backtest.result import FillModel
 from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.units import NS_PER_SECOND, format_duration
@@ -25,7 +26,7 @@ class RunRequest:
     `market_conditions`: volatility, trend, volume_profile, each optional; see `market_data.conditions`. `execution`: queue
     model, latency, fees and funds, see `backtest.execution`. `band`: tell pessimistic and optimistic fills beside the run's
     own. `record_orders`: keep every decision and order event. `with_pairs`: further instruments that the strategy trades
-    at once, number 1 and on; there is no band then.
+    at once, number 1 and on; there is no band then. `limits`: what stands before its orders, see `backtest.guard`.
     """
 
     strategy_id: UUID
@@ -43,6 +44,7 @@ class RunRequest:
     band: bool = True
     record_orders: bool = False
     with_pairs: tuple[UUID, ...] = ()
+    limits: Sequence[Mapping[str, Any]] | None = None
 
 
 def configuration_of(request: RunRequest, settings: BacktestSettings) -> dict[str, Any]:
@@ -63,6 +65,10 @@ def configuration_of(request: RunRequest, settings: BacktestSettings) -> dict[st
     # Not written where there are none, so that a run of one instrument is told as ever.
     more: dict[str, Any] = {} if conditions is None else {"market_conditions": conditions.to_json()}
     more |= {"with_pairs": [str(pair_id) for pair_id in request.with_pairs]} if request.with_pairs else {}
+    limits = limits_of(request.limits)
+    if limits and request.with_pairs:
+        raise InvalidRequest.of("limits", "set", "none with several instruments")
+    more |= {"limits": limits_json(limits)} if limits else {}
     return {
         "start_ts": str(request.start_ts),
         "end_ts": str(request.end_ts),

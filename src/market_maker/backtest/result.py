@@ -19,6 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from market_maker.backtest.fee_models import Contract
+from market_maker.backtest.guard import LimitOutcome
 from market_maker.domain.errors import DataError
 from market_maker.domain.instrument import EXACT, Instrument
 from market_maker.domain.order import Liquidity, Side
@@ -59,7 +60,7 @@ class RunSummary:
     optimistic (front of the queue) fills. net_pnl = spread_capture + inventory_pnl - fees - funding, exactly. `spread_capture` is the sum over fills of
     side x (mid at the fill - price) x quantity, `inventory_pnl` what the mid did to the positions held afterwards.
     `max_drawdown` is the deepest fall of the sampled equity. `market_conditions` is what was requested, reached and
-    recorded of a run under conditions, None of a plain one.
+    recorded of a run under conditions, None of a plain one; `limits` what became of each limit, None without limits.
     """
 
     net_pnl: Decimal
@@ -86,12 +87,14 @@ class RunSummary:
     funding: Decimal = Decimal(0)
     market_conditions: dict[str, Any] | None = None
     band: dict[str, Assumed] | None = None
+    limits: list[LimitOutcome] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the summary as JSON values, money as text; without `market_conditions` and `band` where there were none."""
+        """Return the summary as JSON values, money as text; without `market_conditions`, `limits` and `band` where there were none."""
         values = _texts(asdict(self))
-        if self.market_conditions is None:
-            del values["market_conditions"]
+        for name in ("market_conditions", "limits"):
+            if values[name] is None:
+                del values[name]
         if self.band is None:
             del values["band"]
         else:
@@ -105,6 +108,8 @@ class RunSummary:
         read = _numbers(values) | {"sharpe": Sharpe(**values["sharpe"])}
         if band is not None:
             read["band"] = {name: Assumed(**_numbers(figures)) for name, figures in band.items()}
+        if values.get("limits") is not None:
+            read["limits"] = [LimitOutcome(**each) for each in values["limits"]]
         return cls(**read)
 
 

@@ -198,6 +198,9 @@ def _seal(state: Any) -> Any:
     sealed.funding_ts = state.funding_ts
     sealed.funding_e8 = state.funding_e8
     sealed.impact = state.impact
+    sealed.limits = state.limits
+    sealed.guard = state.guard
+    sealed.messages = state.messages
     sealed.exchange = _seal_ladder(state.exchange)
     sealed.local = _seal_ladder(state.local)
     sealed.view_bids = state.view_bids

@@ -43,6 +43,8 @@ BUCKETS = 1 << 12
 CHANCE_SCALE = 10**9
 """`chance_e9` of an order whose counterparty is always there."""
 IMPACT_SCALE = 10**9
+MESSAGES_MAX = 1 << 12
+"""Messages of a set that its limits remember: more than any limit may allow in a second."""
 MARKS_MAX = 1 << 16
 """Levels from which own orders of a set have taken something that the feed has not refreshed."""
 
@@ -74,6 +76,40 @@ class Reason(IntEnum):
     CANNOT_FILL_COMPLETELY = 5
     NOT_THERE = 6
     LOST_ON_THE_WAY = 7
+    # Refused by its owner's limits before it left: the limit's kind, or what an earlier breach holds back.
+    MAX_ORDER_SIZE = 8
+    MAX_ORDER_NOTIONAL = 9
+    PRICE_COLLAR = 10
+    MAX_MESSAGE_RATE = 11
+    MAX_REPEATED_ORDERS = 12
+    MAX_WORST_CASE_POSITION = 13
+    MAX_POSITION = 14
+    MAX_NOTIONAL = 15
+    REDUCING = 16
+    HALTED = 17
+
+
+class LimitPlace(IntEnum):
+    """Where the limit of a kind stands in `limits`; an order is held against the first eight, in this order."""
+
+    MAX_ORDER_SIZE = 0
+    MAX_ORDER_NOTIONAL = 1
+    PRICE_COLLAR = 2
+    MAX_MESSAGE_RATE = 3
+    MAX_REPEATED_ORDERS = 4
+    MAX_WORST_CASE_POSITION = 5
+    MAX_POSITION = 6
+    MAX_NOTIONAL = 7
+    MAX_LOSS = 8
+    MAX_DRAWDOWN = 9
+
+
+class HoldCode(IntEnum):
+    """What a breach holds back; in the order of `risk.limits.Hold`."""
+
+    ACTIVE = 0
+    REDUCING = 1
+    HALTED = 2
 
 
 class FillCause(IntEnum):
@@ -197,6 +233,22 @@ LOG_DTYPE = _int64_record(
     "best_bid_ticks", "best_ask_ticks",
 )  # fmt: skip
 
+LIMIT_DTYPE = _int64_record(
+    # configuration: whether there is such a limit, its bounds in whole units (see `risk.rules.state_of`), a HoldCode
+    "is_set", "bound", "held_above", "warn_from", "warned_from", "on_breach",
+    # the last and the largest value, and how often it was evaluated
+    "state", "evaluated", "value", "ts", "most",
+    # how often it came to warn and to be breached, the first time and value of each, and the orders that it refused
+    "warnings", "warned_ts", "warned_value", "breaches", "breached_ts", "breached_value", "refused",
+)  # fmt: skip
+GUARD_DTYPE = _int64_record(
+    # what is held back, since when, by the limit in which place; whether open orders are still to be cancelled
+    "hold", "hold_ts", "hold_place", "cancels",
+    # the most that has been earned, in half tick-lots; messages so far; orders refused by a hold
+    "peak", "messages", "refused",
+)  # fmt: skip
+MESSAGE_DTYPE = _int64_record("ts", "side", "price_ticks", "qty_lots")
+
 
 _ENDS = np.array([FOREVER], np.int64)
 _NOTHING = np.zeros(0, np.int64)
@@ -237,6 +289,7 @@ class ReplayState(NamedTuple):
     samples (instants, K); log with log_sets. queues (K, n) with queue_n (K,); latency (K,) with requests and answers that
     were recorded, and the load with the times carried over; fees (K,), fee_tiers (K, tiers, 3), fee_volumes (K, days);
     funding_ts and funding_e8 as in `fee_models.funding`; impact (1,), by how many ticks own orders push the book (K = 1).
+    limits (K, places), guard (K,) and messages (K, MESSAGES_MAX), all without elements where no set has limits.
     """
 
     clock: Records
@@ -276,6 +329,9 @@ class ReplayState(NamedTuple):
     funding_ts: Any
     funding_e8: Any
     impact: Any
+    limits: Records
+    guard: Records
+    messages: Records
     exchange: Ladder
     local: Ladder
     view_bids: Records
@@ -306,6 +362,7 @@ def new_state(
     fee_shape: tuple[int, int] = (1, 1),
     funding: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
     logs: int = 0,
+    limited: bool = False,
 ) -> ReplayState:
     """Return the state of replays that have not begun; times and money are set by the face.
 
@@ -315,6 +372,7 @@ def new_state(
     fee_shape : tiers and days of the tables of fees
     funding : instants and payments
     logs : what is logged, see CLOCK_DTYPE
+    limited : whether a set has limits
     """
     n = ORDERS_MAX if orders is None else orders
     m = IN_FLIGHT_MAX if in_flight is None else in_flight
@@ -372,6 +430,9 @@ def new_state(
         funding_ts=instants,
         funding_e8=payments,
         impact=np.zeros(1),
+        limits=np.zeros((sets * limited, len(LimitPlace)), LIMIT_DTYPE),
+        guard=np.zeros(sets * limited, GUARD_DTYPE),
+        messages=np.zeros((sets * limited, MESSAGES_MAX), MESSAGE_DTYPE),
         exchange=new_book(exchange),
         local=new_book(local),
         view_bids=np.zeros(depth_levels, LEVEL_DTYPE),

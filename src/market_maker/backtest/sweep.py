@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from market_maker.backtest.drive import Capacity, OutgrownError
 from market_maker.backtest.engine import RunConfig, RunProgress, RunResult, run, run_sets
+from market_maker.backtest.guard import limits_json
 from market_maker.backtest.quotes import Quotes
 from market_maker.backtest.result import RunSummary
 from market_maker.domain.errors import InvalidRequest
@@ -125,6 +126,8 @@ def trial_key(config: RunConfig, feed: Feed) -> str:
         str(pair.lot_size), str(pair.maker_fee), str(pair.taker_fee), pair.contract_type.value,
         config.execution.to_json(), None if config.funding is None else config.funding.digest(), config.band,
     ]  # fmt: skip
+    # Not there without limits: known trials stay known.
+    known += [limits_json(config.limits)] if config.limits else []
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 

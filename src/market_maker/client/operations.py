@@ -111,6 +111,24 @@ def _conditions(value: schemas.MarketConditions | Mapping[str, Any] | None) -> s
         raise InvalidRequest.of("market_conditions", dict(value), f"{allowed} ({error})") from error
 
 
+def _limits(given: Sequence[schemas.RunLimit | Mapping[str, Any]]) -> list[schemas.RunLimit]:
+    found = []
+    for number, value in enumerate(given):
+        if isinstance(value, schemas.RunLimit):
+            found.append(value)
+            continue
+        fields = dict(value)
+        for name in ("threshold", "warn_share"):
+            if name in fields:
+                fields[name] = _money(fields[name], f"limits[{number}].{name}")
+        try:
+            found.append(msgspec.convert(fields, schemas.RunLimit))
+        except msgspec.ValidationError as error:
+            allowed = f"kind, threshold and, if wanted, warn_share and on_breach ({error})"
+            raise InvalidRequest.of(f"limits[{number}]", dict(value), allowed) from error
+    return found
+
+
 def _number(value: Number, field: str) -> Decimal:
     """Return a parameter's value; a float as it is written, so that 0.1 is one tenth."""
     try:
@@ -311,10 +329,13 @@ class Operations:
         scenarios: Sequence[schemas.StartScenario] = (),
         rules: schemas.TradingRules | None = None,
         phase: schemas.TradingPhase = "CONTINUOUS",
+        playback: schemas.PlayRecording | None = None,
+        state: Literal["RUNNING", "PAUSED"] = "RUNNING",
     ) -> Call[schemas.SessionView]:
         """Start a simulated market for a pair that has none; durations as ``100ms``.
 
-        `parameters` are for mode CUSTOM, see `get_custom_schema`; `scenarios` for STRESS and CUSTOM.
+        `parameters` are for mode CUSTOM, see `get_custom_schema`; `scenarios` for STRESS and CUSTOM. `playback`: the market
+        is a recording of the lake, and orders stand in it and fill as in a backtest.
         """
         body = schemas.StartSession(
             pair_id=_id(pair_id, "pair_id"),
@@ -329,6 +350,8 @@ class Operations:
             scenarios=list(scenarios),
             rules=rules,
             phase=phase,
+            playback=playback,
+            state=state,
         )
         return Call("POST", "/api/v1/simulator/sessions", schemas.SessionView, body=body)
 
@@ -620,12 +643,13 @@ class Operations:
         band: bool = True,
         record_orders: bool = False,
         with_pairs: Sequence[Id] = (),
+        limits: Sequence[schemas.RunLimit | Mapping[str, Any]] = (),
     ) -> Call[schemas.RunView]:
         """Queue a backtest; dates are UTC and both included. `wait_for_run` returns it once it has ended.
 
         `market_conditions` change the recorded market: `{"volatility": 0.02, "trend": "SIDEWAYS"}`. `execution` says how
         orders wait, travel and pay: `{"queue_model": "POWER", "queue_n": 3}`. `with_pairs` are further instruments that the
-        strategy trades at once.
+        strategy trades at once. `limits` stand before its orders: `[{"kind": "MAX_LOSS", "threshold": "500", "on_breach": "HALT"}]`.
         """
         body = schemas.RunBacktest(
             strategy_id=_id(strategy_id, "strategy_id"),
@@ -643,6 +667,7 @@ class Operations:
             band=band,
             record_orders=record_orders,
             with_pairs=[_id(pair_id, "with_pairs") for pair_id in with_pairs],
+            limits=_limits(limits),
         )
         return Call("POST", "/api/v1/backtest", schemas.RunView, body=body)
 
@@ -663,6 +688,7 @@ class Operations:
         seed: int = 0,
         allow_gaps: bool = False,
         execution: Mapping[str, Any] | None = None,
+        limits: Sequence[schemas.RunLimit | Mapping[str, Any]] = (),
     ) -> Call[schemas.SweepView]:
         """Queue a sweep of a strategy's parameters; `wait_for_sweep` returns it once it has ended.
 
@@ -683,6 +709,7 @@ class Operations:
             seed=seed,
             allow_gaps=allow_gaps,
             execution=None if execution is None else dict(execution),
+            limits=_limits(limits),
         )
         return Call("POST", "/api/v1/backtest/sweeps", schemas.SweepView, body=body)
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from market_maker.risk.limits import Evaluation, LimitKind, LimitState, limited_model
+from market_maker.risk.limits import Evaluation, LimitKind, LimitScope, LimitState, limited_model
 
 
 class Severity(StrEnum):
@@ -30,9 +30,9 @@ class AlertState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One notice about one limit and one position.
+    """One notice about one limit: of its position, or of the sum that its scope names.
 
-    `value` is the figure when the alert was raised, `cleared_value` the one that cleared it. `model` names the figure
+    `position_id` is that position, or the one whose order, fill or assessment showed the sum to be so. `value` is the figure when the alert was raised, `cleared_value` the one that cleared it. `model` names the figure
     (`VaR`). Instants are ns UTC.
     """
 
@@ -48,17 +48,23 @@ class Alert:
     raised_ts: int
     cleared_ts: int | None = None
     cleared_value: Decimal | None = None
+    scope: LimitScope = LimitScope.POSITION
+    scope_id: UUID | None = None
 
     @property
     def dedupe_key(self) -> str:
         """What two alerts about the same thing share: at most one alert per key is open."""
-        return f"{self.limit_id}:{self.position_id}:{self.severity}"
+        about = self.position_id if self.scope is LimitScope.POSITION else self.scope
+        return f"{self.limit_id}:{about}:{self.severity}"
 
     @property
     def message(self) -> str:
         """One line for people: what, how much, what is allowed."""
         what = "is above" if self.severity is Severity.CRITICAL else "nears"
-        return f"{self.model} {self.value:f} of position {self.position_id} {what} its limit of {self.threshold:f}"
+        of_whom = {LimitScope.POSITION: f"position {self.position_id}", LimitScope.ALL: "the whole book"}.get(
+            self.scope, f"{self.scope.value.lower()} {self.scope_id}"
+        )
+        return f"{self.model} {self.value:f} of {of_whom} {what} its limit of {self.threshold:f}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the alert as JSON values: amounts and instants (ns) as text."""
@@ -66,6 +72,8 @@ class Alert:
             "alert_id": str(self.alert_id),
             "limit_id": str(self.limit_id),
             "kind": self.kind.value,
+            "scope": self.scope.value,
+            "scope_id": None if self.scope_id is None else str(self.scope_id),
             "position_id": str(self.position_id),
             "severity": self.severity.value,
             "state": self.state.value,
@@ -93,21 +101,21 @@ def alert_changes(
 ) -> AlertChanges:
     """Return the alerts to clear and to raise after an evaluation.
 
-    One alert at most is open per limit and position. It stays as it is while the severity is the same, whatever the
+    One alert at most is open per limit of a position, and per limit of any other scope. It stays as it is while the severity is the same, whatever the
     value does; another severity clears it and raises a new one, OK clears it. Asking twice changes nothing.
 
     Parameters
     ----------
     evaluation : what the limit said
-    open_alert : the raised alert of this limit and position, if there is one
-    position_id : the position
+    open_alert : the raised alert of this limit (and, of scope POSITION, of this position), if there is one
+    position_id : the position that was looked at
     ts : now, ns UTC
     alert_id : the id of the alert that may be raised
     """
     assert open_alert is None or (
         open_alert.state is AlertState.RAISED
         and open_alert.limit_id == evaluation.limit.limit_id
-        and open_alert.position_id == position_id
+        and (evaluation.limit.scope is not LimitScope.POSITION or open_alert.position_id == position_id)
     ), open_alert
     severity = _SEVERITIES[evaluation.state]
     if open_alert is not None and open_alert.severity is severity:
@@ -127,6 +135,8 @@ def alert_changes(
             value=evaluation.value,
             threshold=evaluation.limit.threshold,
             raised_ts=ts,
+            scope=evaluation.limit.scope,
+            scope_id=evaluation.limit.scope_id,
         )
     return AlertChanges(cleared=cleared, raised=raised)
 

@@ -127,6 +127,8 @@ def observe(
     have several quote currencies; DataError for too little history, or prices that do not move.
     """
     _check_contracts(holdings)
+    if horizon_ns <= 0:
+        raise InvalidRequest.of("time_horizon", format_duration(horizon_ns), "a positive duration, such as 1d")
     for holding in holdings:
         _check_size(holding)
     histories = {holding.instrument.pair_id: holding.history for holding in holdings}
@@ -162,7 +164,11 @@ def tail_risk(
         horizon = Horizon(horizon_ns, observed.returns.interval_ns)
         return _estimated(observed, horizon, method, confidence_level, seed)
     except InvalidRequest as error:
-        raise InvalidRequest(error.detail, tuple(_as_asked(each) for each in error.errors)) from None
+        asked = tuple(_as_asked(each) for each in error.errors)
+        detail = error.detail
+        for known, name in FIELDS.items():
+            detail = detail.replace(known, name) if any(each.field == name for each in asked) else detail
+        raise InvalidRequest(detail, asked) from None
 
 
 def _estimated(

@@ -23,11 +23,13 @@ from market_maker.domain.position import PositionState
 from market_maker.messaging.topics import outbox_event
 from market_maker.performance.figures import Float64
 from market_maker.risk.alerts import Alert, AlertChanges, AlertState, Severity, alert_changes
+from market_maker.risk.bounded import bounded_value
 from market_maker.risk.guard import KillSwitch, OrderGuard
-from market_maker.risk.limit_rows import cleared, held, limit_data, text, to_alert, to_limit
+from market_maker.risk.limit_rows import cleared, held, limit_data, switch_data, text, to_alert, to_limit
 from market_maker.risk.limits import (
     ASSESSED,
     HOLDS,
+    SCOPES,
     Evaluation,
     Hold,
     Limit,
@@ -37,10 +39,10 @@ from market_maker.risk.limits import (
     OnBreach,
     applies_to,
     evaluate,
-    limited_value,
+    owner_of,
 )
 from market_maker.risk.market_view import MarketView
-from market_maker.risk.measures import RiskMetrics
+from market_maker.risk.measures import RiskMetrics, Scope
 from market_maker.risk.subjects import Subject
 from market_maker.settings import RiskSettings
 from market_maker.storage.database import Connection, Database, fetch, page
@@ -49,6 +51,16 @@ from market_maker.storage.reference import ReferenceData
 from market_maker.storage.simulation import get_positions
 
 _STATE_OF_SEVERITY = {Severity.WARNING: LimitState.WARN, Severity.CRITICAL: LimitState.BREACHED}
+_WITH_OPEN_ALERT = """
+    SELECT risk_limits.*, risk_alerts.details AS open_details FROM risk_limits LEFT JOIN risk_alerts
+    ON risk_alerts.limit_id = risk_limits.limit_id AND risk_alerts.state = 'RAISED'
+       AND (scope <> 'POSITION' OR position_id = %s)
+    WHERE
+"""
+_LIMITS_OF = (
+    _WITH_OPEN_ALERT + " scope = %s AND scope_id IS NOT DISTINCT FROM %s ORDER BY limit_id FOR UPDATE OF risk_limits"
+)
+_LIMIT_BY_ID = _WITH_OPEN_ALERT + " risk_limits.limit_id = %s FOR UPDATE OF risk_limits"
 _PAUSE_S = 0.2
 """Fills and refusals that come within this time are looked at together."""
 _log = structlog.get_logger("risk")
@@ -94,7 +106,7 @@ class RiskControl:
         self._settings = settings
         self._assessor = assessor
         self._woken = asyncio.Event()
-        self.guard = OrderGuard(self._woken.set)
+        self.guard = OrderGuard(self._woken.set, markets.venues)
         self.guard.confidence = Decimal(str(settings.default_confidence_level))
         self._assessed: list[Limit] = []
         self._filled: set[UUID] = set()
@@ -292,15 +304,16 @@ class RiskControl:
     async def engage(self, reason: str, scope: str, scope_id: UUID | None) -> int:
         """Take no order of a scope any more, and end those that are open; return how many were.
 
-        In memory first: whatever becomes of the database, nothing more is taken. Engaged again, the reason is the new one.
+        In memory first: whatever becomes of the database, nothing more is taken. Then stored, and orders end after that: a
+        process that dies between finds the switch when it starts again, and ends them then (`end_held`). Engaged again,
+        the reason is the new one.
         """
         given = LimitScope(scope)
         await self._check_scope(given, scope_id)
         switch = KillSwitch(new_id(), given, scope_id, reason, self._clock.now_ns())
         others = [each for each in self.guard.switches if (each.scope, each.scope_id) != (given, scope_id)]
         self.guard.set_switches([*others, switch])
-        ended = await self._markets.end_orders(given, scope_id)
-        shown = {"scope": scope, "scope_id": text(scope_id), "reason": reason, "orders_ended": ended}
+        shown = {"scope": scope, "scope_id": text(scope_id), "reason": reason}
         async with self._database.transaction() as connection:
             await connection.execute(
                 "DELETE FROM risk_kill_switches WHERE scope = %s AND scope_id IS NOT DISTINCT FROM %s",
@@ -312,7 +325,21 @@ class RiskControl:
             )
             await self._note_down(connection, "KILL_SWITCH_ENGAGED", shown)
             await self._publish(connection, EventType.RISK_KILL_SWITCH_ENGAGED, switch.switch_id, 1, shown)
-        return ended
+        return await self._markets.end_orders(given, scope_id)
+
+    async def end_held(self) -> None:
+        """End the orders of every scope that a stored switch or a halt holds back: what a process that died had left to do."""
+        halted = await self._database.fetch("SELECT scope, scope_id FROM risk_limits WHERE hold = 'HALTED'")
+        scopes = {(LimitScope(row["scope"]), row["scope_id"]) for row in halted}
+        for scope, scope_id in scopes | {(each.scope, each.scope_id) for each in self.guard.switches}:
+            shown = {"scope": scope.value, "scope_id": text(scope_id)}
+            try:
+                ended = await self._markets.end_orders(scope, scope_id)
+            except MarketMakerError as error:
+                _log.error("orders of a scope that is held back could not be ended", **shown, reason=error.detail)
+                continue
+            if ended:
+                _log.warning("orders of a scope that is held back were ended", **shown, orders_ended=ended)
 
     async def release(self, reason: str, scope: str, scope_id: UUID | None) -> None:
         """Let a scope trade again. NotFound when no switch is engaged for it."""
@@ -329,29 +356,31 @@ class RiskControl:
 
     def switches(self) -> list[dict[str, Any]]:
         """Return the switches that are engaged, as JSON values."""
-        return [
-            {
-                "switch_id": str(each.switch_id),
-                "scope": each.scope.value,
-                "scope_id": text(each.scope_id),
-                "reason": each.reason,
-                "engaged_ts": str(each.engaged_ts),
-            }
-            for each in self.guard.switches
-        ]
+        return [switch_data(each) for each in self.guard.switches]
 
     # ------------------------------------------------------------------ held against limits
 
     async def hold_against(self, connection: Connection, subject: Subject, metrics: RiskMetrics) -> list[OutboxEvent]:
-        """Hold an assessment against the limits of its position, in its transaction; return the events."""
+        """Hold an assessment against the limits of its scope, in its transaction; return the events."""
+        position, scope = subject.holdings[0].position, SCOPES[metrics.scope]
+        if not any(limit.scope is scope and applies_to(limit, position) for limit in self._assessed):
+            return []
         events: list[OutboxEvent] = []
-        position = subject.holdings[0].position
-        for row in await fetch(connection, "SELECT * FROM risk_limits ORDER BY limit_id FOR UPDATE"):
+        for row in await fetch(connection, _LIMITS_OF, (position.position_id, scope.value, owner_of(scope, position))):
             limit = to_limit(row)
-            if limit.kind in ASSESSED and applies_to(limit, position):
-                value = _value_of(limit.kind, subject, metrics)
+            if limit.kind in ASSESSED:
+                value = bounded_value(limit.kind, subject, metrics)
                 events += await self._evaluate(connection, row, value, position.position_id, metrics.as_of_ts)
         return events
+
+    def scopes_of(self, position: PositionState) -> dict[tuple[Scope, UUID | None], None]:
+        """Return what is to be assessed for a position: itself, and once each of the sums that a limit bounds it in."""
+        found: dict[tuple[Scope, UUID | None], None] = {(Scope.POSITION, position.position_id): None}
+        for scope, of_limits in SCOPES.items():
+            for limit in self._assessed:
+                if limit.scope is of_limits and applies_to(limit, position):
+                    found[(scope, limit.scope_id)] = None
+        return found
 
     async def flush(self) -> None:
         """Write what the guard has noted, with its alerts."""
@@ -360,9 +389,10 @@ class RiskControl:
             return
         async with self._database.transaction() as connection:
             events: list[OutboxEvent] = []
-            for row in await fetch(connection, "SELECT * FROM risk_limits ORDER BY limit_id FOR UPDATE"):
-                found = noted.get(row["limit_id"])
-                if found is not None and found.ts != row["evaluated_ts"]:
+            for limit_id, found in sorted(noted.items()):
+                for row in await fetch(connection, _LIMIT_BY_ID, (found.position_id, limit_id)):
+                    if found.ts == row["evaluated_ts"]:
+                        continue
                     events += await self._evaluate(
                         connection, row, found.value, found.position_id, found.ts, state=found.state
                     )
@@ -389,7 +419,7 @@ class RiskControl:
         state: LimitState | None = None,
     ) -> list[OutboxEvent]:
         limit = to_limit(row)
-        open_alert = await self._open_alert(connection, limit, position_id)
+        open_alert = None if row["open_details"] is None else to_alert(row["open_details"])
         previous = LimitState.OK if open_alert is None else _STATE_OF_SEVERITY[open_alert.severity]
         evaluation = evaluate(limit, value, previous)
         if state is not None:
@@ -434,11 +464,6 @@ class RiskControl:
             event = await self._save_alert(connection, alert)
             await append(connection, await ensure_stream(connection, SERVICE_STREAM), [event])
 
-    async def _open_alert(self, connection: Connection, limit: Limit, position_id: UUID) -> Alert | None:
-        query = "SELECT details FROM risk_alerts WHERE limit_id = %s AND position_id = %s AND state = 'RAISED'"
-        rows = await fetch(connection, query, (limit.limit_id, position_id))
-        return to_alert(rows[0]["details"]) if rows else None
-
     async def _save_alert(self, connection: Connection, alert: Alert) -> OutboxEvent:
         details = alert.to_json()
         await connection.execute(
@@ -472,16 +497,3 @@ class RiskControl:
     ) -> None:
         event = outbox_event(Event(kind, key, sequence, self._clock.now_ns(), str(key), data))
         await append(connection, await ensure_stream(connection, SERVICE_STREAM), [event])
-
-
-def _value_of(kind: LimitKind, subject: Subject, metrics: RiskMetrics) -> Decimal:
-    """Return the figure that a limit of `kind` bounds, of the named position."""
-    holding = subject.holdings[0]
-    if kind is LimitKind.MAX_LOSS:
-        state: PositionState = holding.position
-        result = 2 * (state.realised_tick_lots - state.fees_tick_lots - state.cost_tick_lots)
-        return -holding.instrument.cash_to_decimal(result + holding.mark * state.qty_lots) / 2
-    if kind is LimitKind.MAX_CONCENTRATION:
-        gross = subject.account_gross
-        return (abs(holding.value) / gross).quantize(Decimal("1e-8")) if gross else Decimal(0)
-    return limited_value(kind, metrics)

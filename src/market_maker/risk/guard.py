@@ -21,7 +21,9 @@ from market_maker.domain.order import Order, Side
 from market_maker.domain.position import PositionState
 from market_maker.domain.units import NS_PER_SECOND
 from market_maker.performance.figures import Float64
+from market_maker.risk import rules
 from market_maker.risk.limits import Hold, Limit, LimitKind, LimitScope, LimitState, covers, evaluate
+from market_maker.risk.sums import lots_by_pair, members, resting_lots, value_beside
 from market_maker.risk.tails import tail_figures
 
 if TYPE_CHECKING:  # the venue brings the compiler with it
@@ -91,14 +93,16 @@ class OrderGuard:
     Parameters
     ----------
     wake : called when something is to be written: a state that changed
+    venues : returns those that run: what limits on sums look at beside the venue of an order
     """
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(self, wake: Callable[[], None], venues: Callable[[], Iterable[Venue]] = tuple) -> None:
         self.active = False
         self.noted: dict[UUID, Noted] = {}
         self.scenarios: dict[UUID, Float64] = {}
         self.confidence = Decimal("0.95")
         self._wake = wake
+        self._venues = venues
         self._limits: list[Limit] = []
         self._held: list[Limit] = []
         self._switches: list[KillSwitch] = []
@@ -179,14 +183,9 @@ class OrderGuard:
         where = f"{_named(limit.scope, limit.scope_id)} (limit {limit.limit_id}, {limit.kind})"
         if limit.hold is Hold.HALTED:
             raise Conflict(f"{where} is HALTED: no order is taken until the limit is reset")
-        closing = -int(wish.side) * position.qty_lots
-        resting = sum(
-            order.leaves_lots
-            for order in venue.orders.values()
-            if order.position_id == position.position_id and order.side is wish.side
-        )
+        resting = resting_lots(venue, wish.side, (position,))
         added = wish.added_lots if isinstance(wish, Amended) else wish.qty_lots
-        if added + resting > closing:
+        if not rules.only_reduces(int(wish.side), position.qty_lots, resting, added):
             raise LimitBreached(f"{where} is REDUCING: only orders that reduce the position are taken")
 
     def _hold_against(self, limit: Limit, value: int, position: PositionState, instrument: Instrument, ts: int) -> None:
@@ -232,7 +231,7 @@ class OrderGuard:
     ) -> int | None:
         """Return the limited figure with the order, in units of `_bound`; None where the order does not make it worse."""
         added = wish.added_lots if isinstance(wish, Amended) else wish.qty_lots
-        held, signed = position.qty_lots, int(wish.side) * added
+        signed = int(wish.side) * added
         match limit.kind:
             case LimitKind.MAX_ORDER_SIZE:
                 return wish.qty_lots
@@ -240,13 +239,13 @@ class OrderGuard:
                 return price * wish.qty_lots
             case LimitKind.PRICE_COLLAR:
                 reference = venue.market.reference_ticks
-                return -(-abs(price - reference) * 10**8 // reference)
+                return rules.collar_share(price, reference)
             case LimitKind.MAX_MESSAGE_RATE:
                 return _counted(self._recent.setdefault(limit.limit_id, deque()), ts)
             case LimitKind.MAX_REPEATED_ORDERS:
                 key = (
                     limit.limit_id,
-                    position.position_id,
+                    position.pair_id,
                     wish.side,
                     wish.price_ticks,
                     wish.stop_ticks,
@@ -260,21 +259,20 @@ class OrderGuard:
             case LimitKind.MAX_SELF_TRADE:
                 return _own_opposite(wish, venue)
             case LimitKind.MAX_WORST_CASE_POSITION:
-                resting = sum(
-                    int(order.side) * order.leaves_lots
-                    for order in venue.orders.values()
-                    if order.position_id == position.position_id and order.side is wish.side
-                )
-                worst = abs(held + resting + signed)
-                return worst if worst > abs(held) else None
+                covered = members(limit, venue, position)
+                resting = int(wish.side) * resting_lots(venue, wish.side, covered)
+                return _if_larger(rules.larger_position(_net(covered), resting + signed))
             case LimitKind.MAX_POSITION:
-                return abs(held + signed) if abs(held + signed) > abs(held) else None
+                return _if_larger(rules.larger_position(_net(members(limit, venue, position)), signed))
             case LimitKind.MAX_NOTIONAL:
-                return abs(held + signed) * price if abs(held + signed) > abs(held) else None
-        return self._book_var(limit, wish, venue, signed)
+                after = rules.larger_position(position.qty_lots, signed)
+                if after == rules.NOT_WORSE:
+                    return None
+                return after * price + value_beside(limit, venue, self._venues(), position)
+        return self._book_var(limit, position, venue, signed)
 
-    def _book_var(self, limit: Limit, wish: OrderWish, venue: Venue, signed: int) -> int | None:
-        """Return the account's value at risk with the order; None where the order does not raise it."""
+    def _book_var(self, limit: Limit, position: PositionState, venue: Venue, signed: int) -> int | None:
+        """Return the value at risk of all that the limit covers with the order; None where the order does not raise it."""
         pair_id = venue.instrument.pair_id
         if pair_id not in self.scenarios:
             raise LimitBreached(
@@ -282,12 +280,20 @@ class OrderGuard:
                 f" (limit {limit.limit_id})"
             )
         profits = np.zeros_like(self.scenarios[pair_id])
-        for held_id, exposure in venue.funds[wish.account_id].pairs.items():
+        for held_id, lots in lots_by_pair(limit, venue, self._venues(), position).items():
             if held_id in self.scenarios:
-                profits = profits + exposure.qty_lots * self.scenarios[held_id]
+                profits = profits + lots * self.scenarios[held_id]
         before = tail_figures(-profits, self.confidence).value_at_risk
         after = tail_figures(-(profits + signed * self.scenarios[pair_id]), self.confidence).value_at_risk
         return None if after <= before else int(-(-after * 1e8 // 1))
+
+
+def _net(positions: Iterable[PositionState]) -> int:
+    return sum(each.qty_lots for each in positions)
+
+
+def _if_larger(lots: int) -> int | None:
+    return None if lots == rules.NOT_WORSE else lots
 
 
 def _counted(times: deque[int], ts: int) -> int:

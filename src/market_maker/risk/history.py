@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from market_maker.domain.errors import DataError
+from market_maker.domain.units import format_duration
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -172,27 +173,36 @@ def choose_returns(
     """
     if horizon_ns < history.interval_ns:
         raise DataError(
-            f"the prices are {history.interval_ns} ns apart and the horizon is {horizon_ns} ns;"
+            f"the prices are {format_duration(history.interval_ns)} apart and the horizon is {format_duration(horizon_ns)};"
             " ask for a longer horizon or take prices of a shorter interval"
         )
-    steps, counts = np.unique(np.diff(history.ts), return_counts=True)
-    commonest = int(steps[counts.argmax()]) if steps.size else history.interval_ns
     candidates = {
-        commonest,
+        _commonest_step(history),
         history.interval_ns,
         horizon_ns,
         *(seconds * _NS_PER_SECOND for seconds in _LADDER_SECONDS),
     }
+    usable = [
+        each
+        for each in sorted(candidates)
+        if each <= horizon_ns and not each % history.interval_ns and not (whole and horizon_ns % each)
+    ]
+    span_ns = int(history.ts[-1] - history.ts[0])
     most: Returns | None = None
-    for interval_ns in sorted(candidates, reverse=True):
-        if interval_ns > horizon_ns or interval_ns % history.interval_ns or (whole and horizon_ns % interval_ns):
-            continue
+    # No interval has more returns than fit into the span: most of them need not be tried.
+    for interval_ns in reversed([each for each in usable if span_ns // each >= wanted]):
         returns = returns_at(history, interval_ns)
         if unbroken:
             returns = returns.newest_unbroken()
         if returns.values.size >= wanted:
             return returns
-        if most is None or returns.values.size > most.values.size:
+    for interval_ns in usable:
+        if most is not None and span_ns // interval_ns < most.values.size:
+            break
+        returns = returns_at(history, interval_ns)
+        if unbroken:
+            returns = returns.newest_unbroken()
+        if most is None or returns.values.size >= most.values.size:
             most = returns
     found = 0 if most is None else most.values.size
     if most is None or found < least:
@@ -202,6 +212,17 @@ def choose_returns(
             f" and coverage is {history.coverage:.4f}"
         )
     return most
+
+
+def _commonest_step(history: PriceHistory) -> int:
+    """Return the step between closes that there is most often, the shortest of equally frequent ones."""
+    steps = np.diff(history.ts) // history.interval_ns
+    if not steps.size or int(steps.max()) == 1:
+        return history.interval_ns
+    if int(steps.max()) < 4 * steps.size:
+        return int(np.bincount(steps).argmax()) * history.interval_ns
+    found, counts = np.unique(steps, return_counts=True)
+    return int(found[counts.argmax()]) * history.interval_ns
 
 
 def on_one_grid(histories: Sequence[PriceHistory]) -> list[PriceHistory]:

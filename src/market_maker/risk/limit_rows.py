@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from market_maker.risk.alerts import Alert, AlertState, Severity
-from market_maker.risk.guard import GUARDED, Noted
+from market_maker.risk.guard import GUARDED, KillSwitch, Noted
 from market_maker.risk.limits import Hold, Limit, LimitKind, LimitScope, OnBreach
 
 
@@ -43,6 +43,17 @@ def held(
         "since_ts": text(since_ts),
         "limit_id": text(limit_id),
         "reason": why,
+    }
+
+
+def switch_data(switch: KillSwitch) -> dict[str, Any]:
+    """Return a kill switch as JSON values."""
+    return {
+        "switch_id": str(switch.switch_id),
+        "scope": switch.scope.value,
+        "scope_id": text(switch.scope_id),
+        "reason": switch.reason,
+        "engaged_ts": str(switch.engaged_ts),
     }
 
 
@@ -91,4 +102,7 @@ def to_alert(details: dict[str, Any]) -> Alert:
         value=Decimal(details["value"]),
         threshold=Decimal(details["threshold"]),
         raised_ts=int(details["raised_ts"]),
+        # Alerts of old were all about positions.
+        scope=LimitScope(details.get("scope", LimitScope.POSITION.value)),
+        scope_id=None if details.get("scope_id") is None else UUID(details["scope_id"]),
     )

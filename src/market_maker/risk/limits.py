@@ -5,7 +5,6 @@ Pure functions. Knows nothing of how a figure was found, where limits are kept o
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -14,7 +13,8 @@ from uuid import UUID
 from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.modes import RiskModel
 from market_maker.domain.position import PositionState
-from market_maker.risk.measures import RiskMetrics
+from market_maker.risk import rules
+from market_maker.risk.measures import Scope
 
 WARN_SHARE = Decimal("0.8")
 RELEASE_SHARE = Decimal("0.05")
@@ -24,13 +24,17 @@ RELEASE_SHARE = Decimal("0.05")
 class LimitKind(StrEnum):
     """The figure that is bounded. Quantities are in base currency, amounts in quote currency.
 
-    Of an assessment: MAX_VAR, MAX_ES, MAX_DRAWDOWN (amounts), MAX_CONCENTRATION (share of the largest position),
-    MAX_STALENESS (seconds since the last price). Of a position, before an order and in an assessment: MAX_POSITION,
+    Of the scope of the limit: of its position, or the sum over all positions of its pair, strategy, account or of all.
+    Quantities are net, and of each pair by itself (the largest counts), since those of different currencies cannot be added;
+    notional is gross, the sum of the sizes of all values; figures of risk are those of all positions together.
+
+    Of an assessment: MAX_VAR, MAX_ES, MAX_DRAWDOWN (amounts), MAX_CONCENTRATION (share of the largest position: of
+    scope POSITION, that of the position in its account), MAX_STALENESS (seconds since the last price, of the oldest). Of a position, before an order and in an assessment: MAX_POSITION,
     MAX_NOTIONAL, MAX_LOSS (result lost, fees included). Of an order, before it is taken: MAX_ORDER_SIZE,
     MAX_ORDER_NOTIONAL, PRICE_COLLAR (share by which its price is off the reference price), MAX_MESSAGE_RATE (orders and
     amendments in the last second), MAX_REPEATED_ORDERS (equal orders in the last second), MAX_SELF_TRADE (quantity of
     one's own that it would meet), MAX_WORST_CASE_POSITION (if all resting orders of its side fill), MAX_BOOK_VAR
-    (historical, of all positions of the account, after it has filled).
+    (historical, of all positions of the scope, after it has filled).
     """
 
     MAX_VAR = "MAX_VAR"
@@ -67,7 +71,7 @@ ASSESSED = frozenset(
 
 
 class LimitScope(StrEnum):
-    """Whose figure is bounded: that of one position, or of each position of a pair, a strategy, an account, of all."""
+    """Whose figure is bounded: that of one position, or of all of a pair, a strategy, an account, the book together."""
 
     POSITION = "POSITION"
     PAIR = "PAIR"
@@ -101,6 +105,10 @@ class LimitState(StrEnum):
     OK = "OK"
     WARN = "WARN"
     BREACHED = "BREACHED"
+
+
+STATES = tuple(LimitState)
+"""By their numbers in `rules`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +154,12 @@ class Limit:
                 "scope_id", self.scope_id, f"an id for every scope but {LimitScope.ALL}, none there"
             )
 
+    @property
+    def bounds(self) -> tuple[Decimal, Decimal, Decimal, Decimal]:
+        """What `rules.state_of` compares with: threshold and where a breach is left, warning and where that is left."""
+        release, warn_from = self.threshold * RELEASE_SHARE, self.threshold * self.warn_share
+        return self.threshold, self.threshold - release, warn_from, warn_from - release
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -181,15 +195,8 @@ def evaluate(limit: Limit, value: Decimal, previous: LimitState = LimitState.OK)
     """
     if not value.is_finite():
         raise InvalidRequest.of("value", str(value), "a finite number")
-    release = limit.threshold * RELEASE_SHARE
-    warn_from = limit.threshold * limit.warn_share
-    if value > limit.threshold or (previous is LimitState.BREACHED and value > limit.threshold - release):
-        state = LimitState.BREACHED
-    elif value >= warn_from or (previous is not LimitState.OK and value >= warn_from - release):
-        state = LimitState.WARN
-    else:
-        state = LimitState.OK
-    return Evaluation(limit=limit, value=value, state=state, previous=previous)
+    found = rules.state_of(value, *limit.bounds, STATES.index(previous))
+    return Evaluation(limit=limit, value=value, state=STATES[found], previous=previous)
 
 
 def applies_to(limit: Limit, position: PositionState) -> bool:
@@ -199,20 +206,21 @@ def applies_to(limit: Limit, position: PositionState) -> bool:
 
 def covers(scope: LimitScope, scope_id: UUID | None, position: PositionState) -> bool:
     """Return whether a scope covers `position`."""
-    if scope is LimitScope.ALL:
-        return True
-    owner: dict[LimitScope, UUID | None] = {
-        LimitScope.POSITION: position.position_id,
-        LimitScope.PAIR: position.pair_id,
-        LimitScope.STRATEGY: position.strategy_id,
-        LimitScope.ACCOUNT: position.account_id,
-    }
-    return owner[scope] == scope_id
+    return scope is LimitScope.ALL or (scope_id is not None and owner_of(scope, position) == scope_id)
 
 
-def limited_value(kind: LimitKind, metrics: RiskMetrics) -> Decimal:
-    """Return the figure of `metrics` that a limit of `kind` bounds."""
-    return _FIGURES[kind](metrics)
+def owner_of(scope: LimitScope, position: PositionState) -> UUID | None:
+    """Return the id by which a scope covers `position`; None for ALL, and for the strategy of a position without one."""
+    match scope:
+        case LimitScope.POSITION:
+            return position.position_id
+        case LimitScope.PAIR:
+            return position.pair_id
+        case LimitScope.STRATEGY:
+            return position.strategy_id
+        case LimitScope.ACCOUNT:
+            return position.account_id
+    return None
 
 
 def limited_model(kind: LimitKind) -> str:
@@ -222,11 +230,11 @@ def limited_model(kind: LimitKind) -> str:
     )
 
 
-_FIGURES: dict[LimitKind, Callable[[RiskMetrics], Decimal]] = {
-    LimitKind.MAX_VAR: lambda metrics: metrics.value_at_risk,
-    LimitKind.MAX_ES: lambda metrics: metrics.expected_shortfall,
-    LimitKind.MAX_DRAWDOWN: lambda metrics: metrics.drawdown,
-    LimitKind.MAX_POSITION: lambda metrics: abs(metrics.quantity),
-    LimitKind.MAX_NOTIONAL: lambda metrics: abs(metrics.position_value),
-    LimitKind.MAX_STALENESS: lambda metrics: Decimal(metrics.as_of_ts - metrics.window_end_ts) / 1_000_000_000,
+SCOPES = {
+    Scope.POSITION: LimitScope.POSITION,
+    Scope.PAIR: LimitScope.PAIR,
+    Scope.STRATEGY: LimitScope.STRATEGY,
+    Scope.ACCOUNT: LimitScope.ACCOUNT,
+    Scope.BOOK: LimitScope.ALL,
 }
+"""The limits that an assessment of each scope is held against."""

@@ -5,14 +5,18 @@ Risk lies below the simulated exchange and knows it only by this.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from market_maker.domain.book import BookSnapshot
 from market_maker.risk.holding import RestingOrder
 from market_maker.risk.limits import LimitScope
+
+if TYPE_CHECKING:  # the venue brings the compiler with it
+    from market_maker.venue.venue import Venue
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,9 @@ class MarketView(Protocol):
     def reference_ticks(self, pair_id: UUID) -> int | None:
         """Return the reference price of a pair in ticks; None where no market runs."""
 
+    def venues(self) -> Sequence[Venue]:
+        """Return the venues that run, for what is held and rests there at this moment."""
+
     async def end_orders(self, scope: LimitScope, scope_id: UUID | None) -> int:
         """Cancel every open order of a scope at once, without the delay of a request; return how many."""
 
@@ -54,6 +61,10 @@ class NoMarkets:
     def reference_ticks(self, pair_id: UUID) -> int | None:  # noqa: ARG002
         """Return None."""
         return None
+
+    def venues(self) -> Sequence[Venue]:
+        """Return none."""
+        return ()
 
     async def end_orders(self, scope: LimitScope, scope_id: UUID | None) -> int:  # noqa: ARG002
         """Return 0."""

@@ -46,9 +46,10 @@ __all__ = [
 
 
 class Scope(StrEnum):
-    """Whose risk it is: the named position alone, or together with all others of its account, its strategy, the book."""
+    """Whose risk it is: the named position alone, or with all others of its pair, its account, its strategy, the book."""
 
     POSITION = "POSITION"
+    PAIR = "PAIR"
     ACCOUNT = "ACCOUNT"
     STRATEGY = "STRATEGY"
     BOOK = "BOOK"

@@ -22,7 +22,7 @@ h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:co
 th,td{text-align:right;padding:.25rem .6rem;border-bottom:1px solid #8884}th:first-child,td:first-child{text-align:left}
 .big{display:flex;gap:2.5rem;flex-wrap:wrap}.big b{display:block;font-size:1.5rem}.note{color:#777}
 .bar{position:relative;background:#8883;height:.9rem;min-width:12rem}.bar i{position:absolute;inset:0 auto 0 0;background:#3f9d5c}
-.bar.WARN i{background:#c9951a}.bar.BREACHED i{background:#c8453c}.bar u{position:absolute;top:0;bottom:0;width:1px;background:#777}
+.bar.WARN i{background:#c9951a}.bar.BREACHED i{background:#c8453c}.bar.HEDGE i{background:#3b76c4}.bar u{position:absolute;top:0;bottom:0;width:1px;background:#777}
 .GREEN{color:#2c8a49}.YELLOW{color:#a97400}.RED{color:#c8453c}svg{max-width:100%;height:auto}
 """
 
@@ -69,8 +69,10 @@ def _head(figures: Mapping[str, Any], name: str) -> str:
     shown = (("Value at risk", "value_at_risk"), ("Expected shortfall", "expected_shortfall"), ("Largest fall", "drawdown"),
              ("Position value", "position_value"))  # fmt: skip
     boxes = "".join(f"<div>{title}<b>{_amount(figures[key])}</b></div>" for title, key in shown)
+    scope = figures.get("scope", "POSITION")
+    whose = "" if scope == "POSITION" else f" with all of its {scope.lower()}, {figures['positions']} positions"
     text = (
-        f"{name}, {format_instant(int(figures['as_of_ts']))[:19]} UTC: {Decimal(figures['confidence_level']):%} over"
+        f"{name}{whose}, {format_instant(int(figures['as_of_ts']))[:19]} UTC: {Decimal(figures['confidence_level']):%} over"
         f" {figures['time_horizon']}, {figures['method']}, {figures['observations']} returns of {figures['sampling_interval']}"
         f" scaled by {figures['scaling']:.4g} ({figures.get('scaling_rule', '')}), quantile {figures['convention']}; amounts in"
         f" quote currency."
@@ -147,10 +149,13 @@ def _alerts(alerts: Sequence[Mapping[str, Any]]) -> str:
     if not alerts:
         return "<h2>Open alerts</h2><p class='note'>None.</p>"
     rows = [
-        [escape(each["kind"]), escape(each["severity"]), _amount(each["value"]), _amount(each["threshold"])]
+        [
+            escape(f"{each['kind']} ({each.get('scope', 'POSITION').lower()})"), escape(each["severity"]),
+            _amount(each["value"]), _amount(each["threshold"]), format_instant(int(each["raised_ts"]))[:19],
+        ]
         for each in alerts
-    ]
-    return "<h2>Open alerts</h2>" + _table(["Of", "Severity", "Value", "Threshold"], rows)
+    ]  # fmt: skip
+    return "<h2>Open alerts</h2>" + _table(["Of", "Severity", "Value", "Threshold", "Since"], rows)
 
 
 def _components(section: Mapping[str, Any]) -> str:
@@ -162,12 +167,18 @@ def _components(section: Mapping[str, Any]) -> str:
     rows = [
         [
             escape(each["symbol"]),
-            f"<div class='bar'><i style='width:{100.0 * abs(float(each['component_es'])) / largest:.1f}%'></i></div>",
+            _part_bar(float(each["component_es"]) / largest),
             _amount(each["component_var"]), _amount(each["component_es"]), _amount(each["incremental_es"]),
         ]
         for each in items
     ]  # fmt: skip
-    return title + _table(["Position", "", "Component VaR", "Component ES", "ES without it less"], rows)
+    note = "<p class='note'>Blue: it hedges the others. Incremental: the whole less the whole without it.</p>"
+    return title + _table(["Position", "", "Component VaR", "Component ES", "Incremental ES"], rows) + note
+
+
+def _part_bar(share: float) -> str:
+    kind = " HEDGE" if share < 0.0 else ""
+    return f"<div class='bar{kind}'><i style='width:{100.0 * abs(share):.1f}%'></i></div>"
 
 
 def _stress(section: Mapping[str, Any]) -> str:
@@ -186,6 +197,7 @@ def _stress(section: Mapping[str, Any]) -> str:
     text = reverse.get("reason") or (
         f"{_amount(reverse['loss'])} are lost by the smallest of all moves, "
         + ", ".join(f"{each['factor']} {each['move']:+.2%}" for each in reverse["moves"])
+        + ("; no price falls by more than 100 %" if any(each["move"] < -1.0 for each in reverse["moves"]) else "")
     )
     return (
         f"{title}{_table(['Scenario', 'Loss', 'Of it market', 'Getting out'], rows)}<p class='note'>{escape(text)}</p>"

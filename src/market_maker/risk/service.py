@@ -120,7 +120,8 @@ class RiskAssessmentService:
         metrics_id = new_id()
         async with self._database.transaction() as connection:
             events = [await self._save(connection, metrics_id, risk_model, metrics)]
-            if scope is Scope.POSITION:
+            named = subject.holdings[0].position
+            if scope is Scope.POSITION or named.account_id != BACKTEST_ACCOUNT_ID:
                 events += await self.control.hold_against(connection, subject, metrics)
             await append(connection, await ensure_stream(connection, SERVICE_STREAM), events)
         await self.control.settle()
@@ -249,7 +250,7 @@ class RiskAssessmentService:
             saved[0],
             name=f"{quantity:f} {holding.instrument.symbol}",
             limits=covering,
-            alerts=[each for each in raised if each["position_id"] == str(position_id)],
+            alerts=[each for each in raised if each["limit_id"] in {one["limit_id"] for one in covering}],
             test=tests[0] if tests else None,
             forecasts=forecasts,
             note=note,
@@ -280,12 +281,22 @@ class RiskAssessmentService:
         return await self.control.add_limit(kind, scope, scope_id, threshold, warn_share, on_breach)
 
     async def reassess(self, position_ids: Iterable[UUID]) -> None:
-        """Bring the figures of positions up to date; those that have no history enough are passed over."""
+        """Bring the figures of positions up to date, and once each those of the sums that limits bound them in.
+
+        What has no history enough, or cannot be added up, is passed over.
+        """
+        done: set[tuple[Scope, UUID | None]] = set()
         for position_id in position_ids:
-            try:
-                await self.calculate_risk_metrics(position_id)
-            except (DataError, NotFound, InvalidRequest) as error:
-                _log.info("a position could not be assessed", position_id=str(position_id), reason=error.detail)
+            found = await get_positions(self._database, position_id=position_id)
+            for scope, scope_id in self.control.scopes_of(found[0]) if found else ():
+                if (scope, scope_id) in done:
+                    continue
+                done.add((scope, scope_id))
+                try:
+                    await self.calculate_risk_metrics(position_id, scope=scope)
+                except (DataError, NotFound, InvalidRequest) as error:
+                    shown = {"position_id": str(position_id), "scope": scope.value}
+                    _log.info("a position could not be assessed", **shown, reason=error.detail)
 
     async def reassess_all(self) -> None:
         """Bring the figures of every position that is not flat up to date, backtests' apart."""

@@ -22,7 +22,7 @@ from market_maker.risk.prices import PriceSource
 from market_maker.risk.sections import Funds
 from market_maker.storage.database import Database
 from market_maker.storage.reference import ReferenceData
-from market_maker.storage.simulation import get_positions
+from market_maker.storage.simulation import get_positions, get_positions_beside
 
 POSITIONS_MAX = 1000
 
@@ -31,7 +31,8 @@ POSITIONS_MAX = 1000
 class Subject:
     """What is assessed at an instant: holdings, the named one first, and the funds of the one account they belong to.
 
-    `account_gross` is the sum of the sizes of all values of the named one's account.
+    `account_gross` is the sum of the sizes of all values of the named one's account. `closed` is what positions of the scope
+    that are flat by now have earned, in the named one's quote currency.
     """
 
     holdings: Sequence[Holding]
@@ -39,6 +40,7 @@ class Subject:
     as_of_ts: int
     funds: Funds | None
     account_gross: Decimal
+    closed: Decimal = Decimal(0)
 
 
 class Subjects:
@@ -75,42 +77,51 @@ class Subjects:
         InvalidRequest : the scope STRATEGY of a position without one, or more than 1,000 positions
         DataError : no price history
         """
-        found = await get_positions(self._database, position_id=position_id)
-        if not found or found[0].account_id == MARKET_ACCOUNT_ID:
+        others = await get_positions_beside(self._database, position_id, POSITIONS_MAX)
+        if not others or others[0].account_id == MARKET_ACCOUNT_ID:
             raise NotFound.of("position", "position_id", str(position_id))
-        named = found[0]
-        others = await get_positions(self._database, account_id=named.account_id, limit=POSITIONS_MAX)
-        members = [
-            named,
-            *(each for each in await self._members(named, scope, others) if each.position_id != position_id),
-        ]
+        named = others[0]
+        covered = [each for each in await self._members(named, scope, others) if each.position_id != position_id]
+        members = [named, *(each for each in covered if each.qty_lots)]
         now = self._clock.now_ns()
         holdings = await self._holdings(members, now)
         accounts = {state.account_id for state in members}
         equity, gross = await self._equity(named.account_id, others, holdings)
         funds = Funds(equity, self._maintenance_rate) if len(accounts) == 1 else None
-        return Subject(holdings, scope, now, funds, gross)
+        return Subject(holdings, scope, now, funds, gross, await self._closed(named, covered))
+
+    async def _closed(self, named: PositionState, covered: list[PositionState]) -> Decimal:
+        """Return the results of the flat ones of some positions that are in the quote currency of the named one."""
+        quote, total = (await self._reference.pair(named.pair_id)).instrument.quote, Decimal(0)
+        for state in covered:
+            instrument = (await self._reference.pair(state.pair_id)).instrument
+            if not state.qty_lots and instrument.quote == quote:
+                total += instrument.cash_to_decimal(state.realised_tick_lots - state.fees_tick_lots)
+        return total
 
     async def _members(
         self, named: PositionState, scope: Scope, of_account: list[PositionState]
     ) -> list[PositionState]:
-        """Return the positions of the scope that are not flat."""
+        """Return the positions of the scope, flat ones too."""
         if scope is Scope.POSITION:
             return []
         found = of_account
         if scope is Scope.STRATEGY:
             if named.strategy_id is None:
                 raise InvalidRequest.of(
-                    "scope", scope.value, "POSITION, ACCOUNT or BOOK for a position without strategy"
+                    "scope", scope.value, "POSITION, PAIR, ACCOUNT or BOOK for a position without strategy"
                 )
             found = await get_positions(self._database, strategy_id=named.strategy_id, limit=POSITIONS_MAX)
-        elif scope is Scope.BOOK:
-            found = await get_positions(self._database, other_than=MARKET_ACCOUNT_ID, limit=POSITIONS_MAX)
+        elif scope in (Scope.BOOK, Scope.PAIR):
+            pair_id = named.pair_id if scope is Scope.PAIR else None
+            found = await get_positions(
+                self._database, pair_id=pair_id, other_than=MARKET_ACCOUNT_ID, limit=POSITIONS_MAX
+            )
         if len(found) >= POSITIONS_MAX:
             raise InvalidRequest.of("scope", scope.value, f"a scope of fewer than {POSITIONS_MAX} positions")
         # What backtests end with is not held by anyone.
         invented = named.account_id != BACKTEST_ACCOUNT_ID
-        return [each for each in found if each.qty_lots and not (invented and each.account_id == BACKTEST_ACCOUNT_ID)]
+        return [each for each in found if not (invented and each.account_id == BACKTEST_ACCOUNT_ID)]
 
     async def _holdings(self, members: list[PositionState], now: int) -> list[Holding]:
         wanted = frozenset(state.position_id for state in members)

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
+from numpy.typing import NDArray
 
 from market_maker.domain.errors import Conflict, DataError
 from market_maker.domain.events import Event, EventType
@@ -34,6 +35,7 @@ from market_maker.venue.changes import Changes
 from market_maker.venue.commands import ChangedConditions, conditions_row
 from market_maker.venue.funds import AccountFunds
 from market_maker.venue.market.market import SyntheticMarket
+from market_maker.venue.queues import QueuePlace, queue_places
 from market_maker.venue.venue import Venue, open_orders_of, phase_name
 
 STANDSTILL_NS = 10 * NS_PER_SECOND
@@ -88,6 +90,9 @@ class SimulatedExchange:
     funds : account id -> its funds, shared by all pairs
     market : the market to go on with; a new one unless given
     """
+
+    is_played = False
+    """Whether the market is a recording, see `simulator.played`."""
 
     def __init__(
         self,
@@ -213,6 +218,22 @@ class SimulatedExchange:
         faults = self.venue.faults
         return round(self.session.execution_delay_ns * faults.latency_factor) + faults.latency_extra_ns
 
+    def arrival_ts(self, ts: int) -> int:
+        """Return when what is sent at `ts` of the clock reaches the venue."""
+        return ts + self.delay_ns
+
+    def agent_arrival_ts(self) -> int:
+        """Return when what an agent sends now reaches the venue."""
+        return max(self.time.wall_at(self.market.clock_ts + self.market_delay_ns), self.last_ts)
+
+    def expiry_ts(self, market_ts: int) -> int:
+        """Return the end of an order that is to end at an instant of the market."""
+        return self.time.wall_at(market_ts)
+
+    def queue_places(self) -> list[QueuePlace]:
+        """Return where our resting orders stand in their queues."""
+        return queue_places(self.venue, self.market.book)
+
     def _look(self) -> None:
         for agent in list(self.agents):
             agent.look(self)
@@ -254,11 +275,25 @@ class SimulatedExchange:
         self.changes.book_changed = True
         self.changes.session_changed = True
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more can happen in the market; an invented one never ends."""
+        return False
+
+    def playback_data(self) -> dict[str, Any] | None:
+        """Return as JSON values what is played, and where; None for an invented market."""
+        return None
+
     def tell_session(self, ts: int) -> None:
         """Tell that the session has been changed."""
         session, venue = self.session, self.venue
         venue.session_sequence += 1
-        data = {"session_id": str(session.session_id), "state": session.state, "mode": session.mode.value}
+        data = {
+            "session_id": str(session.session_id),
+            "state": session.state,
+            "mode": session.mode.value,
+            "ended": self.has_ended,
+        }
         key = session.session_id
         self.changes.events.append(Event(EventType.SESSION_CHANGED, key, venue.session_sequence, ts, str(key), data))
         self.changes.session_changed = True
@@ -485,19 +520,23 @@ class SimulatedExchange:
             price = state.get("reference_ticks") or max(1, state.get("reference_micro", 0) // 1_000_000)
             market = new_market(instrument, session, price_ticks=price, start_ts=clock_ts)
         exchange = cls(instrument, session, funds, market)
-        venue = exchange.venue
+        exchange.take_over(state, is_new_market=is_new)
+        return exchange, fault
+
+    def take_over(self, state: dict[str, Any], *, is_new_market: bool) -> None:
+        """Go on from the state that `dump_state` wrote; the market is as it was, or a new one."""
+        venue = self.venue
         venue.priority, venue.trades = state["priority"], state["trades"]
-        venue.session_sequence = session.sequence
-        exchange.last_ts = state["last_ts"]
-        exchange._last_mid_ts = state.get("last_mid_ts", exchange.last_ts)
-        exchange.log_number = state.get("log_number", 0)
+        venue.session_sequence = self.session.sequence
+        self.last_ts = state["last_ts"]
+        self._last_mid_ts = state.get("last_mid_ts", self.last_ts)
+        self.log_number = state.get("log_number", 0)
         if "line" in state:
             wall_ts, market_ts, numerator, denominator = state["line"]
-            exchange.time = MarketTime(wall_ts, market_ts, Fraction(numerator, denominator))
+            self.time = MarketTime(wall_ts, market_ts, Fraction(numerator, denominator))
         else:
-            exchange.time = MarketTime(exchange.last_ts, market.clock_ts, _speed(session))
-        exchange._restore_stress(state, is_new_market=is_new)
-        return exchange, fault
+            self.time = MarketTime(self.last_ts, self.market.clock_ts, _speed(self.session))
+        self._restore_stress(state, is_new_market=is_new_market)
 
     def restore_orders(self, orders: list[Order]) -> int:
         """Let committed open orders take part again; return how many the engine's memory did not agree with."""
@@ -506,7 +545,13 @@ class SimulatedExchange:
             orders, key=lambda each: (not each.priority, each.priority, each.arrival_ts, each.created_ts, each.order_id)
         ):
             self.venue.restore(order)
-        return self.venue.reconcile(open_orders_of(self.market.book.state.orders), self.last_ts)
+        return self.venue.reconcile(self._engine_orders(), self.last_ts)
+
+    def _engine_orders(self) -> NDArray[Any]:
+        return open_orders_of(self.market.book.state.orders)
+
+    def _market_digest(self) -> bytes:
+        return market_digest(self.market)
 
     def state_hash(self) -> str:
         """Return sha256 of the whole state: book with queues, flow, open orders, positions."""
@@ -519,7 +564,7 @@ class SimulatedExchange:
             "scenarios": self._stress_text,
         }
         digest.update(msgspec.json.encode(content))
-        digest.update(market_digest(self.market))
+        digest.update(self._market_digest())
         return digest.hexdigest()
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 
-from market_maker.domain.errors import InvalidRequest, MarketMakerError
+from market_maker.domain.errors import Conflict, InvalidRequest, MarketMakerError
 from market_maker.domain.units import NS_PER_SECOND
 from market_maker.performance.realism.measure import measure
 from market_maker.performance.realism.metric import Metric
@@ -90,7 +90,8 @@ class MarketRealism:
         taken: Taken | None = None
         if recorded is None:
             loop = await self._simulator.running(pair_id)
-            await loop.committed()
+            if (await loop.committed()).is_played:
+                raise Conflict("the market is a recording; measure the recording itself by start and end")
             taken = self._streets[pair_id].taken(least_ns)
         instruments = [
             None if span is None else (await self._simulator.reference.pair(span.pair_id)).instrument
@@ -116,7 +117,8 @@ class MarketRealism:
         return realism_json(windows, measured, scores)
 
     async def _watch(self, _: Connection, exchange: SimulatedExchange) -> None:
-        self._streets[exchange.instrument.pair_id] = Street(exchange, self._events_max)
+        if not exchange.is_played:
+            self._streets[exchange.instrument.pair_id] = Street(exchange, self._events_max)
 
     def _show(self, pair_id: UUID, metrics: tuple[Metric, ...], scores: Scores | None) -> None:
         """Set the gauges of a market: of each metric the first figure that could be had."""

@@ -12,6 +12,7 @@ from market_maker.risk.limits import LimitScope, covers
 from market_maker.risk.market_view import MarketLook
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.service import SimulatorService
+from market_maker.venue.venue import Venue
 
 LEVELS = 200
 """Levels a side that a liquidation may walk."""
@@ -45,6 +46,11 @@ class SimulatedMarkets:
         """Return the reference price of a pair in ticks; None where no market runs."""
         loop = self._simulator.loops.get(pair_id)
         return None if loop is None or loop.exchange is None else loop.exchange.market.reference_ticks
+
+    def venues(self) -> list[Venue]:
+        """Return the venues that run."""
+        loops = self._simulator.loops.values()
+        return [loop.exchange.venue for loop in loops if loop.exchange is not None]
 
     async def end_orders(self, scope: LimitScope, scope_id: UUID | None) -> int:
         """Cancel every open order of a scope at once, without the delay of a request; return how many."""

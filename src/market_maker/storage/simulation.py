@@ -369,6 +369,17 @@ async def get_positions(
     return [_to_position(row) for row in await database.fetch(query, parameters)]
 
 
+async def get_positions_beside(database: Database, position_id: UUID, limit: int) -> list[PositionState]:
+    """Return a position and then the others of its account, newest first; nothing for an unknown one."""
+    query = f"""
+        SELECT {_POSITION_COLUMNS} FROM positions
+        WHERE account_id = (SELECT account_id FROM positions WHERE position_id = %(position_id)s)
+        ORDER BY position_id = %(position_id)s DESC, position_id DESC LIMIT %(limit)s
+    """
+    rows = await database.fetch(query, {"position_id": position_id, "limit": limit})
+    return [_to_position(row) for row in rows]
+
+
 async def get_simulated_prices(
     database: Database, pair_id: UUID, start_ts: int, end_ts: int, limit: int = 1_000_000
 ) -> list[tuple[int, int]]:

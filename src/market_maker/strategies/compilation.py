@@ -35,6 +35,7 @@ def kernel_sources(package: Path = _PACKAGE) -> list[Path]:
         (package / "venue" / "market").glob("*.py"),
         (package / "montecarlo" / "loop" / name for name in ("state.py", "sealed.py", "compiled.py")),
         (package / "strategies").glob("*.py"),
+        (package / "risk" / name for name in ("rules.py",)),
         (package / "domain" / name for name in ("order.py", "instrument.py")),
     )
     return sorted({path for found in names for path in found})

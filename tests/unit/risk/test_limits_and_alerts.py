@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from uuid import UUID
 
 import pytest
 
 from market_maker.domain.errors import InvalidRequest
+from market_maker.domain.instrument import Instrument
 from market_maker.domain.position import PositionState
-from market_maker.risk.alerts import Alert, AlertState, Severity, alert_changes
+from market_maker.risk.alerts import Alert, AlertChanges, AlertState, Severity, alert_changes
+from market_maker.risk.assessment import Holding
+from market_maker.risk.bounded import bounded_value
 from market_maker.risk.guard import GUARDED
+from market_maker.risk.history import price_history
+from market_maker.risk.limit_rows import to_alert
 from market_maker.risk.limits import (
     ASSESSED,
     Limit,
@@ -19,8 +25,9 @@ from market_maker.risk.limits import (
     LimitState,
     applies_to,
     evaluate,
-    limited_value,
 )
+from market_maker.risk.measures import Scope
+from market_maker.risk.subjects import Subject
 from risk_builders import some_metrics
 
 OK, WARN, BREACHED = LimitState.OK, LimitState.WARN, LimitState.BREACHED
@@ -112,15 +119,47 @@ def test_a_manual_position_has_no_strategy_limit() -> None:
     assert not applies_to(a_limit(scope=LimitScope.STRATEGY, scope_id=UUID(int=13)), manual)
 
 
+def a_holding(number: int, pair: int, lots: int, price: int, *, paid: int, fees: int = 0, last_ts: int = 0) -> Holding:
+    """A position in lots and ticks of one, bought at `paid`, at a price that stands since `last_ts`."""
+    instrument = Instrument(UUID(int=pair), "v", f"P{pair}-Q", f"P{pair}", "Q", Decimal(1), Decimal(1))
+    state = PositionState(UUID(int=number), instrument.pair_id, UUID(int=12), None, lots, lots * paid, 0, fees)
+    history = price_history([last_ts], [2 * price], interval_ns=10**9)
+    return Holding(state, instrument, history)
+
+
 def test_every_kind_bounds_its_figure() -> None:
-    metrics = some_metrics(quantity="-2", position_value="-99", value_at_risk="3", expected_shortfall="4", drawdown="5")
-    of_other_things = {LimitKind.MAX_LOSS, LimitKind.MAX_CONCENTRATION}  # of the position and its account
-    values = {kind: limited_value(kind, metrics) for kind in ASSESSED - of_other_things}
+    """Two positions of one pair, +3 and -5 at 10, and one of another, +2 at 50: net -2 and +2, gross 30 + 50 + 100."""
+    holdings = [
+        a_holding(1, 1, 3, 10, paid=12, fees=1, last_ts=6 * 10**9),
+        a_holding(2, 1, -5, 10, paid=11, last_ts=6 * 10**9),
+        a_holding(3, 2, 2, 50, paid=40, last_ts=2 * 10**9),
+    ]
+    given = {"value_at_risk": "3", "expected_shortfall": "4", "drawdown": "5", "gross_value": "180"}
+    metrics = replace(some_metrics(**given, as_of_ts=10**10), scope=Scope.ACCOUNT)
+    subject = Subject(holdings, Scope.ACCOUNT, 10**10, None, Decimal(500), closed=Decimal(-30))
+    values = {kind: bounded_value(kind, subject, metrics) for kind in ASSESSED}
     assert values == {
-        LimitKind.MAX_VAR: 3, LimitKind.MAX_ES: 4, LimitKind.MAX_DRAWDOWN: 5,
-        LimitKind.MAX_POSITION: 2, LimitKind.MAX_NOTIONAL: 99, LimitKind.MAX_STALENESS: 0,
+        LimitKind.MAX_VAR: 3, LimitKind.MAX_ES: 4, LimitKind.MAX_DRAWDOWN: 5, LimitKind.MAX_POSITION: 2,
+        LimitKind.MAX_NOTIONAL: 180, LimitKind.MAX_CONCENTRATION: Decimal("0.55555556"),
+        LimitKind.MAX_LOSS: 6 + 1 - 5 - 20 + 30,
+        LimitKind.MAX_STALENESS: 7,  # the older history ends at 3 s
     }  # fmt: skip
+    alone = Subject(holdings[:1], Scope.POSITION, 10**10, None, Decimal(500))
+    assert bounded_value(LimitKind.MAX_CONCENTRATION, alone, some_metrics()) == Decimal("0.06")
     assert set(LimitKind) == ASSESSED | GUARDED, "every kind is evaluated somewhere"
+
+
+def test_an_alert_of_a_sum_is_one_whoever_shows_it() -> None:
+    limit = a_limit(scope=LimitScope.ACCOUNT, scope_id=UUID(int=12))
+    raised = alert_changes(
+        evaluate(limit, Decimal(101)), None, position_id=UUID(int=1), ts=1, alert_id=UUID(int=7)
+    ).raised
+    assert raised is not None
+    assert raised.message == f"VaR 101 of account {UUID(int=12)} is above its limit of 100"
+    assert raised.dedupe_key == f"{limit.limit_id}:ACCOUNT:CRITICAL"
+    again = evaluate(limit, Decimal(102), BREACHED)
+    assert alert_changes(again, raised, position_id=UUID(int=2), ts=2, alert_id=UUID(int=8)) == AlertChanges()
+    assert to_alert(raised.to_json()) == raised
 
 
 def test_the_life_of_alerts() -> None:

@@ -16,7 +16,11 @@ FIGURES: dict[str, Any] = {
     "value_at_risk": "123.456789", "expected_shortfall": "234.5", "drawdown": "99", "position_value": "-5000", "as_of_ts": "1700000000000000000",
     "confidence_level": "0.95", "time_horizon": "1d", "method": "HISTORICAL", "observations": 250, "sampling_interval": "1m",
     "scaling": 37.9, "scaling_rule": "SQUARE_ROOT", "convention": "LOWER_QUANTILE",
-    "components": {"items": [{"symbol": "A<b>", "component_var": "100", "component_es": "200", "incremental_es": "150"}]},
+    "scope": "ACCOUNT", "positions": 2,
+    "components": {"items": [
+        {"symbol": "A<b>", "component_var": "100", "component_es": "200", "incremental_es": "150"},
+        {"symbol": "B", "component_var": "-40", "component_es": "-50", "incremental_es": "-60"},
+    ]},
     "stress": {
         "fixed": [{"scenario": "crash", "loss": "1000", "market": "900", "liquidation": "100"}],
         "historical": [{"from_ts": "1690000000000000000", "to_ts": "1690000060000000000", "loss": "77"}],
@@ -57,11 +61,20 @@ class _Balanced(HTMLParser):
 def test_everything_is_shown() -> None:
     returns = np.random.default_rng(4).standard_t(3, 400) * 0.01
     forecasts = [rolling_forecasts(returns, 0.95, Model.NORMAL, window=100)]
-    page = risk_page(FIGURES, name="1 A<B", limits=[LIMIT], alerts=[], test=TEST, forecasts=forecasts)
+    alert = {
+        "kind": "MAX_LOSS",
+        "scope": "PAIR",
+        "severity": "CRITICAL",
+        "value": "7",
+        "threshold": "5",
+        "raised_ts": "1680000000000000000",
+    }
+    page = risk_page(FIGURES, name="1 A<B", limits=[LIMIT], alerts=[alert], test=TEST, forecasts=forecasts)
     beyond = int((forecasts[0].losses > forecasts[0].value_at_risk).sum())
     for text in (
         "123.4568", "-5,000", "95%", f"NORMAL: {beyond} of 300 beyond", "about 15.0 are expected", "width:85.0%", "left:80.0%",
         "class='RED'", "too few", "crash", "2023-07-22", "BTC -25.00%", "concentration: herfindahl", "A&lt;b&gt;", "1 A&lt;B",
+        "with all of its account, 2 positions", "MAX_LOSS (pair)", "2023-03-28", "bar HEDGE'><i style='width:25.0%'",
     ):  # fmt: skip
         assert text in page, text
     assert "A<b>" not in page
@@ -70,6 +83,14 @@ def test_everything_is_shown() -> None:
     parser = _Balanced()
     parser.feed(page)
     assert parser.open == []
+
+
+def test_a_fall_that_no_price_can_take_is_told() -> None:
+    stress = FIGURES["stress"] | {"reverse": {"loss": "5000", "moves": [{"factor": "BTC", "move": -4.4}]}}
+    figures = FIGURES | {"stress": stress, "scope": "POSITION"}
+    page = risk_page(figures, name="x", limits=[], alerts=[], test=None, forecasts=[])
+    assert "BTC -440.00%; no price falls by more than 100 %" in page
+    assert "with all of its" not in page
 
 
 @pytest.mark.parametrize("section", ["components", "stress"])

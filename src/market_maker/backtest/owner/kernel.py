@@ -5,6 +5,7 @@ Everything here is as the owner knows it, after latency. Knows nothing of what t
 
 import numpy as np
 
+from market_maker.backtest.guard.kernel import look_at_holding, refusal_of
 from market_maker.backtest.ladder.kernel import inlined, inner, level
 from market_maker.backtest.log.kernel import note
 from market_maker.backtest.messages.kernel import AMEND, CANCEL, NEW_ORDER, send
@@ -22,10 +23,12 @@ ACT_CANCEL, ACT_AMEND = act.CANCEL, act.AMEND
 PRICE_MAX = 2**40
 # Not plain integers, as in `exchange.kernel`.
 PENDING_NEW, PARTIALLY_FILLED = np.int64(OrderStatus.PENDING_NEW), np.int64(OrderStatus.PARTIALLY_FILLED)
+REJECTED = np.int64(OrderStatus.REJECTED)
 NONE = np.int64(Reason.NONE)
 BID, ASK = np.int64(0), np.int64(1)
 ZERO, NO_PLACE = np.int64(0), np.int64(-1)
 NEW_SENT, CANCEL_SENT, AMEND_SENT = np.int64(Note.NEW_SENT), np.int64(Note.CANCEL_SENT), np.int64(Note.AMEND_SENT)
+REJECTED_NOTE, REFUSED_NOTE = np.int64(Note.REJECTED), np.int64(Note.REFUSED)
 
 
 @inlined
@@ -86,6 +89,51 @@ def submit(
     return order["order_id"]
 
 
+@inner
+def is_refused(state, k, action):
+    """Return whether a set's limits do not let a request leave.
+
+    What cannot be sent at all is left to `submit` and `request_amend`. A new order that is refused gets its id and ends
+    where it is: it is told as REJECTED and never leaves.
+    """
+    head = state.head[k]
+    price, lots = action["price_ticks"], action["qty_lots"]
+    if action["kind"] == ACT_CANCEL or not 0 < lots <= PRICE_MAX or head["request_count"] == state.requests.shape[1]:
+        return False
+    if action["kind"] == ACT_AMEND:
+        slot = slot_of_order(state, k, action["order_id"])
+        if slot < 0 or not 0 < price <= PRICE_MAX:
+            return False
+        order = state.orders[k, slot]
+        same = order["known_price_ticks"] == price and order["known_qty_lots"] == lots
+        if same or order["cancel_pending"] == 1 or order["amend_pending"] == 1 or order["order_type"] != LIMIT:
+            return False
+        return not may_amend(state, k, slot, price, lots)
+    price = price if action["order_type"] == LIMIT else ZERO
+    if head["free_count"] == 0 or abs(action["side"]) != 1 or not 0 <= price <= PRICE_MAX:
+        return False
+    reason = refusal_of(state, k, action["side"], price, lots, lots)
+    if reason != NONE:
+        refuse(state, k, action["side"], price, lots, reason)
+    return reason != NONE
+
+
+@inner
+def refuse(state, k, side, price, lots, reason):
+    """Write down an order that its owner's limits did not let leave; its slot stays free."""
+    head = state.head[k]
+    slot = state.free_slots[k, head["free_count"] - 1]
+    order = state.orders[k, slot]
+    head["last_order_id"] += 1
+    order["order_id"] = head["last_order_id"]
+    order["side"] = side
+    order["leaves_lots"] = 0
+    order["status"] = REJECTED
+    front_of(state, k, slot)["lots"] = 0
+    head["orders_rejected"] += 1
+    note(state, k, state.clock[0]["clock_ts"], slot, REJECTED_NOTE, price, lots, reason, state.local)
+
+
 @inlined
 def slot_of_order(state, k, order_id):
     """Return the slot of an order that its owner takes for open, -1 without one."""
@@ -130,6 +178,41 @@ def request_amend(state, k, order_id, price_ticks, qty_lots):
     order["amend_pending"] = 1
     note(state, k, state.clock[0]["clock_ts"], slot, AMEND_SENT, price_ticks, qty_lots, NONE, state.local)
     send(state, k, AMEND, slot, price_ticks, qty_lots)
+    return REACHED
+
+
+@inner
+def may_amend(state, k, slot, price_ticks, qty_lots):
+    """Return whether the limits let a change leave: what it adds counts as an order, and one that only shrinks passes."""
+    order = state.orders[k, slot]
+    added = max(qty_lots - order["known_qty_lots"], ZERO)
+    if added == 0 and price_ticks == order["known_price_ticks"]:
+        return True
+    reason = refusal_of(state, k, order["side"], price_ticks, qty_lots, added)
+    if reason != NONE:
+        note(state, k, state.clock[0]["clock_ts"], slot, REFUSED_NOTE, price_ticks, qty_lots, reason, state.local)
+    return reason == NONE
+
+
+@inner
+def watch(state, k):
+    """Hold a set against its limits, by what its owner knows now; a breach that halts it cancels its orders."""
+    look_at_holding(state, k)
+    code = cancel_if_halted(state, k)
+    if code != REACHED:
+        state.clock[0]["refusal"] = code
+
+
+@inner
+def cancel_if_halted(state, k):
+    """Ask the venue to cancel every open order of a set that has just been halted; return a Code."""
+    if state.guard[k]["cancels"] == 0:
+        return REACHED
+    state.guard[k]["cancels"] = 0
+    for i in range(state.head[k]["open_count"]):
+        code = request_cancel(state, k, state.orders[k, state.open_slots[k, i]]["order_id"])
+        if code != REACHED:
+            return code
     return REACHED
 
 
@@ -184,8 +267,11 @@ def view_of(state, k, reason):
 def obey(state, k):
     """Send the requests that the strategy of a set made."""
     actions = state.actions
+    limited = len(state.guard) > 0
     for i in range(1, actions[0]["kind"] + 1):
         action = actions[i]
+        if limited and is_refused(state, k, action):
+            continue
         if action["kind"] == ACT_CANCEL:
             code = request_cancel(state, k, action["order_id"])
         elif action["kind"] == ACT_AMEND:
@@ -207,4 +293,4 @@ def obey(state, k):
             code = REACHED if order_id >= 0 else -order_id
         if code != REACHED:
             return code
-    return REACHED
+    return cancel_if_halted(state, k) if limited else REACHED

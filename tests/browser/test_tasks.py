@@ -416,6 +416,33 @@ def sweep(visit: Visit, service: Service) -> None:
     wait_until(lambda: metric(service, 'backtest_jobs{kind="sweep",state="running"}') == 0)
 
 
+def test_a_recording_is_played_as_a_market(visit: Visit, service: Service, sample_data: Path) -> None:
+    name = put_into_inbox(service, sample_data)
+    send(service, "POST", "market-data/imports", {"path": name, "offset_negative_latency": True, "replace": True})
+    found = lambda: next((each for each in api(service, "pairs")["items"] if not each["is_simulated"]), None)  # noqa: E731
+    pair = wait_until(found, 60)
+    wait_until(lambda: api(service, f"market-data/catalogue?pair_id={pair['pair_id']}")["items"], 60)
+    page = visit.open("session")
+    page.get_by_label("Pair", exact=True).select_option(pair["pair_id"])
+    start = page.get_by_role("button", name="Start the market")
+    wait_until(start.is_enabled)
+    page.get_by_label("Speed").fill("20")
+    start.click()
+    bar = page.get_by_role("progressbar", name="How much of the recording has been played")
+    bar.wait_for()
+    wait_until(lambda: int(bar.get_attribute("aria-valuenow") or 0) > 0, 30)
+    begun = session_of(service, pair["pair_id"])
+    assert (begun["playback"]["pace"], begun["speed"]) == ("CLOCK", 20)
+    page.get_by_role("link", name="Market", exact=True).click()
+    wait_until(lambda: page.locator(".bids .price-button").count() >= 10)
+    shown = float(page.locator(".bids .price-button").first.inner_text())
+    best = float(api(service, f"simulator/orderbook/{pair['pair_id']}?depth=1")["bids"][0]["price"])
+    assert shown == pytest.approx(best, rel=0.01)
+    visit.picture("recording")
+    send(service, "PATCH", f"simulator/sessions/{begun['session_id']}", {"state": "STOPPED"})
+    page.get_by_text("No market runs for").wait_for()
+
+
 def test_the_system_page_shows_what_the_service_does(visit: Visit, service: Service) -> None:
     page = visit.open("system")
     panel(page, "Health").locator("tbody tr").first.wait_for()

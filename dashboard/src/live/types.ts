@@ -36,6 +36,19 @@ export interface Session {
   recorded_events: number;
   phase: string;
   scenarios: Scenario[];
+  playback: Playback | null;
+}
+/** A recording that is a session's market: what is recorded of what was asked for, and where it is (UTC text). */
+export interface Playback {
+  start: string;
+  end: string;
+  first: string;
+  last: string;
+  now: string;
+  pace: "CLOCK" | "FASTEST";
+  at_end: "PAUSE" | "STOP" | "LOOP";
+  passes: number;
+  ended: boolean;
 }
 export interface Scenario {
   scenario_id: string;

@@ -5,12 +5,13 @@ import { useState } from "preact/hooks";
 import { call } from "../../live/api";
 import { useQuery } from "../../live/query";
 import { choosePair, chosenPair, loadSessions, pairOf, sessions } from "../../live/state";
-import type { Items, Pair, Schema, Session } from "../../live/types";
+import type { Items, Pair, Playback, Schema, Session } from "../../live/types";
 import { useValue } from "../../live/value";
+import { RangeFields, type Range } from "../backtests/range";
 import { decimal, figure, stamp, words } from "../figures";
 import { valuesOf, type Written } from "../schema";
 import { SchemaForm } from "../schema_form";
-import { attempt, Badge, Dialog, Empty, Fact, Input, Panel, Segments, Select, Status, Table } from "../widgets";
+import { attempt, Badge, Dialog, Empty, Fact, Input, Panel, Progress, Segments, Select, Status, Table } from "../widgets";
 import { Realism } from "./realism_view";
 import { Scenarios, type Kind } from "./scenarios";
 
@@ -57,6 +58,7 @@ function Running({ pair, session }: { pair: Pair; session: Session }) {
         <Fact name="Mode">{session.mode.toLowerCase()}</Fact>
         <Fact name="Phase">{words(session.phase)}</Fact>
       </dl>
+      {session.playback && <Played playback={session.playback} />}
       <div class="actions">
         <button type="button" class="primary" onClick={() => void change(session, { state: isPaused ? "RUNNING" : "PAUSED" })}>
           {isPaused ? "Go on" : "Pause"}
@@ -104,20 +106,41 @@ function Running({ pair, session }: { pair: Pair; session: Session }) {
   );
 }
 
+/** Where a recording is that is being played, as a bar. */
+function Played({ playback }: { playback: Playback }) {
+  const [first, last, now] = [playback.first, playback.last, playback.now].map((text) => Date.parse(text));
+  const share = last! > first! ? (100 * (now! - first!)) / (last! - first!) : 100;
+  return (
+    <div class="gap">
+      <Progress percent={playback.ended ? 100 : share} label="How much of the recording has been played" />
+      <p class="note">
+        A recording, now at {playback.now.slice(0, 19).replace("T", " ")} of {playback.first.slice(0, 19).replace("T", " ")} to {playback.last.slice(0, 19).replace("T", " ")} UTC
+        {playback.ended ? "; it has ended" : `; at its end: ${words(playback.at_end)}`}
+        {playback.passes > 0 && `; played ${playback.passes} times`}
+      </p>
+    </div>
+  );
+}
+
 function Start({ pair }: { pair: Pair }) {
   const [mode, choose] = useState<"NORMAL" | "STRESS" | "CUSTOM">("NORMAL");
   const [wish, write] = useState({ initial_price: pair.initial_price ?? "", seed: "", price_deviation: "", execution_delay: "", market_update_interval: "", speed: "" });
   const kinds = useQuery<Items<Kind>>("api/v1/simulator/scenarios").data?.items ?? [];
   const custom = useQuery<Schema>(mode === "CUSTOM" ? "api/v1/simulator/custom-schema" : null).data;
   const [scenario, pick] = useState("");
+  const [isPlayed, play] = useState(!pair.is_simulated);
+  const [range, span] = useState<Range>({ start: "", end: "" });
+  const [how, play_] = useState({ pace: "CLOCK", at_end: "PAUSE" });
   const [sections, fill] = useState<Record<string, Written>>({});
   const set = (name: keyof typeof wish) => (value: string) => write({ ...wish, [name]: value });
   const start = async (): Promise<void> => {
     const numbers = ["seed", "price_deviation", "speed"];
-    const body: Record<string, unknown> = { pair_id: pair.pair_id, mode };
-    for (const [name, text] of Object.entries(wish)) if (text.trim()) body[name] = numbers.includes(name) ? Number(text) : text.trim();
-    if (mode === "STRESS" && scenario) body["scenarios"] = [{ name: scenario }];
-    if (mode === "CUSTOM" && custom) {
+    const texts = Object.entries(wish).filter(([name, text]) => text.trim() && (!isPlayed || ["speed", "execution_delay"].includes(name)));
+    const body: Record<string, unknown> = { pair_id: pair.pair_id, ...Object.fromEntries(texts.map(([name, text]) => [name, numbers.includes(name) ? Number(text) : text.trim()])) };
+    if (isPlayed) body["playback"] = { ...range, ...how };
+    else body["mode"] = mode;
+    if (!isPlayed && mode === "STRESS" && scenario) body["scenarios"] = [{ name: scenario }];
+    if (!isPlayed && mode === "CUSTOM" && custom) {
       const parts = Object.entries(custom.properties ?? {}).map(([name, part]) => [name, valuesOf(sections[name] ?? {}, rooted(part, custom))] as const);
       body["parameters"] = Object.fromEntries(parts.filter(([, values]) => Object.keys(values).length));
     }
@@ -127,8 +150,17 @@ function Start({ pair }: { pair: Pair }) {
   return (
     <Panel title={`Start a market for ${pair.symbol}`} note="What is left empty is as the settings of the service say.">
       <form onSubmit={(event) => { event.preventDefault(); void start(); }}>
-        <Segments label="Mode" value={mode} options={[["NORMAL", "Normal"], ["STRESS", "Stress"], ["CUSTOM", "Custom"]]} onValue={choose} />
-        <div class="form gap">
+        <Segments label="Mode" value={isPlayed ? "RECORDING" : mode} options={[["NORMAL", "Normal"], ["STRESS", "Stress"], ["CUSTOM", "Custom"], ["RECORDING", "Recording"]]} onValue={(chosen) => { play(chosen === "RECORDING"); if (chosen !== "RECORDING") choose(chosen as typeof mode); }} />
+        {isPlayed && (
+          <div class="form gap">
+            <RangeFields pair={pair} range={range} onRange={span} />
+            <Select label="Pace" value={how.pace} options={[["CLOCK", "by the clock, times its speed"], ["FASTEST", "as fast as possible"]]} onValue={(pace) => play_({ ...how, pace })} />
+            <Select label="At its end" value={how.at_end} options={[["PAUSE", "pause"], ["STOP", "stop"], ["LOOP", "play it again"]]} onValue={(at_end) => play_({ ...how, at_end })} />
+            <Input label="Execution delay" value={wish.execution_delay} onValue={set("execution_delay")} hint="such as 20ms" />
+            <Input label="Speed" value={wish.speed} onValue={set("speed")} inputMode="decimal" hint="0.1 to 100" />
+          </div>
+        )}
+        {!isPlayed && <div class="form gap">
           <Input label="First price" unit={pair.quote} value={wish.initial_price} onValue={set("initial_price")} inputMode="decimal" />
           <Input label="Seed" value={wish.seed} onValue={set("seed")} inputMode="numeric" hint="the same seed gives the same market" />
           <Input label="Deviation per update" value={wish.price_deviation} onValue={set("price_deviation")} inputMode="decimal" hint="relative, such as 0.0002" />
@@ -136,8 +168,8 @@ function Start({ pair }: { pair: Pair }) {
           <Input label="Execution delay" value={wish.execution_delay} onValue={set("execution_delay")} hint="such as 20ms" />
           <Input label="Speed" value={wish.speed} onValue={set("speed")} inputMode="decimal" hint="0.1 to 100" />
           {mode === "STRESS" && <Select label="Scenario" value={scenario} options={[["", "choose one"], ...kinds.map((kind) => [kind.name, words(kind.name)] as const)]} onValue={pick} hint={kinds.find((kind) => kind.name === scenario)?.summary} />}
-        </div>
-        {mode === "CUSTOM" &&
+        </div>}
+        {mode === "CUSTOM" && !isPlayed &&
           Object.entries(custom?.properties ?? {}).map(([name, part]) => (
             <details key={name} class="gap">
               <summary>{words(name)}</summary>
@@ -145,7 +177,7 @@ function Start({ pair }: { pair: Pair }) {
             </details>
           ))}
         <div class="actions">
-          <button type="submit" class="primary" disabled={mode === "STRESS" && !scenario}>
+          <button type="submit" class="primary" disabled={isPlayed ? !range.start : mode === "STRESS" && !scenario}>
             Start the market
           </button>
         </div>

@@ -1,6 +1,6 @@
 """The AsyncAPI document: every event on the bus and on the stream, in its envelope, with the shape of its data.
 
-Most events carry what the endpoint of the same thing answers, so that the shapes are those of `schemas.py`. An event that is
+Most events carry what the endpoint of the same thing answers, so that the shapes are those of `schemas`. An event that is
 not in `SHAPES` is documented with data of any shape.
 """
 

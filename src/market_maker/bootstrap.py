@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from market_maker.backtest.observation import observe_backtests
+from market_maker.backtest.observation import count_jobs_for_ever, observe_backtests
 from market_maker.backtest.service import BacktestService
 from market_maker.directory import Directory, Parts
 from market_maker.domain.clock import SystemClock
@@ -23,6 +23,7 @@ from market_maker.messaging.relay import Relay
 from market_maker.monitoring.health import CheckResult, Health, State, check_durability
 from market_maker.monitoring.metrics import Metrics
 from market_maker.monitoring.sampling import sample_for_ever
+from market_maker.playback.player import LakePlayer
 from market_maker.records import Records
 from market_maker.risk.control import RiskControl
 from market_maker.risk.observation import observe_alerts
@@ -57,6 +58,7 @@ class Runtime:
     settings: Settings
     dsn: str
     data_dir: Path
+    database: Database
     service: MarketMakerService
     metrics: Metrics
     health: Health
@@ -175,6 +177,7 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
             lake=store.lake,
             spool=store.data_dir / "spool",
             after_commit=relay.wake,
+            player=LakePlayer(store.lake),
         )
         backtests = BacktestService(store.database, store.reference, store.lake, store.clock, settings.backtest)
         risk = RiskAssessmentService(
@@ -206,8 +209,11 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
         await bus.start()
         if settings.role is not Role.API:
             relay.start()
-        pruning = asyncio.create_task(prune_for_ever(store.database, store.clock, settings.event_retention))
-        sampling = asyncio.create_task(sample_for_ever(metrics, store.database.statistics, health.readiness))
+        background = [
+            asyncio.create_task(prune_for_ever(store.database, store.clock, settings.event_retention)),
+            asyncio.create_task(sample_for_ever(metrics, store.database.statistics, health.readiness)),
+            asyncio.create_task(count_jobs_for_ever(store.database, metrics)),
+        ]
         observations = [await observe_backtests(bus, metrics), await observe_alerts(bus, metrics)]
         try:
             await _start_trading(simulator, risk.control)
@@ -217,7 +223,7 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
             commands = CommandListener(service, bus)
             await commands.start()
             try:
-                yield Runtime(settings, store.dsn, store.data_dir, service, metrics, health, bus, relay)
+                yield Runtime(settings, store.dsn, store.data_dir, store.database, service, metrics, health, bus, relay)
             finally:
                 await commands.stop()
         finally:
@@ -226,8 +232,8 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
             await risk.control.stop()
             await simulator.stop()
             await relay.stop()
-            pruning.cancel()
-            sampling.cancel()
+            for task in background:
+                task.cancel()
             for observation in observations:
                 await observation.cancel()
             await bus.close()

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
 import typer
 
-from market_maker import cli_db, cli_doctor, cli_fetch, cli_keys, cli_risk, cli_scenario, cli_strategy
+from market_maker import cli_db, cli_doctor, cli_fetch, cli_keys, cli_play, cli_risk, cli_scenario, cli_strategy
 from market_maker.domain.errors import InvalidRequest, MarketMakerError
 from market_maker.domain.units import parse_decimal, parse_duration, parse_instant
 from market_maker.settings import load_settings
@@ -24,6 +25,7 @@ _HELP = (__doc__ or "").partition("\n\nLonger")[0]
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=_HELP)
 app.command()(cli_doctor.doctor)
 app.command()(cli_keys.keys)
+app.command()(cli_play.play)
 app.add_typer(cli_db.app, name="db")
 app.add_typer(cli_fetch.app, name="fetch")
 app.add_typer(cli_strategy.app, name="strategy")
@@ -152,10 +154,12 @@ def quality(
 
 @app.command()
 def backtest(
-    strategy: Annotated[UUID, typer.Argument(help="id of the strategy; see `market-maker strategy list`")],
+    strategy: Annotated[str, typer.Argument(help="name or id of the strategy; see `market-maker strategy list`")],
     start: Annotated[str, typer.Argument(help="first UTC date or timestamp")],
     end: Annotated[str, typer.Argument(help="last UTC date (included) or timestamp")],
-    pair: Annotated[UUID | None, typer.Option(help="id of the pair; default: the strategy's own")] = None,
+    pair: Annotated[
+        str | None, typer.Option(help="id of the pair, or venue/symbol; default: the strategy's own")
+    ] = None,
     allow_gaps: Annotated[bool, typer.Option(help="run although the data do not cover the range")] = False,
     volatility: Annotated[
         float | None, typer.Option(help="scale the history to this standard deviation of daily log returns")
@@ -197,11 +201,10 @@ def backtest(
 
     conditions = {"volatility": volatility, "trend": trend, "volume_profile": volume_profile}
     MarketConditions.of(conditions)
-    wish = RunRequest(
-        strategy_id=strategy,
+    wish = partial(
+        RunRequest,
         start_ts=parse_instant(start, "start"),
         end_ts=parse_instant(end, "end", end_of_day=True),
-        pair_id=pair,
         market_conditions=conditions,
         entry_latency_ns=None if latency is None else parse_duration(latency, "--latency"),
         response_latency_ns=None
@@ -216,7 +219,7 @@ def backtest(
         record_orders=record_orders,
         limits=limits_of(limit),
     )
-    asyncio.run(run_backtest(load_settings(config, overrides=setting or []), wish, with_pairs or []))
+    asyncio.run(run_backtest(load_settings(config, overrides=setting or []), strategy, pair, wish, with_pairs or []))
 
 
 @app.command()
@@ -234,13 +237,15 @@ def explain(
 
 @app.command()
 def sweep(
-    strategy: Annotated[UUID, typer.Argument(help="id of the strategy; what the grid leaves out is as in it")],
+    strategy: Annotated[str, typer.Argument(help="name or id of the strategy; what the grid leaves out is as in it")],
     start: Annotated[str, typer.Argument(help="first UTC date or timestamp")],
     end: Annotated[str, typer.Argument(help="last UTC date (included) or timestamp")],
     grid: Annotated[
         list[str], typer.Option(help="NAME=FIRST:LAST:STEP or NAME=VALUE,VALUE,... (repeatable; all combinations)")
     ],
-    pair: Annotated[UUID | None, typer.Option(help="id of the pair; default: the strategy's own")] = None,
+    pair: Annotated[
+        str | None, typer.Option(help="id of the pair, or venue/symbol; default: the strategy's own")
+    ] = None,
     allow_gaps: Annotated[bool, typer.Option(help="run although the data do not cover the range")] = False,
     volatility: Annotated[
         float | None, typer.Option(help="scale the history to this standard deviation of daily log returns")
@@ -266,12 +271,13 @@ def sweep(
 
     conditions = {"volatility": volatility, "trend": trend, "volume_profile": volume_profile}
     MarketConditions.of(conditions)
-    wish = RunRequest(
-        strategy, parse_instant(start, "start"), parse_instant(end, "end", end_of_day=True), pair, conditions,
-        allow_gaps=allow_gaps, band=False, limits=limits_of(limit),
+    wish = partial(
+        RunRequest, start_ts=parse_instant(start, "start"), end_ts=parse_instant(end, "end", end_of_day=True),
+        market_conditions=conditions, allow_gaps=allow_gaps, band=False, limits=limits_of(limit),
     )  # fmt: skip
     overrides = [*(setting or []), *([] if cluster is None else [f"backtest.cluster_address={cluster}"])]
-    run_sweep(load_settings(config, overrides=overrides), wish, parse_grid(grid), threads=threads, report=report)
+    sweep_settings = load_settings(config, overrides=overrides)
+    run_sweep(sweep_settings, strategy, pair, wish, parse_grid(grid), threads=threads, report=report)
 
 
 @app.command()
@@ -308,7 +314,7 @@ def analyze(
 
 @app.command()
 def optimise(
-    strategy: Annotated[UUID, typer.Argument(help="id of the strategy; what is not searched is as in it")],
+    strategy: Annotated[str, typer.Argument(help="name or id of the strategy; what is not searched is as in it")],
     start: Annotated[str, typer.Argument(help="first UTC date or timestamp")],
     end: Annotated[str, typer.Argument(help="last UTC date (included) or timestamp")],
     param: Annotated[
@@ -325,7 +331,9 @@ def optimise(
     anchored: Annotated[bool, typer.Option(help="walk-forward: every training part begins with the range")] = False,
     embargo: Annotated[str, typer.Option(help="left out between training and test, such as 30s")] = "0s",
     seed: Annotated[int, typer.Option(min=0, help="of the search; the same seed tries the same sets")] = 0,
-    pair: Annotated[UUID | None, typer.Option(help="id of the pair; default: the strategy's own")] = None,
+    pair: Annotated[
+        str | None, typer.Option(help="id of the pair, or venue/symbol; default: the strategy's own")
+    ] = None,
     allow_gaps: Annotated[bool, typer.Option(help="run although the data do not cover the range")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="default: one for each processor")] = None,
     report: Annotated[Path | None, typer.Option(help="write folds, equity and figures to this file (.json)")] = None,
@@ -336,16 +344,16 @@ def optimise(
     from market_maker.cli_optimise import Wish, run_optimise, word_of  # the engine is loaded by those who need it
     from market_maker.service import RunRequest
 
-    request = RunRequest(
-        strategy, parse_instant(start, "start"), parse_instant(end, "end", end_of_day=True), pair, allow_gaps=allow_gaps,
-        band=False,
+    request = partial(
+        RunRequest, start_ts=parse_instant(start, "start"), end_ts=parse_instant(end, "end", end_of_day=True),
+        allow_gaps=allow_gaps, band=False,
     )  # fmt: skip
     wish = Wish(
         param, *word_of(search, method), trials=trials, objective=objective, folds=folds,
         embargo_ns=parse_duration(embargo, "--embargo"), train_parts=train_parts, is_anchored=anchored, seed=seed,
         threads=threads,
     )  # fmt: skip
-    run_optimise(load_settings(config, overrides=setting or []), request, wish, report)
+    run_optimise(load_settings(config, overrides=setting or []), strategy, pair, request, wish, report)
 
 
 @app.command()
@@ -356,6 +364,10 @@ def calibrate(
     model: Annotated[str, typer.Option(help="intensity, or queue-reactive: a market for mode CUSTOM")] = "intensity",
     levels: Annotated[int, typer.Option(help="queue-reactive: distances from the other side's best price")] = 20,
     step_ticks: Annotated[int, typer.Option(help="queue-reactive: ticks that a level is wide")] = 1,
+    jumps: Annotated[
+        bool,
+        typer.Option(help="queue-reactive: find theta and theta_reinit, so that the price moves as much as it did"),
+    ] = True,
     parameters: Annotated[
         Path | None, typer.Option(help="queue-reactive: write the market's parameters to this file (.yaml or .json)")
     ] = None,
@@ -378,7 +390,7 @@ def calibrate(
         run_queue_reactive(
             load_settings(config, overrides=setting or []), pair, parse_instant(start, "start"),
             parse_instant(end, "end", end_of_day=True), allow_gaps=allow_gaps,
-            wish=QueueWish(levels, step_ticks, parameters, report),
+            wish=QueueWish(levels, step_ticks, parameters, report, jumps=jumps),
         )  # fmt: skip
         return
     if model != "intensity":
@@ -411,6 +423,10 @@ def realism(
     end_date: Annotated[str | None, typer.Option(help="last UTC date (included) or timestamp")] = None,
     duration: Annotated[str, typer.Option(help="of the synthetic market")] = "6h",
     market_seed: Annotated[int, typer.Option(min=0, help="of the synthetic market")] = 1,
+    custom: Annotated[
+        Path | None,
+        typer.Option(help="of the synthetic market: parameters of mode CUSTOM (YAML), such as `calibrate` writes"),
+    ] = None,
     reference: Annotated[str | None, typer.Option(help="pair to score against: id, or venue/symbol")] = None,
     reference_start: Annotated[str | None, typer.Option(help="of the reference (default: start date)")] = None,
     reference_end: Annotated[str | None, typer.Option(help="of the reference (default: end date)")] = None,
@@ -430,9 +446,12 @@ def realism(
         return Span(of, parse_instant(start, "start_date"), parse_instant(end, "end_date", end_of_day=True))
 
     is_synthetic = market == "synthetic"
+    if custom is not None and not is_synthetic:
+        raise InvalidRequest.of("--custom", str(custom), "none for a recorded market")
+    simulated = Synthetic(parse_duration(duration, "--duration"), market_seed, custom)
     run_realism(
         load_settings(config, overrides=setting or []),
-        Synthetic(parse_duration(duration, "--duration"), market_seed) if is_synthetic else span(market, start_date, end_date),
+        simulated if is_synthetic else span(market, start_date, end_date),
         reference=None if reference is None else span(reference, reference_start or start_date, reference_end or end_date),
         allow_gaps=allow_gaps, seed=seed, json_path=json, plot=plot,
     )  # fmt: skip

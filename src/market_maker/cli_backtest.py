@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -59,17 +58,24 @@ def limits_of(words: Sequence[str] | None) -> list[dict[str, str]]:
     return found
 
 
-async def run_backtest(settings: Settings, wish: RunRequest, others: Sequence[str] = ()) -> None:
+async def run_backtest(
+    settings: Settings, strategy: str, pair: str | None, wish: Callable[..., RunRequest], others: Sequence[str] = ()
+) -> None:
     """Queue a run, do it here and tell its figures, the band of assumptions first; InvalidRequest when it fails.
 
-    `others` : pairs that the strategy trades at once, by id or as venue/symbol
+    `strategy` : its name or id. `pair`, `others` : that it trades, and those it trades at once, by id or as venue/symbol.
+    `wish` : makes the request of the two ids and the rest
     """
     console = _console()
     async with open_store(settings) as store:
         named = [(await store.reference.pair_named(other)).instrument.pair_id for other in others]
-        wish = replace(wish, with_pairs=tuple(named))
+        request = wish(
+            strategy_id=(await store.reference.strategy_named(strategy)).strategy_id,
+            pair_id=None if pair is None else (await store.reference.pair_named(pair)).instrument.pair_id,
+            with_pairs=tuple(named),
+        )
         backtests = BacktestService(store.database, store.reference, store.lake, store.clock, settings.backtest)
-        run = await backtests.run_backtest(wish)
+        run = await backtests.run_backtest(request)
         run_id = UUID(run["run_id"])
         one = Worker(store.database, store.reference, store.lake, store.clock, store.data_dir / "results")
         work = asyncio.create_task(one.run_now(run_id))

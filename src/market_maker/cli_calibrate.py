@@ -22,8 +22,10 @@ from market_maker.backtest.market_calibration import (
     deviation_per_second,
     figures_of,
     market_of,
+    mids_per_second,
     suggestions,
 )
+from market_maker.backtest.price_jumps import HORIZONS_S, PriceJumps, fit_jumps
 from market_maker.bootstrap import Store, open_store
 from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.instrument import Instrument
@@ -32,6 +34,7 @@ from market_maker.market_data.replay import open_feed
 from market_maker.settings import Settings
 from market_maker.strategies.calibration import Calibration
 from market_maker.synthetic.custom import parse_custom
+from market_maker.synthetic.flow.parameters import FlowParameters
 from market_maker.synthetic.queue_reactive.fit import QueueReactive, fit
 
 _NAMES = {"volatility": "volatility (sigma)", "intensity": "intensity (A)", "intensity_decay": "intensity decay (k)"}
@@ -95,12 +98,16 @@ def run_calibrate(
 
 @dataclass(frozen=True, slots=True)
 class QueueWish:
-    """How a queue-reactive market is fitted, and where its parameters and its tables are written."""
+    """How a queue-reactive market is fitted, and where its parameters and its tables are written.
+
+    `jumps`: find the chances of price jumps by simulation; else the price follows a GBM of the recorded volatility.
+    """
 
     levels: int
     step_ticks: int
     parameters: Path | None
     report: Path | None
+    jumps: bool = True
 
 
 def run_queue_reactive(
@@ -112,24 +119,37 @@ def run_queue_reactive(
     if wish.parameters is not None and wish.parameters.suffix not in {".yaml", ".yml", ".json"}:
         raise InvalidRequest.of("--parameters", wish.parameters.name, "a file that ends in .yaml or .json")
 
-    async def fitted() -> tuple[QueueReactive, float, Instrument]:
+    async def fitted() -> tuple[QueueReactive, float, PriceJumps | None, Instrument]:
         async with open_store(settings) as store:
             instrument = (await store.reference.pair_named(pair)).instrument
             with console.status("fitting"):
                 return *await asyncio.to_thread(estimate, store, instrument), instrument
 
-    def estimate(store: Store, instrument: Instrument) -> tuple[QueueReactive, float]:
+    def estimate(store: Store, instrument: Instrument) -> tuple[QueueReactive, float, PriceJumps | None]:
         steps = (instrument.tick_size, instrument.lot_size)
         feed = open_feed(
             store.lake, instrument.venue, instrument.symbol, start_ts, end_ts, allow_gaps=allow_gaps, steps=steps
         )
         found = fit(feed.exchange, levels=wish.levels, step_ticks=wish.step_ticks)
-        return found, deviation_per_second(market_of(feed))
+        market = market_of(feed)
+        jumps = None
+        if wish.jumps:
+            mids = mids_per_second(market)
+            flow = FlowParameters(**parse_custom({"flow": found.flow()})["flow"])
+            jumps = fit_jumps(flow, mids, price_ticks=round(float(mids[np.isfinite(mids)][0])))
+        return found, deviation_per_second(market), jumps
 
-    found, deviation, instrument = asyncio.run(fitted())
-    made = {"flow": found.flow(), "reference": {"process": "GBM", "price_deviation": float(f"{deviation:.6g}")}}
+    found, deviation, jumps, instrument = asyncio.run(fitted())
+    made: dict[str, Any] = {"flow": found.flow()}
+    if jumps is None:
+        made["reference"] = {"process": "GBM", "price_deviation": float(f"{deviation:.6g}")}
+    else:
+        made["flow"] |= {"theta": jumps.theta, "theta_reinit": jumps.theta_reinit}
+        made["reference"] = {"process": "CONSTANT", "price_deviation": 0.0}
     parse_custom(made)  # what is written is what mode CUSTOM takes
     _tell_queues(found, instrument, console)
+    if jumps is not None:
+        _tell_jumps(jumps, console)
     if wish.parameters is not None:
         dump = (
             yaml.safe_dump(made, sort_keys=False) if wish.parameters.suffix != ".json" else json.dumps(made, indent=1)
@@ -162,6 +182,14 @@ def _tell_queues(found: QueueReactive, instrument: Instrument, console: Console)
         f" {found.step_ticks} ticks",
         markup=False,
     )
+
+
+def _tell_jumps(jumps: PriceJumps, console: Console) -> None:
+    table = Table("horizon", "recorded", "simulated", "without jumps", box=None,
+                  title=f"Volatility, basis points; theta {jumps.theta}, theta_reinit {jumps.theta_reinit}")  # fmt: skip
+    for horizon, *values in zip(HORIZONS_S, jumps.recorded, jumps.simulated, jumps.without, strict=True):
+        table.add_row(f"{horizon}s", *(f"{1e4 * value:.3g}" for value in values))
+    console.print(table)
 
 
 def _short(found: Calibration | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -109,8 +109,15 @@ def _number(name: str, text: str) -> Decimal:
     return value
 
 
-def run_optimise(settings: Settings, request: RunRequest, wish: Wish, report: Path | None) -> None:
-    """Search, judge, print, and write the report.
+def run_optimise(
+    settings: Settings,
+    strategy: str,
+    pair: str | None,
+    request: Callable[..., RunRequest],
+    wish: Wish,
+    report: Path | None,
+) -> None:
+    """Search, judge, print, and write the report. `strategy` by name or id, `pair` by id or as venue/symbol.
 
     The search runs between the turns of the event loop, in the main thread, so that Ctrl-C stops it within a slice of a
     chunk; what has ended by then is kept, and the same command goes on from there.
@@ -122,7 +129,7 @@ def run_optimise(settings: Settings, request: RunRequest, wish: Wish, report: Pa
         try:
             store = runner.run(stack.enter_async_context(open_store(settings)))
             with console.status("reading the recorded market"):
-                task = runner.run(_task(store, settings, request, wish))
+                task = runner.run(_task(store, settings, strategy, pair, request, wish))
             made = _run(runner, store, task, wish.threads, console)
             tell(made, task.base.instrument.quote, console)
             if report is not None:
@@ -132,15 +139,21 @@ def run_optimise(settings: Settings, request: RunRequest, wish: Wish, report: Pa
             runner.run(stack.aclose())
 
 
-async def _task(store: Store, settings: Settings, request: RunRequest, wish: Wish) -> _Task:
+async def _task(
+    store: Store, settings: Settings, name: str, pair: str | None, request: Callable[..., RunRequest], wish: Wish
+) -> _Task:
     """Return what is to be done, checked before anything runs."""
-    strategy = await store.reference.strategy(request.strategy_id)
-    instrument = (await store.reference.pair(request.pair_id or strategy.pair_id)).instrument
+    strategy = await store.reference.strategy_named(name)
+    instrument = (await store.reference.pair_named(pair or str(strategy.pair_id))).instrument
     dimensions = parse_params(wish.params, find_strategy(strategy.kind))
     search = Search(dimensions, wish.kind, wish.trials, wish.objective, wish.seed)
     search.searcher()
     service = BacktestService(store.database, store.reference, store.lake, store.clock, settings.backtest)
-    config = run_config({"configuration": service.configuration(request)}, strategy, instrument)
+    config = run_config(
+        {"configuration": service.configuration(request(strategy_id=strategy.strategy_id, pair_id=instrument.pair_id))},
+        strategy,
+        instrument,
+    )
     base, feed = await asyncio.to_thread(open_market, config, store.lake)
     whole = Range(max(base.start_ts, feed.first_ts), min(base.end_ts, feed.last_ts + 1))
     folds = folds_of(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +28,8 @@ from market_maker.performance.realism.told import realism_json
 from market_maker.performance.realism.window import Window
 from market_maker.settings import Settings
 from market_maker.simulator.realism import simulated_window
-from market_maker.synthetic.flow.parameters import ReferenceParameters, suited_design
+from market_maker.synthetic.custom import read_custom
+from market_maker.synthetic.flow.parameters import Conditions, ReferenceParameters, suited_design
 from market_maker.venue.market.market import SyntheticMarket
 
 _DEFAULT_PRICE_TICKS, _DEFAULT_LOT_VALUE, _LEAST_MIDS = 6_000_000, 1e-5, 60
@@ -42,10 +44,11 @@ class Span(NamedTuple):
 
 
 class Synthetic(NamedTuple):
-    """The synthetic market with default parameters: for how long, and by which seed."""
+    """The synthetic market: for how long, by which seed, and a file of parameters of mode CUSTOM, such as `calibrate` writes."""
 
     duration_ns: int
     seed: int
+    custom: Path | None = None
 
 
 def run_realism(
@@ -132,11 +135,16 @@ def _simulated(
             )
         price_ticks = max(1, round(float(np.exp(mids[0]))))
         process = ReferenceParameters(price_deviation=float(np.std(np.diff(mids))) or 1e-6, step_ns=NS_PER_SECOND)
+    custom = {} if wish.custom is None else read_custom(wish.custom)
+    process = replace(process, **custom.get("reference", {}))
     design = suited_design(price_ticks=price_ticks, lot_value_ticks=lot_value_ticks, reference=process, seed=wish.seed)
+    design = replace(design, flow=replace(design.flow, **custom.get("flow", {})))
+    market = SyntheticMarket.create(design)
+    market.set_conditions(Conditions(**custom.get("conditions", {})))
     with Progress(console=console, transient=True) as bars:
         task = bars.add_task("simulating", total=wish.duration_ns)
         return simulated_window(
-            SyntheticMarket.create(design), wish.duration_ns, f"synthetic, seed {wish.seed}",
+            market, wish.duration_ns, f"synthetic, seed {wish.seed}",
             lambda done, _: bars.update(task, completed=done),
         )  # fmt: skip
 

@@ -36,7 +36,7 @@ from market_maker.performance.json_values import json_value
 from market_maker.settings import Settings
 from market_maker.storage.reference import Strategy
 from market_maker.strategies.contract import PreparedStrategy, StrategyKind, find_strategy
-from market_maker.synthetic.custom import parse_custom
+from market_maker.synthetic.custom import read_custom
 from market_maker.synthetic.flow.parameters import Conditions, ReferenceParameters, suited_design
 from market_maker.synthetic.reference.processes import Process
 
@@ -269,19 +269,6 @@ def mode_options(
                 option, ", ".join(scenarios) or str(custom), f"with mode {wanted}, and only with it"
             )
     return tuple(parse_scenario(text) for text in scenarios), {} if custom is None else read_custom(custom)
-
-
-def read_custom(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the parameters of mode CUSTOM in a YAML file, checked; InvalidRequest names what is wrong."""
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidRequest.of("--custom", str(path), f"a YAML file that can be read ({error})") from error
-    if not isinstance(values, dict):
-        raise InvalidRequest.of("--custom", str(path), "a YAML file with the sections flow, reference, conditions")
-    return parse_custom(values, "--custom")
 
 
 def find_kept(settings: Settings, strategy_id: UUID, runs: int) -> Kept:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -91,13 +91,17 @@ def _number(field: str, text: str) -> Decimal:
 
 def run_sweep(
     settings: Settings,
-    wish: RunRequest,
+    strategy: str,
+    pair: str | None,
+    wish: Callable[..., RunRequest],
     values: Mapping[str, Sequence[int | float]],
     *,
     threads: int | None,
     report: Path | None,
 ) -> None:
     """Try every set of the grid that was not tried before, keep each, and print the best ten.
+
+    `strategy` by name or id, `pair` by id or as venue/symbol; `wish` makes the request of both ids.
 
     On the cluster of the setting `backtest.cluster_address`, or without one on `threads` of this machine. The sweep itself runs between the turns of the event loop, in the main thread, so that Ctrl-C stops it within a slice
     of a chunk; what has ended by then is kept, and the same command goes on from there.
@@ -112,7 +116,7 @@ def run_sweep(
         try:
             store = runner.run(stack.enter_async_context(open_store(settings)))
             with console.status("reading the recorded market"):
-                made = runner.run(_plan(store, settings, wish, values))
+                made = runner.run(_plan(store, settings, strategy, pair, wish, values))
             known = runner.run(known_keys(store.database, made.strategy.strategy_id, made.plan.keys))
             pool = ClusterPool(address, made.recording) if address else Threads(threads)
             _run(runner, store, made, known, pool, console)
@@ -125,11 +129,17 @@ def run_sweep(
 
 
 async def _plan(
-    store: Store, settings: Settings, wish: RunRequest, values: Mapping[str, Sequence[int | float]]
+    store: Store,
+    settings: Settings,
+    strategy_name: str,
+    pair: str | None,
+    make_wish: Callable[..., RunRequest],
+    values: Mapping[str, Sequence[int | float]],
 ) -> _Sweep:
     """Return the sweep, with every set checked by the strategy's own schema before anything runs."""
-    strategy = await store.reference.strategy(wish.strategy_id)
-    instrument = (await store.reference.pair(wish.pair_id or strategy.pair_id)).instrument
+    strategy = await store.reference.strategy_named(strategy_name)
+    instrument = (await store.reference.pair_named(pair or str(strategy.pair_id))).instrument
+    wish = make_wish(strategy_id=strategy.strategy_id, pair_id=instrument.pair_id)
     check_values(find_strategy(strategy.kind), values)
     base: RunConfig = run_config({"configuration": configuration_of(wish, settings.backtest)}, strategy, instrument)
     recording = Recording(

@@ -24,9 +24,12 @@ from market_maker.domain.errors import InvalidRequest, Unavailable
 from market_maker.monitoring.logs import configure_logging
 from market_maker.monitoring.tracing import configure_tracing, stop_tracing
 from market_maker.settings import Role, Settings
+from market_maker.storage.database import Database
+from market_maker.storage.jobs import has_work
 
 _GRACE_S = 5
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONG_LIFE_S = 0.5, 8.0, 10.0
+_LOOK_S = 0.25
 _log = structlog.get_logger("server")
 
 
@@ -147,14 +150,15 @@ def settle_memory() -> None:
 
 
 async def work(settings: Settings, parent_pid: int | None) -> None:
-    """Run queued backtests until SIGTERM or, started by `serve`, until that process is gone."""
+    """Run queued backtests until SIGTERM or, started by `serve`, until that process is gone or nothing is to do for long."""
     from market_maker.backtest.worker import Worker  # the job queue and the compiler are loaded by those who work
 
     configure_logging(settings.log_level)
     configure_tracing(settings.otlp_endpoint, role="worker")
     async with _stopped_by_signal() as stopped, open_store(settings) as store:
         worker = Worker(store.database, store.reference, store.lake, store.clock, store.data_dir / "results")
-        serving = asyncio.create_task(worker.serve(parent_pid=parent_pid))
+        idle_s = settings.backtest.worker_idle / 1e9 if parent_pid is not None else 0
+        serving = asyncio.create_task(worker.serve(parent_pid=parent_pid, idle_s=idle_s or None))
         stopping = asyncio.create_task(stopped.wait())
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
         for task in (serving, stopping):
@@ -176,7 +180,10 @@ async def worker_processes(runtime: Runtime, count: int) -> AsyncIterator[None]:
 
 
 async def _keep_worker(runtime: Runtime) -> None:
-    """Start a worker, and another one whenever it ends: soon after a long life, later and later after short ones."""
+    """Start a worker, and another one whenever it ends: soon after a long life, later and later after short ones.
+
+    One that ended because there was nothing to do (exit code 0) is missed only when there is something again.
+    """
     settings = runtime.settings
     environment = {
         **{
@@ -186,6 +193,7 @@ async def _keep_worker(runtime: Runtime) -> None:
         "MM_DATA_DIR": str(runtime.data_dir),
         "MM_LOG_LEVEL": settings.log_level,
         "MM_SIMULATOR__DEFAULT_BALANCE": str(settings.simulator.default_balance),
+        "MM_BACKTEST__WORKER_IDLE": f"{settings.backtest.worker_idle}ns",
     }
     if settings.lake is not None:
         environment["MM_LAKE"] = str(settings.lake)
@@ -213,7 +221,19 @@ async def _keep_worker(runtime: Runtime) -> None:
             raise
         finally:
             runtime.metrics.resources.forget_worker(process.pid)
+        if code == 0:
+            await _work_arrives(runtime.database)
+            continue
         _log.warning("a worker ended; another is started", exit_code=code)
         long_life = time.monotonic() - started > _LONG_LIFE_S
         pause_s = _FIRST_PAUSE_S if long_life else min(2 * pause_s, _LONGEST_PAUSE_S)
         await asyncio.sleep(pause_s)
+
+
+async def _work_arrives(database: Database) -> None:
+    """Return when a run or a sweep is queued."""
+    while True:
+        with contextlib.suppress(Unavailable):
+            if await has_work(database):
+                return
+        await asyncio.sleep(_LOOK_S)

@@ -26,7 +26,7 @@ from market_maker.messaging.bus import Message
 from market_maker.messaging.topics import EVENTS_EXCHANGE, SCHEMA_VERSION, outbox_event
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.service import PlaceOptions
-from market_maker.simulator.session import ScenarioWish, SessionRules
+from market_maker.simulator.session import AtEnd, Pace, Playback, ScenarioWish, SessionRules
 from market_maker.storage import simulation
 from market_maker.storage.outbox import SERVICE_STREAM, append, ensure_stream
 
@@ -295,7 +295,19 @@ def _check_version(state: PositionState, wanted: Position) -> None:
 
 
 __all__ = [
-    "EVENTS_EXCHANGE", "SCHEMA_VERSION", "Directory", "MarketMakerService", "Message", "Parts", "Phase", "PlaceOptions",
-    "RunRequest", "ScenarioWish", "SessionRules",
+    "EVENTS_EXCHANGE",
+    "SCHEMA_VERSION",
+    "AtEnd",
+    "Directory",
+    "MarketMakerService",
+    "Message",
+    "Pace",
+    "Parts",
+    "Phase",
+    "PlaceOptions",
+    "Playback",
+    "RunRequest",
+    "ScenarioWish",
+    "SessionRules",
     "new_instrument",
 ]  # fmt: skip

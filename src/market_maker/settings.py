@@ -115,6 +115,13 @@ class BacktestSettings(MarketSettings):
     workers: int = Field(
         1, ge=0, le=64, description="worker processes that `serve` starts; 0: run `market-maker worker` elsewhere"
     )
+    worker_idle: DurationNs = Field(
+        60_000_000_000,
+        ge=0,
+        le=86_400_000_000_000,
+        description="a worker that `serve` started ends after so long without work, and its memory with it; the next job starts"
+        " another, which takes about two seconds; 0: never",
+    )
     cluster_address: str = Field(
         "",
         pattern=r"^$|^(tcp|tls)://[^\s/]+:\d{1,5}$",

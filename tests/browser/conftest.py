@@ -1,7 +1,11 @@
-"""A real browser, a service of its own, and pages that fail their test when they say an error in the console.
+"""A real browser, a service of its own, and pages that fail their test when they say anything wrong in the console.
 
-The browser is the machine's own Chromium: env MM_TEST_BROWSER, else one on the path. Without one these tests are skipped,
-with the reason, everywhere: a machine that checks changes need not have a browser.
+The browser is the machine's own Chromium: env MM_TEST_BROWSER, else one on the path. A browser that is named has to be there.
+Where none is named and none is found the tests are skipped, with the reason, in continuous integration as well: Chromium
+is no package of ours, and a machine that checks changes need not have one. What is ours (the built pages, axe) it must have.
+
+With MM_TEST_SCREENSHOTS=folder every picture that a test takes is kept there, and one of each failure; those of the
+documentation are made so.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from typing import Any
 import httpx
 import pytest
 
+from conftest import missing
 from e2e.private_broker import free_ports
 from market_maker.dashboard.files import start_page
 
@@ -29,17 +34,22 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 WIDE, NARROW = (1440, 900), (390, 844)
 
 
-def browser_path() -> str | None:
-    return os.environ.get("MM_TEST_BROWSER") or next((found for name in NAMES if (found := shutil.which(name))), None)
+def browser_path() -> str:
+    """Return the browser's program; a skip without one, a failure when the one that was named is not there."""
+    named = os.environ.get("MM_TEST_BROWSER")
+    if named:
+        found = shutil.which(named)
+        assert found, f"MM_TEST_BROWSER={named} is no program"
+        return found
+    paths = (shutil.which(name) for name in NAMES)
+    return next(filter(None, paths), None) or pytest.skip("no Chromium on this machine; name one in MM_TEST_BROWSER")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     path = browser_path()
-    if path is None:
-        pytest.skip("no Chromium on this machine; install one, or name it in MM_TEST_BROWSER")
     if start_page() is None:
-        pytest.skip("the dashboard has not been built (make pages)")
+        missing("the dashboard has not been built (make pages)")
     with sync_api.sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield found
@@ -126,6 +136,16 @@ def service(_running: Service) -> Service:
     return _running
 
 
+# Whether a bar of progress was ever there: what is quick is gone before anybody has looked.
+NOTE_PROGRESS = """
+window.progressSeen = [];
+new MutationObserver(() => document.querySelectorAll('.data [role=progressbar]').forEach((bar) => {
+  const text = bar.parentElement.innerText.trim();
+  if (window.progressSeen.at(-1) !== text) window.progressSeen.push(text);
+})).observe(document, {subtree: true, childList: true, characterData: true});
+"""
+
+
 class Visit:
     """A page of the browser; what it says in the console is kept."""
 
@@ -133,7 +153,8 @@ class Visit:
         self.page = page
         self.url = url
         self.said: list[str] = []
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(20_000)
+        page.add_init_script(NOTE_PROGRESS)
         page.on("console", lambda message: message.type in ("error", "warning") and self.said.append(message.text))
         page.on("pageerror", lambda error: self.said.append(str(error)))
 
@@ -141,11 +162,22 @@ class Visit:
         self.page.goto(f"{self.url}/#/{name}")
         return self.page
 
+    def picture(self, name: str) -> None:
+        """Keep a picture of the page, where pictures are asked for."""
+        if folder := os.environ.get("MM_TEST_SCREENSHOTS"):
+            self.page.screenshot(path=Path(folder) / f"{name}.png")
+
+    def whole_picture(self, name: str) -> None:
+        """Keep a picture of all of the page, also of what one would have to scroll to."""
+        if folder := os.environ.get("MM_TEST_SCREENSHOTS"):
+            self.page.evaluate("scrollTo(0, 0)")
+            self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
     def accessibility_faults(self) -> list[str]:
         """Return what axe finds, serious or not."""
         source = PROJECT / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
         if not source.is_file():
-            pytest.skip("axe-core is not installed (make setup)")
+            missing("axe-core is not installed (make setup)")
         # Evaluated by the browser's debugger, since the page's own policy lets no script in.
         self.page.evaluate(source.read_text("utf-8"))
         found = self.page.evaluate("async () => (await axe.run({resultTypes: ['violations']})).violations")
@@ -153,8 +185,18 @@ class Visit:
 
 
 @pytest.fixture
-def visit(browser: Any, service: Service) -> Iterator[Visit]:
+def rough_visit(browser: Any, service: Service, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """Yield a page whose service is taken away or refuses: that the browser tells of it is no fault of the page."""
     context = browser.new_context(viewport={"width": WIDE[0], "height": WIDE[1]}, color_scheme="dark")
-    made = Visit(context.new_page(), service.url)
+    made, failed = Visit(context.new_page(), service.url), request.session.testsfailed
     yield made
+    if request.session.testsfailed > failed:
+        made.whole_picture(f"failed_{request.node.name}")
     context.close()
+
+
+@pytest.fixture
+def visit(rough_visit: Visit) -> Iterator[Visit]:
+    """Yield a page that has to be silent: any error or warning in the console fails the test."""
+    yield rough_visit
+    assert rough_visit.said == []

@@ -15,6 +15,7 @@ import pytest
 import typer.main
 import yaml
 
+from conftest import missing
 from market_maker import cli
 from market_maker.api.guard import ApiKeys
 from market_maker.settings import load_settings
@@ -32,6 +33,29 @@ KNOWN = {  # what the Compose specification allows of a service, as far as it is
 HEALTHCHECK = {"test", "interval", "timeout", "start_period", "retries"}
 DURATION = re.compile(r"\d+(ms|s|m|h)")
 COMMANDS = set(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
+
+
+def linter(name: str) -> str:
+    """Return a program of the development packages; without it a failure in continuous integration, a skip elsewhere."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.is_file() else shutil.which(name) or missing(f"{name} is not installed (make develop)")
+
+
+def test_compose_fits_the_schema_of_the_compose_specification(tmp_path: Path) -> None:
+    command = [linter("check-jsonschema"), "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*command, DEPLOY / "compose.yaml"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    wrong = tmp_path / "compose.yaml"
+    wrong.write_text((DEPLOY / "compose.yaml").read_text().replace("stop_grace_period: 30s", "stop_grace: 30s"))
+    done = subprocess.run([*command, wrong], capture_output=True, text=True, check=False)
+    assert (done.returncode, "stop_grace" in done.stdout) == (1, True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="hadolint comes as a package on Linux alone")
+def test_the_dockerfile_has_nothing_that_hadolint_complains_of() -> None:
+    command = [linter("hadolint"), "--no-color", DEPLOY / "Dockerfile"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_only_known_sections() -> None:

@@ -177,15 +177,30 @@ class Surroundings:
     service: ServiceProcess
     listener: Listener
     environment: dict[str, str]
+    settings: dict[str, str]
 
 
 @pytest.fixture(scope="module")
 def surroundings(
     _make_database: Callable[[str | None], str], _migrated_template: str, sample_data: Path
 ) -> Iterator[Surroundings]:
+    yield from made_surroundings(_make_database(_migrated_template), {})
+
+
+@pytest.fixture(scope="module")
+def surroundings_with_broker(
+    _make_database: Callable[[str | None], str], _migrated_template: str, rabbitmq_url: str
+) -> Iterator[Surroundings]:
+    """Yield a service that shares the broker with others by a prefix of its own."""
+    settings = {"MM_RABBITMQ_URL": rabbitmq_url, "MM_RABBITMQ_PREFIX": f"mm_docs_{os.getpid()}"}
+    yield from made_surroundings(_make_database(_migrated_template), settings)
+
+
+def made_surroundings(dsn: str, settings: dict[str, str]) -> Iterator[Surroundings]:
     folder = Path(tempfile.mkdtemp(prefix="market-maker-docs-"))
-    dsn = _make_database(_migrated_template)
-    service = ServiceProcess(dsn, folder / "data", {"MM_BACKTEST__WORKERS": "1", "MM_SIMULATOR__SEED": "11"})
+    service = ServiceProcess(
+        dsn, folder / "data", {"MM_BACKTEST__WORKERS": "1", "MM_SIMULATOR__SEED": "11", **settings}
+    )
     asyncio.run(service.start(120))
     programs = folder / "bin"
     programs.mkdir()
@@ -205,7 +220,7 @@ def surroundings(
         "MM_BACKTEST__EXECUTION_DELAY": "5ms", "COLUMNS": "120",
     }  # fmt: skip
     listener = Listener(service.port)
-    yield Surroundings(service, listener, environment)
+    yield Surroundings(service, listener, environment, settings)
     listener.close()
     service.close()
     shutil.rmtree(folder, ignore_errors=True)
@@ -217,9 +232,14 @@ def surroundings(
     [pytest.param(page, marks=() if page.name in QUICK else pytest.mark.slow) for page in PAGES if RUN[page]],
     ids=name_of,
 )
-def test_a_page_runs(page: Path, surroundings: Surroundings, tmp_path: Path, sample_data: Path) -> None:
-    port = surroundings.service.port
+def test_a_page_runs(page: Path, request: pytest.FixtureRequest, tmp_path: Path, sample_data: Path) -> None:
     text = script_of(blocks_of(page)).replace(".venv/bin/market-maker", "market-maker")
+    with_broker = "amqp://" in text
+    surroundings: Surroundings = request.getfixturevalue("surroundings" + "_with_broker" * with_broker)
+    port = surroundings.service.port
+    if with_broker:
+        text = re.sub(r"amqp://[^\"']*", surroundings.settings["MM_RABBITMQ_URL"], text)
+        text = text.replace("market_maker.commands", f"{surroundings.settings['MM_RABBITMQ_PREFIX']}.commands")
     text = re.sub(r"\b(localhost|127\.0\.0\.1):8000\b", f"127.0.0.1:{port}", text)
     for recording in sorted(sample_data.glob("binance_collector/usdm/*.gz")):
         (tmp_path / recording.name).symlink_to(recording)

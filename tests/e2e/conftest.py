@@ -33,6 +33,8 @@ def service_folder() -> Iterator[Path]:
 @pytest.fixture
 def make_service(request: pytest.FixtureRequest, service_folder: Path) -> Iterator[MakeService]:
     """Yield a maker of service processes; a failing test shows the end of their logs."""
+    for name in {"database_dsn", "empty_database_dsn"} & set(request.fixturenames):
+        request.getfixturevalue(name)  # before us: what is set up first is taken away last
     made: list[ServiceProcess] = []
 
     def make(dsn: str, **settings: str) -> ServiceProcess:

@@ -70,7 +70,9 @@ def valid_bodies(known: Known) -> dict[tuple[str, str], dict[str, Any]]:
         ("post", "/api/v1/simulator/sessions"): {
             "pair_id": known.pair_id, "mode": "NORMAL", "seed": 1, "initial_price": "50000", "price_deviation": 0.001,
             "execution_delay": "100ms", "market_update_interval": "1s", "speed": 1.0, "parameters": None, "scenarios": [],
-            "phase": "CONTINUOUS", "rules": RULES,
+            "phase": "CONTINUOUS", "rules": RULES, "state": "RUNNING", "playback": {
+                "start": "2022-01-01", "end": "2022-01-02", "pace": "CLOCK", "at_end": "PAUSE", "allow_gaps": False,
+            },
         },
         ("post", "/api/v1/simulator/sessions/{session_id}/scenarios"): {
             "name": "latency_spike", "parameters": {"factor": 2}, "starts_in": "1h", "repeats_every": "1h",

@@ -113,3 +113,35 @@ async def test_no_run_is_stuck_after_a_kill(
         result["digest"] for result in (await service.get(f"/api/v1/backtest/results/{DEFAULT_STRATEGY}"))["items"]
     }
     assert len(digests) == sum(run["status"] == "COMPLETED" for run in runs)  # seeds differ, none is written twice
+
+
+@pytest.mark.timeout(120)
+async def test_a_worker_without_work_ends_and_the_next_run_finds_another(
+    make_service: MakeService, database_dsn: str
+) -> None:
+    service = make_service(database_dsn, MM_BACKTEST__WORKERS="1", MM_BACKTEST__WORKER_IDLE="1s")
+    await service.start()
+    first = await until_worker(service, there=True)
+    assert first is not None
+    await until_worker(service, there=False)
+    await asyncio.sleep(1.0)
+    assert worker_of(service) is None  # it is not missed while nothing is queued
+    run_ids = await queue_runs(service, await recorded(service, 2.0), 1)
+    queued = time.monotonic()
+    runs = await none_open(service, run_ids, queued)
+    assert [run["status"] for run in runs] == ["COMPLETED"], runs
+    await until_worker(service, there=False)
+    await queue_runs(service, await recorded(service, 1.0), 1)
+    third = await until_worker(service, there=True)
+    assert third is not None
+    assert third.pid != first.pid
+
+
+async def until_worker(service: ServiceProcess, *, there: bool) -> psutil.Process | None:
+    """Return the worker once there is one, or nothing once there is none."""
+    for _ in range(300):
+        worker = worker_of(service)
+        if (worker is not None) == there:
+            return worker
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"a worker is {'missing' if there else 'still there'}")

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
 from market_maker.bootstrap import open_store
+from market_maker.cli_calibrate import QueueWish, run_queue_reactive
 from market_maker.cli_import import run_import
-from market_maker.cli_realism import Span, run_realism
+from market_maker.cli_realism import Span, Synthetic, run_realism
 from market_maker.domain.errors import DataError, InvalidRequest, NotFound
 from market_maker.domain.units import parse_instant
 from market_maker.market_data.import_queue import options_of
@@ -236,3 +238,28 @@ def test_what_cannot_be_measured_is_refused(settings: Settings, tmp_path: Path) 
         run_realism(settings, span("nasdaq/GOOG", "2012-07-21", "2012-07-21"))
     with pytest.raises(InvalidRequest, match="--json"):
         run_realism(settings, BAC, json_path=tmp_path / "nowhere" / "x.json", allow_gaps=True)
+
+
+def test_a_market_fitted_to_a_recording_is_judged_against_it(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """GOOG's day: with price jumps the fitted market moves as much as it did, without them half as much."""
+    parameters, judged = tmp_path / "goog.yaml", tmp_path / "judged.json"
+    run_queue_reactive(
+        settings, GOOG.pair, GOOG.start_ts, GOOG.end_ts, allow_gaps=False, wish=QueueWish(20, 1, parameters, None)
+    )
+    told = capsys.readouterr().out
+    (row,) = (line.split() for line in told.splitlines() if line.strip().startswith("60s"))
+    recorded, simulated, without = (float(value) for value in row[1:])
+    assert recorded == pytest.approx(simulated, rel=0.2)
+    assert without < 0.7 * recorded
+    made = yaml.safe_load(parameters.read_text("utf-8"))
+    assert 0.3 <= made["flow"]["theta"] <= 0.8
+    assert made["reference"]["process"] == "CONSTANT"
+    run_realism(settings, Synthetic(3_600 * 10**9, 1, parameters), reference=GOOG, json_path=judged)
+    found = json.loads(judged.read_text("utf-8"))
+    for window in ("market", "reference"):
+        assert {each["number"] for each in found[window]["metrics"]} == set(range(1, 21))
+    assert found["scores"]["mean_l1"] < 0.55
+    with pytest.raises(InvalidRequest, match="custom"):
+        run_realism(settings, Synthetic(10**10, 1, tmp_path / "none.yaml"))

@@ -221,6 +221,20 @@ async def test_the_command_tries_keeps_and_tells_the_best(
     told = await asyncio.to_thread(recorded.command, "backtest", str(alone), *SPAN)
     assert best["digest"] in told
 
+    # Names will do for ids.
+    async with database.transaction() as connection:
+        await connection.execute("UPDATE strategies SET name = 'the best' WHERE strategy_id = %s", (alone,))
+    words_of_names = ["backtest", "the best", *SPAN, "--pair", "binance-usdm/BTCUSDT"]
+    assert best["digest"] in await asyncio.to_thread(recorded.command, *words_of_names)
+    told = await asyncio.to_thread(recorded.command, "backtest", "the worst", *SPAN, code=2)
+    assert "there is no strategy the worst; there are" in told
+    assert "the best" in told
+    async with database.transaction() as connection:
+        await connection.execute("UPDATE strategies SET name = 'the best' WHERE strategy_id = %s", (strategy_id,))
+    told = await asyncio.to_thread(recorded.command, *words_of_names, code=2)
+    assert "2 strategies bear this name" in told
+    assert str(alone) in told
+
     told = await asyncio.to_thread(recorded.sweep, strategy_id, *words, "--grid", "order_lots=5,10,20")
     assert "20 of 30 sets were tried before" in told
     assert await count_trials(database, KIND, strategy_id) == 30

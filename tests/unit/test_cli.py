@@ -54,7 +54,7 @@ def test_a_wrong_word_is_named(
     assert len(told.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("words", [["backtest", "not-an-id", "2024-01-01", "2024-01-02"], ["backtest"], ["imports"]])
+@pytest.mark.parametrize("words", [["explain", "not-an-id", "1"], ["backtest"], ["imports"]])
 def test_a_wrong_form_is_explained(
     words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

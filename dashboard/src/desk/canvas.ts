@@ -18,6 +18,8 @@ export function useCanvas(draw: (pen: Pen) => void): [{ current: HTMLCanvasEleme
   const drawing = useRef(draw);
   drawing.current = draw;
   const asked = useRef(0);
+  // Told by the observer: to ask the element in the middle of a frame would make the browser lay out the page for it.
+  const size = useRef({ width: 0, height: 0 });
   const theme = useTheme();
   const colours = useRef(new Map<string, string>());
   const again = useRef(() => {
@@ -25,7 +27,8 @@ export function useCanvas(draw: (pen: Pen) => void): [{ current: HTMLCanvasEleme
       asked.current = 0;
       const element = canvas.current;
       if (!element) return;
-      const [width, height, ratio] = [element.clientWidth, element.clientHeight, devicePixelRatio || 1];
+      const { width, height } = size.current;
+      const ratio = devicePixelRatio || 1;
       if (width === 0 || height === 0) return;
       if (element.width !== Math.round(width * ratio) || element.height !== Math.round(height * ratio)) {
         element.width = Math.round(width * ratio);
@@ -52,7 +55,10 @@ export function useCanvas(draw: (pen: Pen) => void): [{ current: HTMLCanvasEleme
     again.current();
   }, [theme]);
   useEffect(() => {
-    const watch = new ResizeObserver(() => again.current());
+    const watch = new ResizeObserver(([entry]) => {
+      size.current = { width: entry!.contentRect.width, height: entry!.contentRect.height };
+      again.current();
+    });
     watch.observe(canvas.current!);
     return () => {
       watch.disconnect();

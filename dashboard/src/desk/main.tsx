@@ -2,19 +2,15 @@
 
 import { render } from "preact";
 
-import { learnAbilities } from "../live/api";
 import { keepMarket } from "../live/market";
 import { isMarketMoving, keepState } from "../live/state";
-import { connection, startStream } from "../live/stream";
+import { startStream } from "../live/stream";
 import { Shell } from "./shell";
 import "./style.css";
 
-const learn = (): void => void learnAbilities().catch(() => undefined);
-learn();
-connection.watch(learn);
-keepState();
+// With the markets known the stream is opened once, for the right one.
+void keepState().then(() => startStream(isMarketMoving));
 keepMarket();
-startStream(isMarketMoving);
 const page = document.getElementById("page")!;
 page.replaceChildren();
 render(<Shell />, page);

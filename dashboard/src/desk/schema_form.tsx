@@ -11,6 +11,11 @@ interface Props {
   onWritten: (written: Written) => void;
 }
 
+/** Return a property's name in words, without the unit at its end when that stands beside it. */
+function labelOf(name: string, unit: string | undefined): string {
+  return words(unit && name.endsWith(`_${unit}`) ? name.slice(0, -unit.length - 1) : name);
+}
+
 export function SchemaForm({ schema, written, onWritten }: Props) {
   const faults = faultsOf(written, schema);
   const properties = Object.entries(schema.properties ?? {});
@@ -31,7 +36,7 @@ export function SchemaForm({ schema, written, onWritten }: Props) {
         if (choices) {
           return <Select key={name} label={words(name)} value={text} hint={hint} options={choices.map((each) => [String(each), words(String(each))] as const)} onValue={set} />;
         }
-        return <Input key={name} label={words(name)} {...(property.unit ? { unit: property.unit } : {})} value={text} onValue={set} inputMode="decimal" hint={hint} />;
+        return <Input key={name} label={labelOf(name, property.unit)} {...(property.unit ? { unit: property.unit } : {})} value={text} onValue={set} inputMode="decimal" hint={hint} />;
       })}
     </div>
   );

@@ -4,7 +4,7 @@ import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
 
 import { ThemeContext, useThemeChoice } from "../charts/theme";
-import { abilities, apiKey, keepKey, keyWanted } from "../live/api";
+import { apiKey, keepKey, keyWanted } from "../live/api";
 import { chosenPair, choosePair, pairOf, pairs, sessions } from "../live/state";
 import { lastNews, link, nextTry, tryNow } from "../live/stream";
 import { useValue } from "../live/value";
@@ -33,12 +33,12 @@ export function Shell() {
   const [theme, toggleTheme] = useThemeChoice();
   const { page } = useValue(place);
   const [isHelpShown, showHelp] = useState(false);
-  useValue(abilities);
   useValue(pairs);
   useShortcuts(() => showHelp(true));
   useEffect(() => {
     document.title = `${PAGES.find(([name]) => name === page)![1]} · Market Maker`;
     document.documentElement.dataset["page"] = page;
+    document.querySelector(".bar [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }, [page]);
   const Page = SHOWN[page];
   return (

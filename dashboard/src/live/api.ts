@@ -100,23 +100,3 @@ export function told(error: unknown): string {
   const extra = fields.filter((text) => !error.message.includes(text));
   return [error.message, ...extra].join(" · ");
 }
-
-// ---------------------------------------------------------------- what this service can do
-
-const known = new Value<ReadonlySet<string>>(new Set());
-export const abilities = known;
-
-/** Learn which operations the service has. */
-export async function learnAbilities(): Promise<void> {
-  const document_ = await get<{ paths: Record<string, Record<string, unknown>> }>("openapi");
-  const found = new Set<string>();
-  for (const [path, methods] of Object.entries(document_.paths)) {
-    for (const method of Object.keys(methods)) found.add(`${method.toUpperCase()} ${path.replace(/\{[^}]*\}/g, "{}")}`);
-  }
-  known.set(found);
-}
-
-/** Tell whether the service has an operation: `can("POST /api/v1/risk/kill-switch")`, ids as `{}`. */
-export function can(operation: string): boolean {
-  return known.get().has(operation);
-}

@@ -1,6 +1,6 @@
 /** The chosen market as it is now: its book, our orders and fills, and what traded. Begun anew after each gap. */
 
-import { can, get } from "./api";
+import { get } from "./api";
 import { chosenPair, sessionOf } from "./state";
 import { connection, listen, type Message } from "./stream";
 import type { Book, Fill, Items, Order, QueuePlace } from "./types";
@@ -21,10 +21,13 @@ export const queues = new Value<ReadonlyMap<string, QueuePlace>>(new Map());
 export const prints = new Value<Print[]>([]);
 const PRINTS_MAX = 400;
 const FILLS_MAX = 200;
+const GATHERED_MS = 100;
 const CLOSED = new Set(["FILLED", "CANCELED", "REJECTED", "EXPIRED"]);
 /** The newest version of each order that events told of: an answer that was under way may be older. */
 const versions = new Map<string, number>();
 let round = 0;
+/** Whose book and trades are shown. */
+let shown: string | null = null;
 
 /** Load what is there, and follow it from then on. */
 export function keepMarket(): void {
@@ -43,8 +46,12 @@ export function keepMarket(): void {
 function begin(): void {
   const mine = ++round;
   const pairId = chosenPair.get();
-  if (book.get()?.pair_id !== pairId) {
+  const session = sessionOf(pairId)?.session_id ?? null;
+  const market = `${pairId} ${session}`;
+  if (shown !== market) {
+    shown = market;
     book.set(null);
+    waiting = [];
     prints.set([]);
     fills.set([]);
     openOrders.set([]);
@@ -59,15 +66,14 @@ function begin(): void {
     if (!isPresent()) return;
     fills.set(items);
   }, ignore);
-  if (can("GET /api/v1/simulator/tape/{}")) {
-    get<Items<Record<string, unknown>>>(`api/v1/simulator/tape/${pairId}?limit=200`).then(({ items }) => {
-      if (isPresent()) addPrints(items.map(printOf));
-    }, ignore);
-  }
-  if (!sessionOf(pairId)) return;
+  // A market that does not run has neither a tape nor a book.
+  if (session === null) return;
+  get<Items<Record<string, unknown>>>(`api/v1/simulator/tape/${pairId}?limit=200`).then(({ items }) => {
+    if (isPresent()) addPrints(items.map(printOf));
+  }, ignore);
   get<Book>(`api/v1/simulator/orderbook/${pairId}?depth=20`).then((found) => {
-    const shown = book.get();
-    if (isPresent() && (shown === null || shown.sequence < found.sequence)) book.set(found);
+    const known = book.get();
+    if (isPresent() && (known === null || known.sequence < found.sequence)) book.set(found);
   }, ignore);
 }
 
@@ -108,8 +114,17 @@ export function printOf(trade: Record<string, unknown>): Print {
   };
 }
 
+let waiting: Print[] = [];
+
+/** Trades come many at once; what shows them is drawn once for all that came within a moment. */
 function addPrints(added: Print[]): void {
-  prints.set(merged(prints.get(), added, PRINTS_MAX));
+  if (waiting.length === 0) setTimeout(showPrints, GATHERED_MS);
+  waiting.push(...added);
+}
+
+function showPrints(): void {
+  prints.set(merged(prints.get(), waiting, PRINTS_MAX));
+  waiting = [];
 }
 
 /** Return both lists newest first, each trade once. */

@@ -2,7 +2,7 @@
 
 import { get, reached } from "./api";
 import type { Items, Pair, Session } from "./types";
-import { connection, listen, watchPair } from "./stream";
+import { connection, listen, watchMarket } from "./stream";
 import { Value } from "./value";
 
 const CHOICE = "market-maker-pair";
@@ -27,12 +27,14 @@ export function choosePair(pairId: string): void {
 }
 
 function watch(): void {
-  const chosen = chosenPair.get();
-  watchPair(chosen !== null && sessionOf(chosen) ? chosen : null);
+  const session = sessionOf(chosenPair.get());
+  watchMarket(session?.pair_id ?? null, session?.session_id ?? null);
 }
 
 export async function loadSessions(): Promise<void> {
-  sessions.set((await get<Items<Session>>("api/v1/simulator/sessions")).items);
+  const found = (await get<Items<Session>>("api/v1/simulator/sessions")).items;
+  if (pairs.get() !== null && found.some((session) => pairOf(session.pair_id) === null)) await loadPairs();
+  sessions.set(found);
   watch();
 }
 
@@ -43,20 +45,21 @@ export async function loadPairs(): Promise<void> {
     const first = found.find((pair) => pair.is_simulated) ?? found[0];
     if (first) chosenPair.set(first.pair_id);
   }
+  watch();
 }
 
-const quietly = (): void => {
-  loadPairs().then(loadSessions).catch(() => undefined);
-};
+const quietly = (): Promise<unknown> => Promise.all([loadPairs(), loadSessions()]).catch(() => undefined);
 
-/** Load, and keep up to date. */
-export function keepState(): void {
-  quietly();
-  connection.watch(quietly);
+/** Load, and keep up to date; what is returned ends when the first answers are there. */
+export function keepState(): Promise<unknown> {
+  const first = quietly();
+  connection.watch(() => void quietly());
   listen("simulator.session.*", () => void loadSessions().catch(() => undefined));
+  listen("market_data.import.completed", () => void loadPairs().catch(() => undefined));
   setInterval(() => {
     if (document.visibilityState === "visible" && reached.get()) loadSessions().catch(() => undefined);
   }, EVERY_MS);
+  return first;
 }
 
 /** Tell whether the chosen market runs, so that news is expected all the time. */

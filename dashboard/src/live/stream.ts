@@ -30,6 +30,7 @@ let socket: WebSocket | null = null;
 let attempts = 0;
 let retry: ReturnType<typeof setTimeout> | undefined;
 let watchedPair: string | null = null;
+let watchedSession: string | null = null;
 let isMoving = (): boolean => false;
 let openedAt = 0;
 let lateSince = 0;
@@ -49,11 +50,12 @@ export function startStream(moving: () => boolean): void {
   });
 }
 
-/** Watch the book and the trades of another pair. */
-export function watchPair(pairId: string | null): void {
-  if (pairId === watchedPair) return;
-  watchedPair = pairId;
-  if (socket) connect();
+/** Watch the book and the trades of another market; null when none runs for the chosen pair. */
+export function watchMarket(pairId: string | null, sessionId: string | null): void {
+  if (sessionId === watchedSession) return;
+  [watchedPair, watchedSession] = [pairId, sessionId];
+  // One that is being opened is let open first: to close it now would be told as a fault.
+  if (socket && socket.readyState !== WebSocket.CONNECTING) connect();
 }
 
 /** Call `listener` with every message whose type is `type`, or begins with it when that ends with `*`. */
@@ -86,7 +88,12 @@ function connect(): void {
   const key = apiKey();
   const made = new WebSocket(to, key === null ? ["market-maker"] : ["market-maker", `key.${encoded(key)}`]);
   socket = made;
+  const wished = watchedSession;
   made.onopen = () => {
+    if (wished !== watchedSession) {
+      connect();
+      return;
+    }
     openedAt = Date.now();
     lateness.forget();
     lateSince = 0;

@@ -34,7 +34,31 @@ export interface Session {
   trades: number;
   recording: boolean;
   recorded_events: number;
-  phase?: string;
+  phase: string;
+  scenarios: Scenario[];
+  playback: Playback | null;
+}
+/** A recording that is a session's market: what is recorded of what was asked for, and where it is (UTC text). */
+export interface Playback {
+  start: string;
+  end: string;
+  first: string;
+  last: string;
+  now: string;
+  pace: "CLOCK" | "FASTEST";
+  at_end: "PAUSE" | "STOP" | "LOOP";
+  passes: number;
+  ended: boolean;
+}
+export interface Scenario {
+  scenario_id: string;
+  name: string;
+  parameters: Record<string, number>;
+  state: string;
+  starts_ts: string;
+  ends_ts: string;
+  repeats_every: string | null;
+  phase: string | null;
 }
 export interface LevelText {
   price: string;
@@ -107,8 +131,15 @@ export interface Account {
   account_id: string;
   name: string;
   currency: string;
+  initial_balance: string;
+  transferred: string;
   balance: string;
+  balances: { currency: string; total: string; reserved: string; available: string }[];
 }
+/** The account of backtests: what it holds is no position of the simulated market. */
+export const BACKTEST_ACCOUNT = "00000000-0000-7000-8000-000000000003";
+/** The account that orders without a named one are for. */
+export const DEFAULT_ACCOUNT = "00000000-0000-7000-8000-000000000002";
 export interface Strategy {
   strategy_id: string;
   name: string;

@@ -1,6 +1,6 @@
 """The AsyncAPI document: every event on the bus and on the stream, in its envelope, with the shape of its data.
 
-Most events carry what the endpoint of the same thing answers, so that the shapes are those of `schemas.py`. An event that is
+Most events carry what the endpoint of the same thing answers, so that the shapes are those of `schemas`. An event that is
 not in `SHAPES` is documented with data of any shape.
 """
 
@@ -28,11 +28,12 @@ class SessionStarted(schemas.View):
 
 
 class SessionChanged(schemas.View):
-    """A market that was paused, goes on or was stopped, or is in another mode."""
+    """A market that was paused, goes on or was stopped, or is in another mode; `ended`: its recording has been played."""
 
     session_id: UUID
     state: str
     mode: str
+    ended: bool
 
 
 class ScenarioNews(schemas.View):
@@ -85,11 +86,11 @@ class KillSwitchReleased(schemas.View):
 
 
 class PublicTrade(schemas.View):
-    """One print of the market."""
+    """One print of the market; one of an auction has no aggressor."""
 
     trade_id: UUID
     pair_id: UUID
-    aggressor: Literal["BUY", "SELL"]
+    aggressor: Literal["BUY", "SELL"] | None
     price: str
     amount: str
     ts: str

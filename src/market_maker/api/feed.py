@@ -65,9 +65,10 @@ class Feed:
             {
                 "trade_id": trade.trade_id,
                 "ts": str(trade.ts),
-                "aggressor": trade.aggressor.name,
+                "aggressor": trade.told_aggressor,
                 "price": instrument.price_text(trade.price_ticks),
                 "amount": instrument.qty_text(trade.qty_lots),
+                "auction": trade.is_auction,
             }
             for trade in changes.prints
         ]

@@ -1,4 +1,4 @@
-"""The OpenAPI document: Litestar's paths and parameters, with the exact types of `schemas.py` as components.
+"""The OpenAPI document: Litestar's paths and parameters, with the exact types of `schemas` as components.
 
 Litestar does not read our bodies (they are decoded without floats), so they are written in here, from the same types.
 """
@@ -56,7 +56,7 @@ def _own_components() -> dict[str, Any]:
     kinds = [
         kind
         for _, kind in inspect.getmembers(schemas, inspect.isclass)
-        if issubclass(kind, schemas.Request | schemas.View) and kind.__module__ == schemas.__name__
+        if issubclass(kind, schemas.Request | schemas.View) and kind.__module__.startswith(schemas.__name__)
     ]
     _, components = msgspec.json.schema_components(kinds, ref_template=_REF)
     for name, component in components.items():

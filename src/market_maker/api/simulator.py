@@ -29,6 +29,7 @@ from market_maker.api.answers import (
     send_written,
 )
 from market_maker.api.own_account import account_of
+from market_maker.api.playback import playback_view, playback_wish
 from market_maker.api.problems import handle
 from market_maker.api.rules import phase_of, rules_view, rules_wish
 from market_maker.api.scenarios import scenario_view, scenario_wish
@@ -213,7 +214,7 @@ class Sessions(Controller):
 
     @post(status_code=201, opt={"body": StartSession}, summary="Start a session")
     async def start(self, request: AnyRequest, service: Service) -> Response[SessionView]:
-        """Start a simulated market for a pair that has none."""
+        """Start a market for a pair that has none: a simulated one, or a recording in which orders fill as in a backtest."""
         wish = await body_of(request, StartSession)
         delay, interval = wish.execution_delay, wish.market_update_interval
         delay_ns = None if delay is None else parse_duration(delay, "execution_delay")
@@ -235,6 +236,8 @@ class Sessions(Controller):
             execution_delay_ns=delay_ns,
             market_update_interval_ns=interval_ns,
             speed=wish.speed,
+            playback=None if wish.playback is None else playback_wish(wish.playback),
+            state=wish.state,
         )
         return answer(SessionView, self._view(service, data), 201)
 
@@ -389,6 +392,7 @@ def session_view(data: dict[str, Any], instrument: Instrument) -> dict[str, Any]
     for key in ("execution_delay_ns", "market_update_interval_ns"):
         shown[key.removesuffix("_ns")] = format_duration(shown.pop(key))
     shown["rules"] = rules_view(shown["rules"], instrument)
+    shown["playback"] = None if shown["playback"] is None else playback_view(shown["playback"])
     shown["scenarios"] = [scenario_view(each) for each in shown["scenarios"]]
     return shown
 

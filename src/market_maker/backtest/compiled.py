@@ -119,7 +119,8 @@ def _compiled() -> Kernel:
             # Numba's own switch: everything runs as plain Python on the same memory.
             made = entries[name][0] if name in entries else _idle if name == "idle" else lambda arrays: arrays
         elif name == "idle":
-            made = toolkit.njit(SIGNATURE, cache=True, nogil=True, _nrt=False)(_idle)
+            # As a C function it is handed over in a quarter of the time: a session driven from outside calls often.
+            made = toolkit.cfunc(SIGNATURE, cache=True)(_idle)
         elif name in entries:
             function, signature = entries[name]
             with _optimised_once({function.__name__}):

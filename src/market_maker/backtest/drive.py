@@ -46,6 +46,8 @@ _OF_SET = (
     "impact_half_life_ns",
 )  # fmt: skip
 VIEW_NUMBERS = 14
+_NO_ENTRIES = np.zeros(0, LOG_DTYPE)
+_NO_FILLS = np.zeros((len(FILL_DTYPE.names or ()), 0), np.int64)
 _WAKES = {WAKE_TIMER: "interval", WAKE_BOOK: "book", WAKE_TRADE: "trade", WAKE_ORDER: "order"}
 
 
@@ -227,6 +229,18 @@ class Drive:
         OutgrownError
             A set has more open, in flight or taken than its share of a drive with a `capacity`.
         """
+        while self._run(ts) == Code.AWAKE:
+            self._wake_by_hand()
+
+    def run_to_wake(self, ts: int) -> int:
+        """Process everything up to `ts` inclusive, or up to the first instant that wakes; return why (WAKE_*), 0 without.
+
+        For drives whose caller wakes: `is_compiled` is False and there is no strategy. Raises as `run_until`.
+        """
+        return int(self.state.reasons[0]) if self._run(ts) == Code.AWAKE else 0
+
+    def _run(self, ts: int) -> Code:
+        """Go on to `ts` (REACHED), or to where the caller is to wake (AWAKE)."""
         while True:
             exchange, local = self._exchange, self._local
             try:
@@ -245,8 +259,8 @@ class Drive:
                 )
             except Exception as error:
                 raise failure(error, self.name, self._now(), int(self.state.reasons.max())) from error
-            if code == Code.REACHED:
-                return
+            if code in {Code.REACHED, Code.AWAKE}:
+                return code
             if code == Code.NEEDS_EXCHANGE_ROWS:
                 carry(self.state.load, self.state.carried, exchange.stretch.ts)
                 exchange.next()
@@ -257,8 +271,6 @@ class Drive:
                 self._clock["local_trade"] = self._clock["local_event"] = 0
             elif code == Code.BUFFERS_FULL:
                 self.drain()
-            elif code == Code.AWAKE:
-                self._wake_by_hand()
             else:
                 self._refuse(code)
 
@@ -365,6 +377,34 @@ class Drive:
         parts = [entries[numbers == k] for entries, numbers in self._log]
         return np.concatenate([np.zeros(0, LOG_DTYPE), *parts])
 
+    def take_story(self) -> tuple[Records, NDArray[np.int64]]:
+        """Return the entries of the log and the fills, FILL_DTYPE as a plain (columns, n) table, since the last call; of one set."""
+        if not (self._clock["log_count"] or self._clock["fill_count"] or self._log or self._fills):
+            return _NO_ENTRIES, _NO_FILLS
+        self.drain()
+        entries = [entry for entry, _ in self._log]
+        fills = [table for table, _ in self._fills]
+        self._log, self._fills = [], []
+        return np.concatenate([_NO_ENTRIES, *entries]), np.concatenate([_NO_FILLS, *fills], axis=1)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Which stretch of each stream is being read, counted from 0; with the clock and the state this is all of a replay."""
+        return self._exchange.number, self._local.number
+
+    def go_to(self, place: tuple[int, int]) -> None:
+        """Bring a drive that has not begun to the stretches of another one over the same feed, whose state it is given."""
+        for stream, number in zip((self._exchange, self._local), place, strict=True):
+            while stream.number < number and not stream.is_last:
+                stream.next()
+
+    def seen(self) -> tuple[int, int]:
+        """Return how many rows the receiver has seen, and how many of them changed a best price.
+
+        The latter only of drives that wake on the book and on trades.
+        """
+        return self._local.seen(int(self._clock["local_row"]))
+
     def mid_half_ticks(self) -> int:
         """Return the venue's mid in half ticks; the last known one while a side is empty."""
         return int(self.state.exchange.extent[MID])
@@ -390,6 +430,8 @@ class _Stream:
         self._wakes_on = wakes_on
         self._last_quotes: NDArray[np.int64] | None = None
         self.stretch = no_stretch()
+        self.number = -1
+        self._passed_rows = self._passed_wakes = self._passed_trades = 0
         self._following = next(self._stretches, None)
         self.next()
 
@@ -400,10 +442,24 @@ class _Stream:
     def next(self) -> None:
         if self._following is None:
             return
+        self._passed_rows += len(self.stretch.ts)
+        self._passed_wakes += len(self.stretch.wakes) - 1
+        self._passed_trades += len(self.stretch.trades) - 1
         self.stretch = self._following
+        self.number += 1
         self._following = next(self._stretches, None)
         if self._wakes_on & (WAKE_BOOK | WAKE_TRADE):
             self.stretch = self.stretch._replace(wakes=self._wakes(self.stretch))
+
+    def seen(self, row: int) -> tuple[int, int]:
+        """Return how many rows there are before a row of the present stretch, and how many of them changed a best price.
+
+        The latter is known of streams that look for what wakes.
+        """
+        stretch = self.stretch
+        wakes = self._passed_wakes + int(np.searchsorted(stretch.wakes, row))
+        trades = self._passed_trades + int(np.searchsorted(stretch.trades, row))
+        return self._passed_rows + row, wakes - trades
 
     def _wakes(self, stretch: Stretch) -> NDArray[np.int64]:
         """Return the rows that wake: trades, and those after which a best price is another one."""

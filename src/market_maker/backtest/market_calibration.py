@@ -187,8 +187,13 @@ def _rounded(value: float) -> float:
 
 def deviation_per_second(market: Market) -> float:
     """Return the standard deviation of the log mid's change in a second; 0 for less than two seconds of mids."""
-    instants = np.arange(market.mid_ts[0], market.mid_ts[-1], 10**9, dtype=np.int64)
-    mids = market.mid_ticks[np.searchsorted(market.mid_ts, instants, side="right") - 1]
+    mids = mids_per_second(market)
     changes = np.diff(np.log(mids))
     changes = changes[np.isfinite(changes)]
     return float(changes.std()) if len(changes) > 1 else 0.0
+
+
+def mids_per_second(market: Market) -> NDArray[np.float64]:
+    """Return the mid in ticks at each second from the first one on; NaN: none."""
+    instants = np.arange(market.mid_ts[0], market.mid_ts[-1], 10**9, dtype=np.int64)
+    return market.mid_ticks[np.searchsorted(market.mid_ts, instants, side="right") - 1]

@@ -36,7 +36,7 @@ from market_maker.domain.units import NS_PER_SECOND
 from market_maker.monitoring.logs import bind_correlation, reset_correlation
 from market_maker.monitoring.tracing import span
 from market_maker.storage.database import Connection, Database, fetch
-from market_maker.storage.jobs import QUEUE, SWEEP_TASK, TASK, defer_run
+from market_maker.storage.jobs import QUEUE, SWEEP_TASK, TASK, defer_run, has_work
 from market_maker.storage.lake import Lake
 from market_maker.storage.reference import ReferenceData, Strategy
 from market_maker.strategies.compilation import compiled
@@ -82,12 +82,13 @@ class Worker:
             connector=procrastinate.PsycopgConnector(conninfo=database.dsn, min_size=1, max_size=4)
         )
         self._sweeps = SweepWork(database, reference, lake, clock)
+        self._has_idled = False
         self._app.task(name=TASK, queue=QUEUE, pass_context=False)(self._run_job)
         self._app.task(name=SWEEP_TASK, queue=QUEUE, pass_context=False)(self._sweep_job)
 
-    async def serve(self, *, parent_pid: int | None = None) -> None:
-        """Work until told to stop; with `parent_pid`, until that process is gone."""
-        while True:
+    async def serve(self, *, parent_pid: int | None = None, idle_s: float | None = None) -> None:
+        """Work until told to stop; with `parent_pid`, until that process is gone; until nothing was to do for `idle_s`."""
+        while not self._has_idled:
             try:
                 async with self._app.open_async():
                     helpers = [asyncio.create_task(self._rescue_stalled())]
@@ -95,6 +96,8 @@ class Worker:
                     worker = asyncio.create_task(self._work())
                     if parent_pid is not None:
                         helpers.append(asyncio.create_task(_leave_with(parent_pid)))
+                    if idle_s is not None:
+                        helpers.append(asyncio.create_task(self._idle(idle_s)))
                     try:
                         await asyncio.wait([worker, *helpers], return_when=asyncio.FIRST_COMPLETED)
                     finally:
@@ -106,6 +109,16 @@ class Worker:
             except ConnectorException as error:
                 _log.warning("the job queue cannot be reached", reason=str(error))
             await asyncio.sleep(1.0)
+
+    async def _idle(self, idle_s: float) -> None:
+        """Return when there was nothing to do for so long; a job that comes at that moment is the next worker's."""
+        idle_since = time.monotonic()
+        while time.monotonic() - idle_since < idle_s:
+            await asyncio.sleep(min(1.0, idle_s))
+            with contextlib.suppress(Unavailable):
+                if await has_work(self._database):
+                    idle_since = time.monotonic()
+        self._has_idled = True
 
     async def run_now(self, run_id: UUID) -> None:
         """Do one run in this process, whatever the queue says; its job then finds nothing to do."""

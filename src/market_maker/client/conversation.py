@@ -112,7 +112,9 @@ def converse(call: Call[Answer], attempts: int) -> Steps[Answer]:
     if isinstance(outcome, httpx.Response):
         return read(call, outcome)
     told = f"{type(outcome).__name__}: {outcome}"
-    raise Unavailable(f"{call.method} {call.path}: the service cannot be reached ({told})") from outcome
+    raise Unavailable(
+        f"{call.method} {call.path}: the service cannot be reached ({told}); `market-maker serve` starts one"
+    ) from outcome
 
 
 def read(call: Call[Answer], response: httpx.Response) -> Answer:

@@ -329,10 +329,13 @@ class Operations:
         scenarios: Sequence[schemas.StartScenario] = (),
         rules: schemas.TradingRules | None = None,
         phase: schemas.TradingPhase = "CONTINUOUS",
+        playback: schemas.PlayRecording | None = None,
+        state: Literal["RUNNING", "PAUSED"] = "RUNNING",
     ) -> Call[schemas.SessionView]:
         """Start a simulated market for a pair that has none; durations as ``100ms``.
 
-        `parameters` are for mode CUSTOM, see `get_custom_schema`; `scenarios` for STRESS and CUSTOM.
+        `parameters` are for mode CUSTOM, see `get_custom_schema`; `scenarios` for STRESS and CUSTOM. `playback`: the market
+        is a recording of the lake, and orders stand in it and fill as in a backtest.
         """
         body = schemas.StartSession(
             pair_id=_id(pair_id, "pair_id"),
@@ -347,6 +350,8 @@ class Operations:
             scenarios=list(scenarios),
             rules=rules,
             phase=phase,
+            playback=playback,
+            state=state,
         )
         return Call("POST", "/api/v1/simulator/sessions", schemas.SessionView, body=body)
 

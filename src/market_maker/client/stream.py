@@ -52,13 +52,14 @@ class StreamBook(MarketBookView):
 
 
 class TapeTrade(View):
-    """A public trade."""
+    """A public trade; one of an auction has no aggressor."""
 
     trade_id: UUID
     ts: str
-    aggressor: Literal["BUY", "SELL"]
+    aggressor: Literal["BUY", "SELL"] | None
     price: Decimal
     amount: Decimal
+    auction: bool
 
 
 class StreamTrades(View):

@@ -76,7 +76,8 @@ def configure_logging(
     handler.market_maker = True  # type: ignore[attr-defined]
     root.addHandler(handler)
     root.setLevel(level.upper())
-    for chatty in ("aio_pika", "aiormq", "asyncio"):  # they report each retry; our own loops already do
+    # The first three report each retry, and our own loops already do; the last one each of its plugins.
+    for chatty in ("aio_pika", "aiormq", "asyncio", "alembic.runtime.plugins"):
         logging.getLogger(chatty).setLevel(logging.ERROR if level.upper() != "DEBUG" else logging.DEBUG)
     structlog.configure(
         processors=[

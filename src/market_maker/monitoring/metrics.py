@@ -52,6 +52,11 @@ _DECLARED: dict[str, tuple[Kind, tuple[str, ...], str, str]] = {
     "simulated_trades_total": ("counter", (), "trades", "Executions of simulated orders and given simulated trades."),
     "backtests_total": ("counter", ("outcome",), "runs", "Ended backtests: completed, failed, interrupted, canceled."),
     "backtest_events_total": ("counter", (), "events", "Recorded market events replayed by backtests."),
+    "sweeps_total": ("counter", ("outcome",), "sweeps", "Ended sweeps: completed, failed, canceled."),
+    "sweep_sets_total": ("counter", (), "sets", "Parameter sets that sweeps have run, those known before left out."),
+    "backtest_jobs": (
+        "gauge", ("kind", "state"), "jobs", "Backtests and sweeps (kind run, sweep) that are pending in the queue or running.",
+    ),
     "risk_metrics_total": ("counter", ("risk_model",), "figures", "Risk metrics computed."),
     "risk_alerts_total": ("counter", ("kind",), "alerts", "Risk alerts raised."),
     "virtual_volume_total": (
@@ -129,6 +134,9 @@ class Metrics:
         self.simulated_trades = self._counter("simulated_trades_total")
         self.backtests = self._counter("backtests_total")
         self.backtest_events = self._counter("backtest_events_total")
+        self.sweeps = self._counter("sweeps_total")
+        self.sweep_sets = self._counter("sweep_sets_total")
+        self.backtest_jobs = self._gauge("backtest_jobs")
         self.risk_metrics = self._counter("risk_metrics_total")
         self.risk_alerts = self._counter("risk_alerts_total")
         self.virtual_volume = self._counter("virtual_volume_total")

@@ -16,7 +16,7 @@ from market_maker.matching.codes import Phase
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.loop import PairLoop
 from market_maker.simulator.session import ScenarioWish, SessionRules
-from market_maker.simulator.validation import check_scenario, check_speed, session_rules
+from market_maker.simulator.validation import check_played_scenario, check_scenario, check_speed, session_rules
 from market_maker.synthetic.custom import custom_schema, parse_custom
 from market_maker.synthetic.scenarios import SCENARIOS
 
@@ -62,6 +62,8 @@ class MarketControl:
 
         def start(exchange: SimulatedExchange, ts: int) -> dict[str, Any]:
             session = exchange.session
+            if exchange.is_played:
+                check_played_scenario(wish)
             if session.mode is TestMode.NORMAL and TestMode.STRESS not in self._modes:
                 raise Conflict(f"mode STRESS is not among the test modes of this service: {', '.join(self._modes)}")
             made = exchange.start_scenario(wish, ts)
@@ -92,6 +94,8 @@ class MarketControl:
         """Let a trading phase begin; entering CONTINUOUS or CLOSED from another one holds the auction."""
 
         def enter(exchange: SimulatedExchange, ts: int) -> None:
+            if exchange.is_played:
+                raise Conflict("the market is a recording: it has no trading phases")
             exchange.venue.enter_phase(phase, ts)
 
         await self._find_loop(session_id).act(enter)

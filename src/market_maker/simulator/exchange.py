@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
+from numpy.typing import NDArray
 
 from market_maker.domain.errors import Conflict, DataError
 from market_maker.domain.events import Event, EventType
@@ -34,10 +35,14 @@ from market_maker.venue.changes import Changes
 from market_maker.venue.commands import ChangedConditions, conditions_row
 from market_maker.venue.funds import AccountFunds
 from market_maker.venue.market.market import SyntheticMarket
+from market_maker.venue.queues import QueuePlace, queue_places
 from market_maker.venue.venue import Venue, open_orders_of, phase_name
 
 STANDSTILL_NS = 10 * NS_PER_SECOND
 """A market that nobody looked after for longer (of the clock) stood still; it catches up with less."""
+CATCH_UP_NS = NS_PER_SECOND
+"""One that runs fast catches up with ten seconds of its own time, but with so much of the clock at least: what happened in one
+go is in memory at once."""
 LOOK_NS = 100_000_000
 """So often (of the clock) a running market is looked after, at least: its trades are told no later."""
 FROZEN_LEVELS = 200
@@ -88,6 +93,9 @@ class SimulatedExchange:
     funds : account id -> its funds, shared by all pairs
     market : the market to go on with; a new one unless given
     """
+
+    is_played = False
+    """Whether the market is a recording, see `simulator.played`."""
 
     def __init__(
         self,
@@ -148,6 +156,11 @@ class SimulatedExchange:
         first = self.venue.next_due_ts()
         return due if first is None else min(due, first)
 
+    @property
+    def standstill_ns(self) -> int:
+        """After how much of the clock without a look the market has stood still."""
+        return max(CATCH_UP_NS, round(STANDSTILL_NS / max(1.0, self.session.speed)))
+
     def stand_still(self) -> None:
         """Let no time pass until the next call of `advance_to`: the market was paused, or has just been restored."""
         self._stands = True
@@ -163,7 +176,7 @@ class SimulatedExchange:
 
     def advance_to(self, ts: int) -> None:
         """Let everything happen up to `ts`, in order of time; at a tie the market moves before orders arrive."""
-        if self._stands or ts - self.last_ts > STANDSTILL_NS:
+        if self._stands or ts - self.last_ts > self.standstill_ns:
             self._stands = False
             self._begin_line(max(ts, self.last_ts))
         while True:
@@ -190,7 +203,7 @@ class SimulatedExchange:
     def step_by(self, duration_ns: int, ts: int) -> None:
         """Let the market, which is paused, go on by a duration of its own time; all of it is told as before `ts`."""
         # Not longer ago than what counts as one stretch of time.
-        self.last_ts = max(self.last_ts, ts - STANDSTILL_NS)
+        self.last_ts = max(self.last_ts, ts - self.standstill_ns)
         ts = max(ts, self.last_ts + 1)
         self.time = MarketTime(self.last_ts, self.market.clock_ts, Fraction(duration_ns, ts - self.last_ts))
         self._stands = False
@@ -212,6 +225,22 @@ class SimulatedExchange:
         """How long the orders of agents are on their way to the venue, in ns of the market's time."""
         faults = self.venue.faults
         return round(self.session.execution_delay_ns * faults.latency_factor) + faults.latency_extra_ns
+
+    def arrival_ts(self, ts: int) -> int:
+        """Return when what is sent at `ts` of the clock reaches the venue."""
+        return ts + self.delay_ns
+
+    def agent_arrival_ts(self) -> int:
+        """Return when what an agent sends now reaches the venue."""
+        return max(self.time.wall_at(self.market.clock_ts + self.market_delay_ns), self.last_ts)
+
+    def expiry_ts(self, market_ts: int) -> int:
+        """Return the end of an order that is to end at an instant of the market."""
+        return self.time.wall_at(market_ts)
+
+    def queue_places(self) -> list[QueuePlace]:
+        """Return where our resting orders stand in their queues."""
+        return queue_places(self.venue, self.market.book)
 
     def _look(self) -> None:
         for agent in list(self.agents):
@@ -254,11 +283,25 @@ class SimulatedExchange:
         self.changes.book_changed = True
         self.changes.session_changed = True
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more can happen in the market; an invented one never ends."""
+        return False
+
+    def playback_data(self) -> dict[str, Any] | None:
+        """Return as JSON values what is played, and where; None for an invented market."""
+        return None
+
     def tell_session(self, ts: int) -> None:
         """Tell that the session has been changed."""
         session, venue = self.session, self.venue
         venue.session_sequence += 1
-        data = {"session_id": str(session.session_id), "state": session.state, "mode": session.mode.value}
+        data = {
+            "session_id": str(session.session_id),
+            "state": session.state,
+            "mode": session.mode.value,
+            "ended": self.has_ended,
+        }
         key = session.session_id
         self.changes.events.append(Event(EventType.SESSION_CHANGED, key, venue.session_sequence, ts, str(key), data))
         self.changes.session_changed = True
@@ -485,19 +528,23 @@ class SimulatedExchange:
             price = state.get("reference_ticks") or max(1, state.get("reference_micro", 0) // 1_000_000)
             market = new_market(instrument, session, price_ticks=price, start_ts=clock_ts)
         exchange = cls(instrument, session, funds, market)
-        venue = exchange.venue
+        exchange.take_over(state, is_new_market=is_new)
+        return exchange, fault
+
+    def take_over(self, state: dict[str, Any], *, is_new_market: bool) -> None:
+        """Go on from the state that `dump_state` wrote; the market is as it was, or a new one."""
+        venue = self.venue
         venue.priority, venue.trades = state["priority"], state["trades"]
-        venue.session_sequence = session.sequence
-        exchange.last_ts = state["last_ts"]
-        exchange._last_mid_ts = state.get("last_mid_ts", exchange.last_ts)
-        exchange.log_number = state.get("log_number", 0)
+        venue.session_sequence = self.session.sequence
+        self.last_ts = state["last_ts"]
+        self._last_mid_ts = state.get("last_mid_ts", self.last_ts)
+        self.log_number = state.get("log_number", 0)
         if "line" in state:
             wall_ts, market_ts, numerator, denominator = state["line"]
-            exchange.time = MarketTime(wall_ts, market_ts, Fraction(numerator, denominator))
+            self.time = MarketTime(wall_ts, market_ts, Fraction(numerator, denominator))
         else:
-            exchange.time = MarketTime(exchange.last_ts, market.clock_ts, _speed(session))
-        exchange._restore_stress(state, is_new_market=is_new)
-        return exchange, fault
+            self.time = MarketTime(self.last_ts, self.market.clock_ts, _speed(self.session))
+        self._restore_stress(state, is_new_market=is_new_market)
 
     def restore_orders(self, orders: list[Order]) -> int:
         """Let committed open orders take part again; return how many the engine's memory did not agree with."""
@@ -506,7 +553,13 @@ class SimulatedExchange:
             orders, key=lambda each: (not each.priority, each.priority, each.arrival_ts, each.created_ts, each.order_id)
         ):
             self.venue.restore(order)
-        return self.venue.reconcile(open_orders_of(self.market.book.state.orders), self.last_ts)
+        return self.venue.reconcile(self._engine_orders(), self.last_ts)
+
+    def _engine_orders(self) -> NDArray[Any]:
+        return open_orders_of(self.market.book.state.orders)
+
+    def _market_digest(self) -> bytes:
+        return market_digest(self.market)
 
     def state_hash(self) -> str:
         """Return sha256 of the whole state: book with queues, flow, open orders, positions."""
@@ -519,7 +572,7 @@ class SimulatedExchange:
             "scenarios": self._stress_text,
         }
         digest.update(msgspec.json.encode(content))
-        digest.update(market_digest(self.market))
+        digest.update(self._market_digest())
         return digest.hexdigest()
 
 

@@ -122,11 +122,11 @@ class PairLoop:
 
     # ------------------------------------------------------------------ for the service
 
-    async def start(self) -> None:
-        """Load the committed state and begin; returns when the market runs, raises Unavailable after 30 s."""
+    async def start(self, wait_s: float = 30.0) -> None:
+        """Load the committed state and begin; returns when the market runs, raises Unavailable after `wait_s`."""
         self._task = asyncio.create_task(self._run(), name=f"pair {self.instrument.symbol}")
         try:
-            await asyncio.wait_for(self._ready.wait(), 30.0)
+            await asyncio.wait_for(self._ready.wait(), wait_s)
         except TimeoutError:
             raise Unavailable(self.failure) from None
 
@@ -336,7 +336,7 @@ class PairLoop:
             execution_probability=command.execution_probability,
             price_impact=command.price_impact,
             created_ts=ts,
-            arrival_ts=ts + exchange.delay_ns,
+            arrival_ts=exchange.arrival_ts(ts),
             expire_ts=command.expire_ts,
             stop_ticks=command.stop_ticks,
             display_lots=command.display_lots,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import structlog
 
-from market_maker.domain.errors import InvalidRequest, MarketMakerError
+from market_maker.domain.errors import Conflict, InvalidRequest, MarketMakerError
 from market_maker.domain.units import NS_PER_SECOND
 from market_maker.performance.realism.measure import measure
 from market_maker.performance.realism.metric import Metric
@@ -56,6 +57,8 @@ class MarketRealism:
         self._interval_s = interval_ns / NS_PER_SECOND
         self._streets: dict[UUID, Street] = {}
         self._busy = asyncio.Lock()
+        # One thread for ever: what a measurement needs for a moment, the allocator keeps for each thread that ever made one.
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="realism")
         self._task: asyncio.Task[None] | None = None
         simulator.loaders.append(self._watch)
 
@@ -70,6 +73,7 @@ class MarketRealism:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def get(
         self, pair_id: UUID, *, least_ns: int, recorded: Recorded | None = None, reference: Recorded | None = None
@@ -90,7 +94,8 @@ class MarketRealism:
         taken: Taken | None = None
         if recorded is None:
             loop = await self._simulator.running(pair_id)
-            await loop.committed()
+            if (await loop.committed()).is_played:
+                raise Conflict("the market is a recording; measure the recording itself by start and end")
             taken = self._streets[pair_id].taken(least_ns)
         instruments = [
             None if span is None else (await self._simulator.reference.pair(span.pair_id)).instrument
@@ -110,13 +115,14 @@ class MarketRealism:
             return windows, measured, compare(measured[0], measured[1]) if len(measured) > 1 else None
 
         async with self._busy:  # One at a time: each may take seconds and a lot of memory.
-            windows, measured, scores = await asyncio.to_thread(work)
+            windows, measured, scores = await asyncio.get_running_loop().run_in_executor(self._pool, work)
         if taken is not None and taken.is_whole:
             self._show(pair_id, measured[0], scores)
         return realism_json(windows, measured, scores)
 
     async def _watch(self, _: Connection, exchange: SimulatedExchange) -> None:
-        self._streets[exchange.instrument.pair_id] = Street(exchange, self._events_max)
+        if not exchange.is_played:
+            self._streets[exchange.instrument.pair_id] = Street(exchange, self._events_max)
 
     def _show(self, pair_id: UUID, metrics: tuple[Metric, ...], scores: Scores | None) -> None:
         """Set the gauges of a market: of each metric the first figure that could be had."""

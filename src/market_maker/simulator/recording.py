@@ -119,6 +119,8 @@ class Recordings:
         """Begin to record a session; Conflict when it is being recorded or published already."""
         exchange = await loop.committed()
         session_id = exchange.session.session_id
+        if exchange.is_played:
+            raise Conflict("the market is a recording already: it is not recorded again")
         if session_id in self._publishing:
             raise Conflict(f"the recording of session {session_id} is being published; try again")
         if self.is_active(session_id):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from market_maker.domain.errors import Unavailable
+import msgspec
+
+from market_maker.domain.errors import MarketMakerError, Unavailable
 from market_maker.domain.events import Event, EventType
 from market_maker.domain.ids import MARKET_ACCOUNT_ID
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.modes import TestMode
 from market_maker.simulator.exchange import SimulatedExchange
-from market_maker.simulator.session import Session, SessionRules
+from market_maker.simulator.played import PlayableMarket, PlayedExchange, Player, load_played
+from market_maker.simulator.session import Playback, Session, SessionRules
 from market_maker.storage.accounts import TRANSFERRED
 from market_maker.storage.database import Connection, Database, fetch, lost_server_is_unavailable
 from market_maker.storage.outbox import ensure_stream
@@ -24,15 +28,17 @@ from market_maker.venue.venue import phase_name
 _PAIR_LOCKS = 0x4D4D
 _CONFIGURATION = (
     "price_deviation", "execution_delay_ns", "market_update_interval_ns", "initial_price_ticks", "speed", "parameters", "rules",
+    "playback",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A market to run: what is traded and, for the first start, the session as it was asked for."""
+    """A market to run: what is traded and, for the first start, the session as it was asked for; who opens recordings."""
 
     instrument: Instrument
     first: Session
+    player: Player | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +72,12 @@ async def load_exchange(connection: Connection, row: SessionRow, funds: dict[UUI
         checkpoint, log = (None, []) if stored is None else await load_market(connection, stored["session_id"])
         await _load_funds(connection, pair_id, funds)
     session = row.first if stored is None else _to_session(stored)
+    recording = None if session.playback is None else await _open(row, session)
     if session.market:
-        exchange, fault = SimulatedExchange.load(row.instrument, session, funds, checkpoint=checkpoint, log=log)
+        if recording is None:
+            exchange, fault = SimulatedExchange.load(row.instrument, session, funds, checkpoint=checkpoint, log=log)
+        else:
+            exchange, fault = load_played(row.instrument, session, funds, recording, checkpoint=checkpoint, log=log)
         for position in positions:
             exchange.venue.add_position(position)
         wrong = exchange.restore_orders(orders)
@@ -75,7 +85,11 @@ async def load_exchange(connection: Connection, row: SessionRow, funds: dict[UUI
         if wrong and not fault:
             fault = f"{wrong} open orders and the memory of the market did not agree"
         return Loaded(exchange, stream_id, last_ts, exchange.take_changes() if fault else None, fault)
-    exchange = SimulatedExchange(row.instrument, session, funds)
+    exchange = (
+        SimulatedExchange(row.instrument, session, funds)
+        if recording is None
+        else PlayedExchange(row.instrument, session, funds, recording)
+    )
     for position in positions:
         exchange.venue.add_position(position)
     exchange.venue.session_sequence = 1
@@ -84,6 +98,17 @@ async def load_exchange(connection: Connection, row: SessionRow, funds: dict[UUI
     exchange.changes.events.append(started)
     exchange.begin()
     return Loaded(exchange, stream_id, session.created_ts, exchange.take_changes())
+
+
+async def _open(row: SessionRow, session: Session) -> PlayableMarket:
+    """Open the recording of a session; Unavailable when that cannot be done."""
+    assert session.playback is not None
+    if row.player is None:
+        raise Unavailable("this service cannot play recordings")
+    try:
+        return await asyncio.to_thread(row.player.open, row.instrument, session.playback, session.seed)
+    except MarketMakerError as error:
+        raise Unavailable(f"the recording of session {session.session_id} cannot be played: {error.detail}") from error
 
 
 def session_row(exchange: SimulatedExchange, ts: int) -> dict[str, Any]:
@@ -106,6 +131,7 @@ def session_row(exchange: SimulatedExchange, ts: int) -> dict[str, Any]:
 def _to_session(row: dict[str, Any]) -> Session:
     configuration = dict(row["configuration"])
     rules = SessionRules(**configuration.pop("rules", {}))
+    played = configuration.pop("playback", None)
     return Session(
         session_id=row["session_id"],
         pair_id=row["pair_id"],
@@ -117,6 +143,7 @@ def _to_session(row: dict[str, Any]) -> Session:
         sequence=row["sequence"],
         market=row["market"],
         rules=rules,
+        playback=None if played is None else msgspec.convert(played, Playback),
         **configuration,
     )
 
@@ -167,4 +194,5 @@ def session_data(exchange: SimulatedExchange) -> dict[str, Any]:
         "reference_price": str(exchange.instrument.ticks_to_price(exchange.market.reference_ticks)),
         "open_orders": len(exchange.venue.orders),
         "trades": exchange.venue.trades,
+        "playback": exchange.playback_data(),
     }

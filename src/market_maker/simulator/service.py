@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import structlog
+
 from market_maker.domain.book import BookSnapshot
 from market_maker.domain.clock import SystemClock
-from market_maker.domain.errors import Conflict, InvalidRequest, NotFound
+from market_maker.domain.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from market_maker.domain.ids import DEFAULT_ACCOUNT_ID, new_id
 from market_maker.domain.modes import TestMode
 from market_maker.domain.order import NewOrder, Order, Placed, SelfTradePrevention, Side
@@ -33,6 +35,7 @@ from market_maker.simulator.commands import PlaceCommand
 from market_maker.simulator.control import MarketControl
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.loop import Loader, Observer, PairLoop
+from market_maker.simulator.played import Player
 from market_maker.simulator.quality import MarketQuality
 from market_maker.simulator.recording import Recordings
 from market_maker.simulator.recovery import SessionRow, session_data
@@ -41,6 +44,8 @@ from market_maker.simulator.tape import MarketTapes
 from market_maker.simulator.validation import (
     check_new_session,
     check_order,
+    check_playable_order,
+    check_playback,
     check_speed,
     check_value,
     display_lots_of,
@@ -52,9 +57,11 @@ from market_maker.storage.lake import Lake
 from market_maker.storage.reference import Pair, ReferenceData
 from market_maker.venue.changes import Changes
 from market_maker.venue.market.compiled import compiled_market
-from market_maker.venue.queues import queue_places
 
 MAX_DEPTH = 1000
+START_S, PLAYED_START_S = 30.0, 5.0
+"""How long a market may take to start, and how long the service's start waits for one that plays a recording."""
+_log = structlog.get_logger("simulator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,7 @@ class SimulatorService:
     settings : section `simulator`
     lake, spool : where recordings are published, and where they grow until then
     after_commit : called after each commit that wrote events
+    player : opens recordings for sessions that play them; None: there are no such sessions
     """
 
     def __init__(
@@ -89,6 +97,7 @@ class SimulatorService:
         lake: Lake,
         spool: Path,
         after_commit: Callable[[], None],
+        player: Player | None = None,
     ) -> None:
         self.database = database
         self.reference = reference
@@ -98,14 +107,16 @@ class SimulatorService:
         self.loops: dict[UUID, PairLoop] = {}
         self.accounts = Accounts(database, reference, clock, self.loops, after_commit)
         self.funds = self.accounts.funds
+        self.player = player
         self.guard: OrderGuard | None = None
         self.observers: list[Observer] = []
         self.recordings = Recordings(database, lake, spool, clock)
         self.control = MarketControl(self.session_loop, settings.test_modes)
         self.watchers: list[Observer] = []
         self.tapes = MarketTapes()
-        self.loaders: list[Loader] = []
+        self.loaders: list[Loader] = [self.tapes.load]
         self._after_commit = after_commit
+        self._retiring: set[asyncio.Task[None]] = set()
         self._placing: dict[tuple[UUID, str], UUID] = {}
         self._place_seconds = metrics.operation_seconds.labels(Mode.SIMULATION, "place_order")
         self._cancel_seconds = metrics.operation_seconds.labels(Mode.SIMULATION, "cancel_order")
@@ -113,8 +124,11 @@ class SimulatorService:
     async def start(self) -> None:
         """Restore every session that was not stopped; the default pair's is made when it has none."""
         await self.accounts.load()
-        rows = await self.database.fetch("SELECT pair_id FROM sessions WHERE state <> 'STOPPED'")
+        rows = await self.database.fetch(
+            "SELECT pair_id, configuration ->> 'playback' IS NOT NULL AS is_played FROM sessions WHERE state <> 'STOPPED'"
+        )
         wanted = {row["pair_id"] for row in rows}
+        played = {row["pair_id"] for row in rows if row["is_played"]}
         if not wanted and not await self.database.fetch("SELECT 1 FROM sessions LIMIT 1"):
             wanted = {pair.instrument.pair_id for pair in self.reference.pairs() if pair.initial_price is not None}
         if wanted:
@@ -124,7 +138,9 @@ class SimulatorService:
             pair = await self.reference.pair(pair_id)
             # Of a market that is restored nothing of this is used, so that any price will do.
             price = pair.initial_price or pair.instrument.tick_size
-            await self._start_loop(pair, self._first_session(pair, {"initial_price": price}))
+            first = self._first_session(pair, {"initial_price": price})
+            # A recording that is gone, or slow to come, keeps nobody from anything but its own session.
+            await self._start_loop(pair, first, wait_s=PLAYED_START_S if pair_id in played else START_S)
 
     async def stop(self) -> None:
         """Stop all loops after their commits in progress; recordings stay to be gone on with."""
@@ -172,14 +188,13 @@ class SimulatorService:
             order = exchange.venue.orders.get(order_id)
             if order is None:
                 raise Conflict(f"order {order_id} has ended already")
-            arrival_ts = ts + exchange.delay_ns
-            exchange.venue.request_cancel(order, ts, arrival_ts, correlation_id)
+            exchange.venue.request_cancel(order, ts, exchange.arrival_ts(ts), correlation_id)
             return order
 
         started = time.perf_counter()
         order: Order = await loop.act(cancel)
         self._cancel_seconds.observe(time.perf_counter() - started)
-        return await self._outcome(loop, order, order.cancel_arrival_ts) if wait else order
+        return await self._outcome(loop, order, "cancel_arrival_ts") if wait else order
 
     async def _loop_of(self, order_id: UUID) -> PairLoop:
         """Return the loop of an open order's pair."""
@@ -193,12 +208,15 @@ class SimulatorService:
             loop = await self._loop(stored.pair_id)
         return loop
 
-    async def _outcome(self, loop: PairLoop, order: Order, due_ts: int) -> Order:
-        """Return an order once a wish for it was carried out, or as it is when it was not a second after it was due."""
+    async def _outcome(self, loop: PairLoop, order: Order, wish: str) -> Order:
+        """Return an order once a wish for it was carried out, or as it is when it was not a second after it was due.
+
+        `wish` : the field of the order that tells when it is due, and 0 when it was carried out
+        """
+        due_ts = self.clock.now_ns() + (0 if loop.exchange is None else loop.exchange.delay_ns)
         deadline_ts = due_ts + NS_PER_SECOND
-        is_cancel = order.cancel_arrival_ts == due_ts
         while self.clock.now_ns() < deadline_ts and self._has(loop, order.order_id):
-            if not (order.cancel_arrival_ts if is_cancel else order.amend_arrival_ts):
+            if not getattr(order, wish):
                 break
             until_due_s = (due_ts - self.clock.now_ns()) / NS_PER_SECOND
             await asyncio.sleep(max(0.002, until_due_s))
@@ -248,14 +266,13 @@ class SimulatorService:
             check_value(price_ticks or exchange.venue.order_price(order), qty_lots or order.qty_lots)
             if self.guard is not None and self.guard.active:
                 self.guard.check_amended(order, exchange.venue, ts, price=price_ticks, lots=qty_lots, stop=stop_ticks)
-            arrival_ts = ts + exchange.delay_ns
             exchange.venue.request_amend(
-                order, ts, arrival_ts, correlation_id, price=price_ticks, lots=qty_lots, stop=stop_ticks
+                order, ts, exchange.arrival_ts(ts), correlation_id, price=price_ticks, lots=qty_lots, stop=stop_ticks
             )
             return order
 
         order: Order = await loop.act(amend)
-        return await self._outcome(loop, order, order.amend_arrival_ts) if wait else order
+        return await self._outcome(loop, order, "amend_arrival_ts") if wait else order
 
     async def cancel_all(
         self, pair_id: UUID | None, *, account_id: UUID | None = None, correlation_id: str = ""
@@ -263,7 +280,7 @@ class SimulatorService:
         """Ask for all open orders (of one pair, of one account) to be cancelled; return how many wishes were noted."""
 
         def cancel(exchange: SimulatedExchange, ts: int) -> int:
-            arrival_ts = ts + exchange.delay_ns
+            arrival_ts = exchange.arrival_ts(ts)
             orders = [order for order in exchange.venue.orders.values() if not order.cancel_arrival_ts]
             wanted = [order for order in orders if account_id is None or order.account_id == account_id]
             for order in wanted:
@@ -285,7 +302,7 @@ class SimulatorService:
         """Return where our resting orders of a pair stand in their queues, in the units of users."""
         loop = await self._loop(pair_id)
         exchange = await loop.committed()
-        return [place.data(loop.instrument) for place in queue_places(exchange.venue, exchange.market.book)]
+        return [place.data(loop.instrument) for place in exchange.queue_places()]
 
     async def execute_simulated_trade(
         self, pair_id: UUID, aggressor: Side, price: Decimal, amount: Decimal
@@ -320,9 +337,11 @@ class SimulatorService:
     async def start_session(self, pair_id: UUID, **wishes: Any) -> dict[str, Any]:
         """Start a market for a pair that has none and return it. `wishes` that are not None override the settings."""
         pair = await self.reference.pair(pair_id)
-        first = self._first_session(pair, wishes)
         if pair_id in self.loops:
             raise Conflict(f"a session runs for pair {pair_id} already")
+        if wishes.get("playback") is not None:
+            wishes = await self._check_playback(pair, wishes)
+        first = self._first_session(pair, wishes)
         loop = await self._start_loop(pair, first)
         return self._session_data(await loop.committed())
 
@@ -364,7 +383,7 @@ class SimulatorService:
                     await self.recordings.stop(loop)
             finally:
                 await loop.stop()
-                del self.loops[loop.instrument.pair_id]
+                self.loops.pop(loop.instrument.pair_id, None)
         return data
 
     def session_loop(self, session_id: UUID) -> PairLoop:
@@ -374,12 +393,13 @@ class SimulatorService:
                 return loop
         raise NotFound.of("running session", "session_id", str(session_id))
 
-    async def _start_loop(self, pair: Pair, first: Session) -> PairLoop:
+    async def _start_loop(self, pair: Pair, first: Session, *, wait_s: float = START_S) -> PairLoop:
+        """Start a market; with a wait of PLAYED_START_S it may still be on its way, and goes on trying."""
         loop = PairLoop(
             self.database,
             self.metrics,
             self.clock,
-            SessionRow(pair.instrument, first),
+            SessionRow(pair.instrument, first, self.player),
             self.funds,
             batch_max=self.settings.commit_batch_max,
             queue_max=self.settings.queue_max,
@@ -388,16 +408,41 @@ class SimulatorService:
         loop.loaders += self.loaders
         loop.guard = self.guard
         loop.observers += self.observers
-        await loop.start()
+        try:
+            await loop.start(wait_s)
+        except Unavailable as error:
+            if wait_s != PLAYED_START_S:
+                await loop.stop()
+                raise
+            _log.warning("a recording is not played yet", pair=pair.instrument.symbol, reason=error.detail)
         self.loops[pair.instrument.pair_id] = loop
-        assert loop.exchange is not None
         loop.observers += [
             MarketQuality(self.metrics, pair.instrument.symbol).observe,
             self.tapes.observe,
             self._tell_watchers,
+            self._retire,
         ]
         self.recordings.resume(loop)
         return loop
+
+    async def _check_playback(self, pair: Pair, wishes: dict[str, Any]) -> dict[str, Any]:
+        """Return the wishes for a session that plays a recording, with its first price, or raise what is wrong with them."""
+        check_playback(wishes)
+        if self.player is None:
+            raise Unavailable("this service cannot play recordings")
+        seed = self.settings.seed if wishes.get("seed") is None else wishes["seed"]
+        recording = await asyncio.to_thread(self.player.open, pair.instrument, wishes["playback"], seed)
+        recording.advance(recording.clock_ts)
+        return wishes | {"initial_price": pair.instrument.ticks_to_price(recording.reference_ticks)}
+
+    def _retire(self, exchange: SimulatedExchange, _: Changes) -> None:
+        """Let go of the loop of a session that has stopped by itself: its recording has ended."""
+        loop = self.loops.get(exchange.instrument.pair_id)
+        if loop is not None and exchange.session.state == "STOPPED" and exchange.has_ended:
+            del self.loops[exchange.instrument.pair_id]
+            task = asyncio.create_task(loop.stop())
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
 
     def _tell_watchers(self, exchange: SimulatedExchange, changes: Changes) -> None:
         """Hand what a commit changed to everyone who watches all markets."""
@@ -425,7 +470,7 @@ class SimulatorService:
             pair_id=pair.instrument.pair_id,
             mode=mode,
             seed=self.settings.seed if seed is None else seed,
-            state="RUNNING",
+            state=wishes.get("state") or "RUNNING",
             price_deviation=self.settings.price_deviation if deviation is None else deviation,
             execution_delay_ns=self.settings.execution_delay if delay is None else delay,
             market_update_interval_ns=self.settings.market_update_interval if interval is None else interval,
@@ -437,6 +482,7 @@ class SimulatorService:
             scenarios=scenarios,
             first_phase=wishes.get("phase", Phase.CONTINUOUS),
             rules=session_rules(wishes.get("rules") or {}, pair.instrument),
+            playback=wishes.get("playback"),
         )
         check_new_session(session, pair.instrument)
         return session
@@ -475,6 +521,8 @@ class SimulatorService:
         account_id = order.account_id or DEFAULT_ACCOUNT_ID
         if account_id not in self.funds:
             self.accounts.add(await self.reference.account(account_id))
+        if loop.exchange is not None and loop.exchange.is_played:
+            check_playable_order(order)
         price_ticks, stop_ticks = check_order(order, loop)
         qty_lots = loop.instrument.qty_to_lots(order.amount)
         check_value(price_ticks or stop_ticks, qty_lots)

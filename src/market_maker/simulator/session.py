@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -44,13 +45,42 @@ class ScenarioWish:
     repeats_every_ns: int = 0
 
 
+class Pace(StrEnum):
+    """How fast a recording is played: so many times as fast as the clock, or as fast as possible."""
+
+    CLOCK = "CLOCK"
+    FASTEST = "FASTEST"
+
+
+class AtEnd(StrEnum):
+    """What happens when a recording has been played to its end: the session pauses, stops, or plays it again."""
+
+    PAUSE = "PAUSE"
+    STOP = "STOP"
+    LOOP = "LOOP"
+
+
+@dataclass(frozen=True, slots=True)
+class Playback:
+    """The recording that a session plays instead of an invented market: [start_ts, end_ts) of its pair, ns UTC.
+
+    `allow_gaps`: in spite of less than 0.99 coverage.
+    """
+
+    start_ts: int
+    end_ts: int
+    pace: Pace = Pace.CLOCK
+    at_end: AtEnd = AtEnd.PAUSE
+    allow_gaps: bool = False
+
+
 @dataclass(slots=True)
 class Session:
     """A market in time: the row of table `sessions`.
 
     `state` is RUNNING, PAUSED or STOPPED. `market` is the JSON text of `SimulatedExchange.dump_state`, empty
     before the first commit. `parameters` are those of mode CUSTOM, see `synthetic.custom`;
-    `scenarios` are started when the market begins, in `first_phase`. Durations are in ns of the market's time, which runs `speed` times as fast as the clock.
+    `scenarios` are started when the market begins, in `first_phase`; `playback` is None for an invented market. Durations are in ns of the market's time, which runs `speed` times as fast as the clock.
     """
 
     session_id: UUID
@@ -71,6 +101,7 @@ class Session:
     scenarios: tuple[ScenarioWish, ...] = ()
     first_phase: Phase = Phase.CONTINUOUS
     rules: SessionRules = field(default_factory=SessionRules)
+    playback: Playback | None = None
 
     @property
     def delay_ns(self) -> int:

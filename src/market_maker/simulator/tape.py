@@ -1,11 +1,16 @@
-"""The public trades of running markets: the last ones, and candles of them. Kept in memory, bounded; a restart begins anew."""
+"""The public trades of running markets: the last ones, and candles of them. Kept in memory, bounded.
+
+After a restart they are read back from the events of trades, as far as those are kept and up to a number.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +19,8 @@ from market_maker.domain.instrument import Instrument
 from market_maker.domain.order import Side
 from market_maker.domain.units import NS_PER_SECOND, format_duration
 from market_maker.simulator.exchange import SimulatedExchange
+from market_maker.storage.database import Connection
+from market_maker.storage.simulation import load_trades
 from market_maker.venue.changes import Changes, Print
 
 TRADES_MAX = 1_000
@@ -21,9 +28,24 @@ SECONDS_MAX = 21_600
 """Six hours with trades in every second."""
 INTERVAL_NS_MAX = 3_600 * NS_PER_SECOND
 BARS_MAX = 1_000
+RESTORED_MAX = 10_000
+"""Trades that are read back after a restart."""
 _FIELDS = ("ts", "open", "high", "low", "close", "volume", "bought", "trades")
 BAR_DTYPE = np.dtype([(name, np.int64) for name in _FIELDS])
 """One bar: start in ns UTC, prices in ticks, traded lots, those bought by the aggressor, number of trades."""
+
+
+class _Trade(msgspec.Struct):
+    trade_id: UUID
+    ts: str
+    aggressor: str | None
+    price: str
+    amount: str
+    auction: bool
+
+
+class _StoredTrade(msgspec.Struct):
+    data: _Trade
 
 
 class MarketTape:
@@ -53,7 +75,7 @@ class MarketTape:
             bar = self._ring[(self._count - 1) % SECONDS_MAX]
         bar["high"], bar["low"], bar["close"] = max(bar["high"], price), min(bar["low"], price), price
         bar["volume"] += lots
-        bar["bought"] += lots if trade.aggressor is Side.BUY else 0
+        bar["bought"] += lots if trade.aggressor is Side.BUY and not trade.is_auction else 0
         bar["trades"] += 1
 
     def bars(self, interval_ns: int) -> NDArray[Any]:
@@ -79,10 +101,28 @@ class MarketTape:
 
 
 class MarketTapes:
-    """The tapes of all markets; `observe` stands among the observers of their loops."""
+    """The tapes of all markets; `observe` stands among the observers of their loops, `load` among their loaders."""
 
     def __init__(self) -> None:
         self._tapes: dict[UUID, MarketTape] = {}
+
+    async def load(self, connection: Connection, exchange: SimulatedExchange) -> None:
+        """Begin the tape of a market with the trades that are stored."""
+        tape, instrument = MarketTape(), exchange.instrument
+        stream = f"pair {instrument.pair_id}"
+        for body in await load_trades(connection, stream, exchange.session.session_id, RESTORED_MAX):
+            told = msgspec.json.decode(body, type=_StoredTrade).data
+            tape.add(
+                Print(
+                    told.trade_id,
+                    int(told.ts),
+                    Side.BUY if told.aggressor != Side.SELL.name else Side.SELL,
+                    instrument.price_to_ticks(Decimal(told.price)),
+                    instrument.qty_to_lots(Decimal(told.amount)),
+                    told.auction,
+                )
+            )
+        self._tapes[instrument.pair_id] = tape
 
     def observe(self, exchange: SimulatedExchange, changes: Changes) -> None:
         """Take in the trades of a commit."""
@@ -99,9 +139,10 @@ class MarketTapes:
             {
                 "trade_id": str(trade.trade_id),
                 "ts": str(trade.ts),
-                "side": trade.aggressor.name,
+                "side": trade.told_aggressor,
                 "price": instrument.price_text(trade.price_ticks),
                 "amount": instrument.qty_text(trade.qty_lots),
+                "auction": trade.is_auction,
             }
             for trade in newest
         ]

@@ -10,12 +10,13 @@ from typing import Any
 from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.instrument import MAX_TICK_LOTS, Instrument
 from market_maker.domain.order import NewOrder, OrderType, SelfTradePrevention, TimeInForce
-from market_maker.domain.units import DAY_NS
+from market_maker.domain.units import DAY_NS, format_instant
+from market_maker.matching.codes import Phase
 from market_maker.simulator.design import base_conditions, check_design, market_design
 from market_maker.simulator.loop import PairLoop
-from market_maker.simulator.session import SPEEDS, ScenarioWish, Session, SessionRules
+from market_maker.simulator.session import SPEEDS, Playback, ScenarioWish, Session, SessionRules
 from market_maker.simulator.stress import Stress
-from market_maker.synthetic.scenarios import SCENARIOS
+from market_maker.synthetic.scenarios import FAULT_SCENARIOS, SCENARIOS
 
 
 def check_speed(speed: float) -> float:
@@ -42,6 +43,38 @@ def check_new_session(session: Session, instrument: Instrument) -> None:
             wish.name, wish.parameters, market_ts=0, ts=0,
             starts_in_ns=wish.starts_in_ns, repeats_every_ns=wish.repeats_every_ns,
         )  # fmt: skip
+
+
+def check_playback(wishes: Mapping[str, Any]) -> None:
+    """Raise InvalidRequest for wishes that do not go with a recording, which is as it was."""
+    playback: Playback = wishes["playback"]
+    if playback.end_ts <= playback.start_ts:
+        raise InvalidRequest.of("playback.end", format_instant(playback.end_ts), "an instant after playback.start")
+    for name in ("initial_price", "price_deviation", "parameters"):
+        if wishes.get(name):
+            raise InvalidRequest.of(name, str(wishes[name]), "none with a playback")
+    if wishes.get("phase", Phase.CONTINUOUS) is not Phase.CONTINUOUS:
+        raise InvalidRequest.of("phase", wishes["phase"].name, "CONTINUOUS with a playback")
+    for name, value in (wishes.get("rules") or {}).items():
+        if name != "self_trade_prevention" and value is not None:
+            raise InvalidRequest.of(f"rules.{name}", str(value), "none with a playback")
+    for wish in wishes.get("scenarios") or ():
+        check_scenario(wish)
+        check_played_scenario(wish)
+
+
+def check_played_scenario(wish: ScenarioWish) -> None:
+    """Raise InvalidRequest for a scenario that would change the flow: a recording has none that could change."""
+    if wish.name not in FAULT_SCENARIOS:
+        raise InvalidRequest.of("name", wish.name, f"one of {', '.join(FAULT_SCENARIOS)}: the market is a recording")
+
+
+def check_playable_order(order: NewOrder) -> None:
+    """Raise InvalidRequest for an order that a recording cannot fill: the rules of a backtest know no such orders."""
+    if order.order_type.is_stop:
+        raise InvalidRequest.of("type", str(order.order_type), "LIMIT or MARKET: the market is a recording")
+    if order.display_amount is not None:
+        raise InvalidRequest.of("display_amount", str(order.display_amount), "none: the market is a recording")
 
 
 def session_rules(wish: Mapping[str, Any], instrument: Instrument) -> SessionRules:

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from market_maker.storage.database import Connection
+from market_maker.storage.database import Connection, Database, fetch
 
 QUEUE = "backtests"
 TASK = "run_backtest"
 SWEEP_TASK = "run_sweep"
+
+_HAS_WORK = """
+    SELECT EXISTS (SELECT 1 FROM procrastinate_jobs WHERE queue_name = %s AND status IN ('todo', 'doing'))
+        OR EXISTS (SELECT 1 FROM backtest_runs WHERE status IN ('PENDING', 'RUNNING'))
+        OR EXISTS (SELECT 1 FROM backtest_sweeps WHERE status IN ('PENDING', 'RUNNING')) AS has_work
+"""
+
+
+async def has_work(database: Database) -> bool:
+    """Return whether a run or a sweep is queued or under way, at whomever's."""
+    async with database.transaction() as connection:
+        return bool((await fetch(connection, _HAS_WORK, (QUEUE,)))[0]["has_work"])
 
 
 async def defer_run(connection: Connection, run_id: UUID) -> None:

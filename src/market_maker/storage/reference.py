@@ -14,7 +14,7 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
-from market_maker.domain.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from market_maker.domain.errors import Conflict, InvalidRequest, NotFound, Unavailable, shorten
 from market_maker.domain.ids import (
     BACKTEST_ACCOUNT_ID,
     DEFAULT_ACCOUNT_ID,
@@ -161,6 +161,24 @@ class ReferenceData:
             known = ", ".join(f"{pair.instrument.venue}/{pair.instrument.symbol}" for pair in self.pairs()[:20])
             raise NotFound(f"there is no pair {text}; there are {known}")
         return found
+
+    async def strategy_named(self, text: str) -> Strategy:
+        """Return a strategy by its id or its name, as commands name it; InvalidRequest when several bear it, NotFound."""
+        try:
+            return await self.strategy(UUID(text))
+        except ValueError:
+            pass
+        await self.load()
+        found = [strategy for strategy in self.strategies() if strategy.name == text]
+        if len(found) > 1:
+            ids = ", ".join(str(strategy.strategy_id) for strategy in found[:20])
+            raise InvalidRequest.of("STRATEGY", text, f"an id, since {len(found)} strategies bear this name: {ids}")
+        if not found:
+            known = ", ".join(sorted({strategy.name for strategy in self.strategies()})[:20])
+            raise NotFound(
+                f"there is no strategy {shorten(text)}; there are {known}; `market-maker strategy add` makes one"
+            )
+        return found[0]
 
     async def add_pair(self, instrument: Instrument, initial_price: Decimal | None, ts: int) -> Pair:
         """Store a new pair; Conflict when the venue has that symbol."""

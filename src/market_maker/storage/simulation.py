@@ -420,3 +420,19 @@ async def lock_position(connection: Connection, position_id: UUID) -> PositionSt
 async def store_position(connection: Connection, state: PositionState) -> None:
     """Write a position's present state."""
     await connection.execute(_SAVE_POSITION, _position_row(state))
+
+
+_TRADES = (
+    "SELECT body FROM (SELECT position, body, type, aggregate_id FROM events"
+    " WHERE stream_id = (SELECT stream_id FROM event_streams WHERE name = %(stream)s)"
+    " ORDER BY position DESC LIMIT %(rows)s) recent"
+    " WHERE type = 'simulator.trade.executed' AND aggregate_id = %(session_id)s ORDER BY position DESC LIMIT %(trades)s"
+)
+"""Among the stream's last rows, so that a stream of other events costs no more than these."""
+_ROWS_PER_TRADE = 3
+
+
+async def load_trades(connection: Connection, stream: str, session_id: UUID, most: int) -> list[str]:
+    """Return the stored events of a session's last public trades as JSON text, oldest first."""
+    wanted = {"stream": stream, "session_id": session_id, "trades": most, "rows": _ROWS_PER_TRADE * most}
+    return [row["body"] for row in reversed(await fetch(connection, _TRADES, wanted))]

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from market_maker.domain.errors import InvalidRequest
@@ -133,3 +134,16 @@ def _descriptions(made: type[Any]) -> dict[str, str]:
         if colon:
             found |= dict.fromkeys((name.strip() for name in names.split(",")), " ".join(meaning.split()))
     return found
+
+
+def read_custom(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the parameters of mode CUSTOM in a YAML file, checked; InvalidRequest names what is wrong."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidRequest.of("--custom", str(path), f"a YAML file that can be read ({error})") from error
+    if not isinstance(values, dict):
+        raise InvalidRequest.of("--custom", str(path), "a YAML file with the sections flow, reference, conditions")
+    return parse_custom(values, "--custom")

@@ -444,6 +444,8 @@ _SHIPPED = (
     ),
 )
 SCENARIOS: Mapping[str, Scenario] = {each.name: each for each in _SHIPPED}
+FAULT_SCENARIOS = ("feed_gap", "latency_spike", "order_rejects", "partial_outage")
+"""Those that change nothing of the flow: faults of the venue alone."""
 
 
 def find_scenario(name: str) -> Scenario:

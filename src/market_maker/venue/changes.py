@@ -14,13 +14,19 @@ from market_maker.domain.trade import Fill
 
 @dataclass(frozen=True, slots=True)
 class Print:
-    """One public trade: what everybody sees."""
+    """One public trade: what everybody sees. One of an auction has no aggressor: `aggressor` is BUY and is not told."""
 
     trade_id: UUID
     ts: int
     aggressor: Side
     price_ticks: int
     qty_lots: int
+    is_auction: bool = False
+
+    @property
+    def told_aggressor(self) -> str | None:
+        """The side of the aggressor as it is told; None for an auction."""
+        return None if self.is_auction else self.aggressor.name
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from market_maker.matching.codes import Cause
 _REASONS: dict[int, RejectReason | None] = {
     Cause.NONE: None,
     Cause.REQUESTED: None,
+    Cause.MASS_CANCEL: RejectReason.SESSION_STOPPED,
     Cause.POST_ONLY_WOULD_TAKE: RejectReason.POST_ONLY_WOULD_TAKE,
     Cause.QTY_EXECUTED: RejectReason.QTY_EXECUTED,
     Cause.SELF_TRADE: RejectReason.SELF_TRADE,

@@ -35,6 +35,8 @@ from market_maker.venue.reasons import reason_of
 
 _ARRIVE, _AMEND, _CANCEL, _EXPIRE = 0, 1, 2, 3
 _FILLED, _TAKER = int(EventKind.FILLED), int(LiquidityCode.TAKER)
+ALONE = -1
+"""`match_id` of the fill of an own order whose other side is in no engine: the market is a recording."""
 _AUCTION, _PHASE_CHANGED = int(LiquidityCode.AUCTION), int(EventKind.PHASE_CHANGED)
 OWNERS_MAX = 1 << 14
 """Accounts with open orders beyond this number are not kept from trading with themselves."""
@@ -90,6 +92,7 @@ class Venue:
         # Instant, expiries first, order of requests, what, order: requests that arrive at one instant are done as they came.
         self._due: list[tuple[int, bool, int, int, UUID]] = []
         self._scheduled = 0
+        self._at = 0
 
     # ------------------------------------------------------------------ commands
 
@@ -236,9 +239,10 @@ class Venue:
         """Return when the next order, amendment, cancel or expiry is due, in ns UTC."""
         return self._due[0][0] if self._due else None
 
-    def process_due(self, ts: int) -> None:
-        """Handle everything due up to and at `ts`, in order of time."""
-        while self._due and self._due[0][0] <= ts:
+    def process_due(self, ts: int, at: int | None = None) -> None:
+        """Handle everything due up to and at `ts`, in order of time; `at`: in the time of the due instants, if that is another."""
+        self._at = ts if at is None else at
+        while self._due and self._due[0][0] <= self._at:
             due_ts, _, _, what, order_id = heapq.heappop(self._due)
             order = self.orders.get(order_id)
             if order is None:
@@ -279,7 +283,7 @@ class Venue:
 
     def _arrive(self, order: Order, ts: int) -> None:
         """Hand an order that has reached the venue to the engine; an end that has passed meanwhile comes first."""
-        if order.expire_ts and order.expire_ts <= ts:
+        if order.expire_ts and order.expire_ts <= self._at:
             self._end(order, OrderStatus.EXPIRED, RejectReason.TIME_IN_FORCE, ts)
             return
         self.priority += 1
@@ -378,16 +382,16 @@ class Venue:
     def print_trade(
         self, aggressor: Side, price_ticks: int, qty_lots: int, ts: int, *, is_auction: bool = False
     ) -> Print:
-        """Publish a trade and return it; one of an auction has no aggressor and is told as a buy."""
+        """Publish a trade and return it; one of an auction has no aggressor."""
         self.trades += 1
         self.session_sequence += 1
-        trade = Print(derived_id(ts, self.session_id, self.trades), ts, aggressor, price_ticks, qty_lots)
+        trade = Print(derived_id(ts, self.session_id, self.trades), ts, aggressor, price_ticks, qty_lots, is_auction)
         self.changes.prints.append(trade)
         self.changes.session_changed = True
         data = {
             "trade_id": str(trade.trade_id),
             "pair_id": str(self.instrument.pair_id),
-            "aggressor": aggressor.name,
+            "aggressor": trade.told_aggressor,
             "price": self.instrument.price_text(price_ticks),
             "amount": self.instrument.qty_text(qty_lots),
             "ts": str(ts),
@@ -435,6 +439,8 @@ class Venue:
                 trade = self._fill_in_auction(rows, place, trade, ts)
             elif kind == _PHASE_CHANGED:
                 self._tell_phase(Phase(liquidity), price_ticks, qty_lots, ts, is_interruption=cause != 0)
+            elif kind == _FILLED and match_id == ALONE:
+                self._fill_alone(row, ts)
             elif kind == _FILLED:
                 if liquidity == _TAKER:
                     taker, trade = order, self.print_trade(Side(side), price_ticks, qty_lots, ts)
@@ -449,6 +455,17 @@ class Venue:
                         self._book_counterparty(order, trade)
             elif order is not None:
                 self._note(order, kind, cause, qty_lots, ts, ending, amended)
+
+    def _fill_alone(self, row: Any, ts: int) -> None:
+        """Take in a fill against a recording: no public trade, as the tape is the recording's."""
+        *_, liquidity, _, number, price_ticks, qty_lots, leaves_lots, _ = row
+        order = self.numbered[number]
+        self.trades += 1
+        aggressor = order.side if liquidity == _TAKER else Side(-order.side)
+        trade = Print(derived_id(ts, self.session_id, self.trades), ts, aggressor, price_ticks, qty_lots)
+        self._fill(order, Liquidity.TAKER if liquidity == _TAKER else Liquidity.MAKER, trade, leaves_lots)
+        self._book_counterparty(order, trade)
+        self.changes.session_changed = True
 
     def _fill_in_auction(self, rows: list[Any], place: int, trade: Print | None, ts: int) -> Print:
         """Take in one side of an auction's trade; both sides are told, bid first. Return the trade."""

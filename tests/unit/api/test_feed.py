@@ -107,7 +107,14 @@ async def test_trades_are_told_to_who_watches_them_and_not_in_a_gap() -> None:
     feed.on_commit(exchange, changes)
     (message,) = taken(watching)
     assert message["trades"] == [
-        {"trade_id": str(UUID(int=9)), "ts": "5", "aggressor": "SELL", "price": "100.01", "amount": "0.020"}
+        {
+            "trade_id": str(UUID(int=9)),
+            "ts": "5",
+            "aggressor": "SELL",
+            "price": "100.01",
+            "amount": "0.020",
+            "auction": False,
+        }
     ]
     assert taken(other) == []
 

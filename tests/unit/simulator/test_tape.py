@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from market_maker.domain.order import Side
 from market_maker.domain.units import NS_PER_SECOND
 from market_maker.simulator import tape as module
-from market_maker.simulator.tape import MarketTape
-from market_maker.venue.changes import Print
+from market_maker.simulator.tape import MarketTape, MarketTapes
+from market_maker.venue.changes import Changes, Print
+from venue_builders import an_instrument
 
 T0 = 1_700_000_000_000_000_000
 
@@ -54,3 +56,18 @@ def test_only_the_last_trades_are_kept() -> None:
     for trade in trades:
         tape.add(trade)
     assert list(tape.trades) == trades[50:]
+
+
+def test_a_trade_of_an_auction_has_no_aggressor() -> None:
+    tapes, instrument = MarketTapes(), an_instrument()
+    exchange = SimpleNamespace(instrument=instrument)
+    trades = [
+        Print(UUID(int=1), T0, Side.BUY, 10_000, 5, is_auction=True),
+        Print(UUID(int=2), T0 + 1, Side.BUY, 10_001, 7),
+        Print(UUID(int=3), T0 + 2, Side.SELL, 10_000, 2),
+    ]
+    tapes.observe(exchange, Changes(prints=trades))  # type: ignore[arg-type]
+    told = [(each["side"], each["auction"]) for each in tapes.get_trades(instrument, 10)]
+    assert told == [("SELL", False), ("BUY", False), (None, True)]
+    (bar,) = tapes.get_bars(instrument, NS_PER_SECOND, 10)
+    assert (bar["volume"], bar["buy_volume"], bar["trades"]) == ("0.014", "0.007", 3)

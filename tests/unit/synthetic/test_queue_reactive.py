@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -10,9 +12,11 @@ import pytest
 
 from market_maker.backtest.engine import RunConfig
 from market_maker.backtest.market_calibration import Market, deviation_per_second
+from market_maker.backtest.price_jumps import deviations, fit_jumps
 from market_maker.backtest.result import FillModel
 from market_maker.domain.errors import DataError, InvalidRequest
 from market_maker.domain.instrument import Instrument
+from market_maker.domain.order import Side
 from market_maker.market_data.stretch import Rows, rows_of
 from market_maker.montecarlo.engine import Simulation, SimulationConfig
 from market_maker.montecarlo.recording import feed_of_tape
@@ -22,6 +26,8 @@ from market_maker.synthetic.flow.parameters import NS, FlowParameters, MarketDes
 from market_maker.synthetic.flow.state import REACTIONS
 from market_maker.synthetic.queue_reactive import kernel
 from market_maker.synthetic.queue_reactive.fit import fit, products
+from market_maker.synthetic.reference.processes import Process
+from market_maker.venue.market.market import SyntheticMarket
 
 START_TS = 1_700_000_000 * NS
 LIMIT_BEST, LIMIT_BEHIND = (0.4, 1.6, 1.2, 1.0, 0.8, 0.6), (1.5, 1.2, 1.0, 0.8)
@@ -158,3 +164,60 @@ def test_the_deviation_of_a_second() -> None:
     steps = np.random.default_rng(2).normal(0.0, 1e-4, len(ts))
     market = Market(ts, np.exp(np.cumsum(steps)) * 1e5, *(np.zeros(0, np.int64) for _ in range(3)))
     assert deviation_per_second(market) == pytest.approx(1e-4 * np.sqrt(2.0), rel=0.1)
+
+
+def test_emptied_prices_that_the_other_side_takes_make_the_price_move() -> None:
+    """Huang, Lehalle, Rosenbaum 2015: the price of a market without jumps reverts; theta makes its moves last."""
+    found = {
+        theta: deviations(_mids(FlowParameters(**(_plain() | {"theta": theta, "theta_reinit": 0.9}))))
+        for theta in (0.0, 0.5, 1.0)
+    }
+    at_300_s = [found[theta][3] for theta in (0.0, 0.5, 1.0)]
+    assert at_300_s[0] * 1.5 < at_300_s[1] < at_300_s[2]
+
+
+def test_the_chance_of_jumps_is_found_again() -> None:
+    mids = _mids(FlowParameters(**(_plain() | {"theta": 0.6, "theta_reinit": 0.9})), seed=5)
+    jumps = fit_jumps(FlowParameters(**_plain()), mids, price_ticks=100_000)
+    assert abs(jumps.theta - 0.6) <= 0.25
+    np.testing.assert_allclose(jumps.simulated, jumps.recorded, rtol=0.25)
+    assert jumps.without[3] < 0.8 * jumps.recorded[3]
+    with pytest.raises(DataError, match="moving"):
+        fit_jumps(FlowParameters(**_plain()), mids[:100], price_ticks=100_000)
+
+
+def test_how_time_is_cut_changes_nothing_with_jumps() -> None:
+    flow = FlowParameters(**(_plain() | {"theta": 0.7, "theta_reinit": 0.5}))
+    design = MarketDesign(price_ticks=100_000, start_ts=START_TS, flow=flow, reference=CALM)
+    whole, cut = SyntheticMarket.create(design), SyntheticMarket.create(design, events=64)
+    chance = np.random.default_rng(3)
+    told = whole.advance(START_TS + 300 * NS)
+    parts, ts = [], START_TS
+    while ts < START_TS + 300 * NS:
+        ts = min(START_TS + 300 * NS, ts + int(chance.integers(1, 2 * NS)))
+        parts.append(cut.advance(ts))
+        if len(parts) % 20 == 0:
+            cut = SyntheticMarket.load(cut.dump())
+    assert np.concatenate(parts).tobytes() == told.tobytes()
+    best = whole.book.best(Side.BUY), whole.book.best(Side.SELL)
+    assert best[0] < best[1]
+
+
+CALM = ReferenceParameters(process=Process.CONSTANT, price_deviation=0.0)
+
+
+THIN: dict[str, Any] = {
+    "limit_levels": (0.1, 0.15, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2), "cancel_rates": (0.4,) * 8, "market_rate": 0.5,
+}  # fmt: skip
+"""A book whose best prices are emptied often."""
+
+
+def _plain() -> dict[str, Any]:
+    return {each.name: getattr(FLOW, each.name) for each in fields(FLOW)} | THIN
+
+
+def _mids(flow: FlowParameters, seed: int = 1) -> np.ndarray:
+    market = SyntheticMarket.create(
+        MarketDesign(price_ticks=100_000, start_ts=START_TS, seed=seed, flow=flow, reference=CALM)
+    )
+    return market.quotes(START_TS + NS, NS, 10_800).sum(axis=1) / 2.0

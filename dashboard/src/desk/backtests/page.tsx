@@ -188,18 +188,19 @@ function Compared({ runs, results, nameOf }: { runs: Run[]; results: Map<string,
         rows={lines}
         keyOf={(each) => each.name}
         columns={[
-          { name: "Figure", isText: true, cell: (each) => words(each.name) },
+          { name: "Figure", isText: true, cell: (each) => words(each.name.replace(/_ns$/, "")) },
           ...runs.map((run, k) => ({
             name: `${"AB"[k]}: ${nameOf(run)}, ${stamp(run.created_ts).slice(5)}`,
-            cell: (each: (typeof lines)[number]) => shownFigure(each.values[k] ?? null),
+            cell: (each: (typeof lines)[number]) => (each.name.endsWith("_ns") ? lasting(each.values[k] ?? null) : shownFigure(each.values[k] ?? null)),
           })),
-          { name: "B less A", cell: (each) => (each.difference === null ? "" : <b class={each.name.includes("pnl") ? toneOfMoney(String(each.difference)) : ""}>{signed(figureText(each.difference))}</b>) },
+          { name: "B less A", cell: (each) => (each.difference === null || each.name.endsWith("_ns") ? "" : <b class={each.name.includes("pnl") ? toneOfMoney(String(each.difference)) : ""}>{signed(figureText(each.difference))}</b>) },
         ]}
       />
     </Panel>
   );
 }
 
+const lasting = (ns: string | null): string => (ns === null ? "–" : spanOf(Number(ns) / 1e9));
 const figureText = (value: number): string => String(Number(value.toPrecision(6)));
 
 function shownFigure(text: string | null): string {

@@ -89,7 +89,8 @@ function NewSweep({ strategies, kinds, onStarted }: { strategies: Strategy[]; ki
   const first = axes[0]![0] || names.find((name) => name.includes("spread")) || names[0] || "";
   const axis = (k: number, changes: [string, string]): void => change(axes.map((each, j) => (j === k ? changes : each)));
   const grid: Record<string, unknown> = {};
-  for (const [k, [name, text]] of axes.entries()) {
+  // The last name of a grid varies fastest and lies across its heat map.
+  for (const [k, [name, text]] of [...axes.entries()].reverse()) {
     const key = k === 0 ? first : name;
     if (key && text.trim()) grid[key] = gridOf(text);
   }

@@ -74,21 +74,51 @@ export function DataPage() {
   );
 }
 
+/** What may be done to get a file in: each changes the data, or what is accepted of them. */
+const REPAIRS = [
+  ["offset_negative_latency", "shift local times where news came before it was sent"],
+  ["sort", "put rows into the order of time"],
+  ["drop_off_book", "leave out trades outside the book"],
+  ["force", "import what a rule of quality refuses"],
+  ["replace", "take the place of days from other files"],
+] as const;
+
 function Imports() {
   const { data, error, reload } = useQuery<Items<Import>>("api/v1/market-data/imports?limit=50", { on: ["market_data.*"] });
   const [path, write] = useState("");
+  const [named, name_] = useState({ venue: "", symbol: "", tick_size: "", lot_size: "" });
+  const [repairs, repair] = useState<string[]>([]);
   const start = async (): Promise<void> => {
-    const begun = await attempt(call<Import>("POST", "api/v1/market-data/imports", { path: path.trim() }), () => `${path} has been queued`);
+    const given = Object.entries(named).filter(([, text]) => text.trim());
+    const body = { path: path.trim(), ...Object.fromEntries(given.map(([key, text]) => [key, text.trim()])), ...Object.fromEntries(repairs.map((each) => [each, true])) };
+    const begun = await attempt(call<Import>("POST", "api/v1/market-data/imports", body), () => `${path} has been queued`);
     if (begun) write("");
     reload();
   };
   return (
     <Panel title="Imports" note="Files of the inbox folder of the service; the format is found by itself.">
-      <form class="inline-form" onSubmit={(event) => { event.preventDefault(); void start(); }}>
-        <Input label="File in the inbox" value={path} onValue={write} />
-        <button type="submit" class="primary" disabled={path.trim() === ""}>
-          Import
-        </button>
+      <form onSubmit={(event) => { event.preventDefault(); void start(); }}>
+        <div class="inline-form">
+          <Input label="File in the inbox" value={path} onValue={write} />
+          <button type="submit" class="primary" disabled={path.trim() === ""}>
+            Import
+          </button>
+        </div>
+        <details class="gap">
+          <summary>What the file does not say, and repairs</summary>
+          <div class="form">
+            {(Object.keys(named) as (keyof typeof named)[]).map((key) => (
+              <Input key={key} label={words(key)} value={named[key]} onValue={(text) => name_({ ...named, [key]: text })} />
+            ))}
+          </div>
+          <div class="gap checks">
+            {REPAIRS.map(([key, text]) => (
+              <label class="check" key={key}>
+                <input type="checkbox" checked={repairs.includes(key)} onChange={(event) => repair(event.currentTarget.checked ? [...repairs, key] : repairs.filter((each) => each !== key))} /> {text}
+              </label>
+            ))}
+          </div>
+        </details>
       </form>
       <div class="gap">
         <Fault text={error} />
@@ -98,7 +128,7 @@ function Imports() {
           keyOf={(each) => each.import_id}
           empty={<p class="note">Nothing has been imported yet.</p>}
           columns={[
-            { name: "File", isText: true, cell: (each) => <span title={each.source}>{each.source.split("/").pop()}</span> },
+            { name: "File", isText: true, cell: (each) => <span class="wrapped">{each.source.split("/").pop()}</span> },
             {
               name: "State",
               isText: true,
@@ -108,9 +138,9 @@ function Imports() {
                     <Progress percent={each.progress_percent} label={`Import of ${each.source}`} /> {each.progress_percent.toFixed(0)} %
                   </span>
                 ) : (
-                  <span title={each.error ?? ""}>
-                    <Status value={each.state} /> {each.error && <small>{each.error.slice(0, 80)}</small>}
-                  </span>
+                  <>
+                    <Status value={each.state} /> {each.error && <small class="wrapped">{each.error}</small>}
+                  </>
                 ),
             },
             { name: "Quality", isText: true, cell: (each) => each.state === "COMPLETED" && <Status value={each.verdict} /> },

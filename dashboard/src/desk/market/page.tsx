@@ -8,7 +8,7 @@ import { chosenPair, loadPairs, loadSessions, pairOf, pairs, sessions } from "..
 import { link } from "../../live/stream";
 import type { Pair, Session } from "../../live/types";
 import { useValue } from "../../live/value";
-import { decimal, decimalsOf, short } from "../figures";
+import { decimal, decimalsOf, short, words } from "../figures";
 import { attempt, Badge, Empty, Fact, Input, Status } from "../widgets";
 import { DepthChart } from "./depth_chart";
 import { LadderView } from "./ladder_view";
@@ -87,6 +87,16 @@ function Strip({ pair, session, isStale }: { pair: Pair; session: Session; isSta
       <Fact name="State">
         <Status value={session.state} />
       </Fact>
+      {found?.phase !== undefined && found.phase !== "CONTINUOUS" && (
+        <Fact name="Phase">
+          <Badge tone="warn">{words(found.phase)}</Badge> {found.indicative_price ? `at ${decimal(Number(found.indicative_price).toFixed(decimals))}` : ""}
+        </Fact>
+      )}
+      {found?.stale && (
+        <Fact name="Feed">
+          <Badge tone="warn">gap</Badge>
+        </Fact>
+      )}
     </dl>
   );
 }

@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import { ticks } from "../../report/scales";
-import { can, get } from "../../live/api";
+import { get } from "../../live/api";
 import { book, fills, prints, type Print } from "../../live/market";
 import { pairOf, sessionOf } from "../../live/state";
 import { connection } from "../../live/stream";
@@ -68,17 +68,8 @@ function useCandles(pairId: string | null, interval: number, changed: () => void
 }
 
 async function history(pairId: string, interval: number): Promise<Candle[]> {
-  if (can("GET /api/v1/simulator/bars/{}")) {
-    const found = await get<Items<BarText>>(`api/v1/simulator/bars/${pairId}?interval=${interval}s&limit=${HISTORY}`).catch(() => null);
-    if (found && found.items.length) return found.items.map(candleOf).sort((a, b) => a.ts - b.ts);
-  }
-  const end = Date.now();
-  const wish = new URLSearchParams({
-    start: new Date(end - HISTORY * interval * 1000).toISOString(),
-    end: new Date(end).toISOString(),
-    interval: `${interval}s`,
-  });
-  return (await get<Items<BarText>>(`api/v1/market-data/bars/${pairId}?${wish}`)).items.map(candleOf);
+  if (!sessionOf(pairId)) return [];
+  return (await get<Items<BarText>>(`api/v1/simulator/bars/${pairId}?interval=${interval}s&limit=${HISTORY}`)).items.map(candleOf);
 }
 
 const candleOf = (bar: BarText): Candle => ({

@@ -4,7 +4,7 @@ import { useEffect } from "preact/hooks";
 
 import { book } from "../../live/market";
 import { useQuery } from "../../live/query";
-import type { Items, Pair, Position, Side, Strategy } from "../../live/types";
+import { BACKTEST_ACCOUNT, DEFAULT_ACCOUNT, type Account, type Items, type Pair, type Position, type Side, type Strategy } from "../../live/types";
 import { useValue } from "../../live/value";
 import { decimal, money, moved, toneOfMoney } from "../figures";
 import { Empty, Fact, Field, Panel, Segments, Select } from "../widgets";
@@ -20,6 +20,7 @@ const TYPES: readonly (readonly [TicketType, string])[] = [
 export function TicketView({ pair }: { pair: Pair }) {
   const wish = useValue(ticket);
   const strategies = useQuery<Items<Strategy>>("api/v1/strategies").data?.items ?? [];
+  const accounts = (useQuery<Items<Account>>("api/v1/accounts").data?.items ?? []).filter((each) => each.account_id !== BACKTEST_ACCOUNT);
   useFirstValues(pair);
   const fault = faultOf(wish, pair);
   const isLimit = wish.type === "LIMIT" || wish.type === "STOP_LIMIT";
@@ -52,6 +53,14 @@ export function TicketView({ pair }: { pair: Pair }) {
             value={wish.strategyId}
             options={[["", "myself"], ...strategies.filter((each) => each.pair_id === pair.pair_id).map((each) => [each.strategy_id, each.name] as const)]}
             onValue={(strategyId) => write({ strategyId })}
+          />
+        )}
+        {accounts.length > 1 && (
+          <Select
+            label="Account"
+            value={wish.accountId || DEFAULT_ACCOUNT}
+            options={accounts.map((each) => [each.account_id, each.name] as const)}
+            onValue={(chosen) => write({ accountId: chosen === DEFAULT_ACCOUNT ? "" : chosen })}
           />
         )}
         <p class="note" aria-live="polite">
@@ -145,7 +154,7 @@ function Touch({ pair }: { pair: Pair }) {
 
 export function PositionView({ pair, isStale }: { pair: Pair; isStale: boolean }) {
   const { data } = useQuery<Items<Position>>(`api/v1/positions?pair_id=${pair.pair_id}&limit=100`, { every: 2_000, on: ["simulator.position.updated"] });
-  const held = (data?.items ?? []).filter((each) => each.account_id !== "00000000-0000-7000-8000-000000000003");
+  const held = (data?.items ?? []).filter((each) => each.account_id !== BACKTEST_ACCOUNT);
   const total = (pick: (position: Position) => string | null): string => held.reduce((sum, each) => sum + Number(pick(each) ?? 0), 0).toString();
   if (held.length === 0) {
     return (

@@ -17,8 +17,10 @@ export interface Ticket {
   time: "GTC" | "IOC" | "FOK";
   isPostOnly: boolean;
   strategyId: string;
+  /** Empty: the default account. */
+  accountId: string;
 }
-export const ticket = new Value<Ticket>({ type: "LIMIT", amount: "", price: "", stopPrice: "", time: "GTC", isPostOnly: false, strategyId: "" });
+export const ticket = new Value<Ticket>({ type: "LIMIT", amount: "", price: "", stopPrice: "", time: "GTC", isPostOnly: false, strategyId: "", accountId: "" });
 /** Whether a click in the ladder places at once; else it fills the ticket. */
 export const isOneClick = new Value(localStorage.getItem("market-maker-one-click") !== "no");
 isOneClick.watch((is) => localStorage.setItem("market-maker-one-click", is ? "yes" : "no"));
@@ -58,6 +60,7 @@ export function bodyOf(wish: Ticket, pair: Pair, side: Side): Record<string, unk
     ...(wish.type === "LIMIT" ? { time_in_force: wish.time } : {}),
     ...(wish.type === "LIMIT" && wish.isPostOnly && wish.time === "GTC" ? { post_only: true } : {}),
     ...(wish.strategyId ? { strategy_id: wish.strategyId } : {}),
+    ...(wish.accountId ? { account_id: wish.accountId } : {}),
   };
 }
 

@@ -2,13 +2,15 @@
 
 import { useState } from "preact/hooks";
 
-import { address, apiKey, call, can, download } from "../../live/api";
+import { address, apiKey, call, download } from "../../live/api";
 import { useQuery } from "../../live/query";
 import { pairOf } from "../../live/state";
 import type { Account, Items, Position, Strategy } from "../../live/types";
 import { decimal, figure, money, percent, spanOf, stamp, toneOfMoney, words } from "../figures";
-import { attempt, Badge, Dialog, Empty, Fact, Fault, Input, Panel, Segments, Select, Status, Table } from "../widgets";
-import { testsIn, useOf, type Limit } from "./limits";
+import { attempt, Dialog, Empty, Fact, Fault, Input, Panel, Segments, Select, Status, Table } from "../widgets";
+import { Accounts } from "./accounts";
+import { useOf, type Limit } from "./limits";
+import { ModelTests } from "./model_tests";
 
 interface Figures {
   metrics_id: string;
@@ -46,15 +48,15 @@ const METHODS = ["HISTORICAL", "AGE_WEIGHTED", "FILTERED_HISTORICAL", "NORMAL", 
 export function RiskPage() {
   const positions = useQuery<Items<Position>>("api/v1/positions?limit=500", { every: 2_000, on: ["simulator.position.updated"] });
   const strategies = useQuery<Items<Strategy>>("api/v1/strategies").data?.items ?? [];
-  const accounts = useQuery<Items<Account>>("api/v1/accounts").data?.items ?? [];
+  const accounts = useQuery<Items<Account>>("api/v1/accounts", { every: 5_000, on: ["simulator.account.*", "simulator.position.updated"] });
   const items = positions.data?.items ?? [];
   const [chosen, choose] = useState<string | null>(null);
   const shown = items.find((each) => each.position_id === chosen) ?? items.find((each) => Number(each.quantity) !== 0) ?? items[0];
   const nameOf = (position: Position): string => strategies.find((each) => each.strategy_id === position.strategy_id)?.name ?? (position.strategy_id ? position.strategy_id.slice(0, 8) : "manual orders");
   return (
     <div class="stack">
-      {can("POST /api/v1/risk/kill-switch") && <KillSwitch />}
-      <div class="grid two">
+      <KillSwitch />
+      <div class={shown ? "grid two" : "grid"}>
         <Panel title="Positions" note={items.length > 1 ? "Choose one to assess it." : undefined}>
           <Fault text={positions.error} retry={positions.reload} />
           <Table
@@ -66,7 +68,7 @@ export function RiskPage() {
             columns={[
               { name: "Of", isText: true, cell: (each) => <button type="button" class="quiet" onClick={() => choose(each.position_id)}>{nameOf(each)}</button> },
               { name: "Pair", isText: true, cell: (each) => pairOf(each.pair_id)?.symbol ?? each.pair_id.slice(0, 8) },
-              { name: "Account", isText: true, isExtra: true, cell: (each) => accounts.find((account) => account.account_id === each.account_id)?.name ?? "" },
+              { name: "Account", isText: true, isExtra: true, cell: (each) => accounts.data?.items.find((account) => account.account_id === each.account_id)?.name ?? "" },
               { name: "Quantity", cell: (each) => decimal(each.quantity) },
               { name: "Average", isExtra: true, cell: (each) => money(each.average_price) },
               { name: "Open", cell: (each) => <span class={toneOfMoney(each.unrealised_pnl)}>{money(each.unrealised_pnl, true)}</span> },
@@ -77,11 +79,12 @@ export function RiskPage() {
         {shown && <Assessment key={shown.position_id} position={shown} name={nameOf(shown)} />}
       </div>
       <div class="grid two">
-        <Limits accounts={accounts} strategies={strategies} positions={items} />
+        <Limits accounts={accounts.data?.items ?? []} strategies={strategies} positions={items} />
         <Alerts />
       </div>
-      {shown && can("POST /api/v1/risk/stress") && <Stress position={shown} />}
-      {shown && can("POST /api/v1/risk/model-tests") && <ModelTests position={shown} />}
+      {shown && <Stress key={`stress ${shown.position_id}`} position={shown} />}
+      {shown && <ModelTests key={`tests ${shown.position_id}`} position={shown} />}
+      <Accounts accounts={accounts.data?.items ?? []} error={accounts.error} reload={accounts.reload} />
     </div>
   );
 }
@@ -95,22 +98,21 @@ function Assessment({ position, name }: { position: Position; name: string }) {
   const [busy, set] = useState(false);
   const pair = pairOf(position.pair_id);
   const newest = saved.data?.items[0];
-  const hasMethods = can("POST /api/v1/risk/stress");
   const assess = async (): Promise<void> => {
     set(true);
-    const body = { position_id: position.position_id, risk_model: model, confidence_level: confidence, time_horizon: horizon, ...(hasMethods ? { method } : {}) };
+    const body = { position_id: position.position_id, risk_model: model, confidence_level: confidence, time_horizon: horizon, method };
     await attempt(call<Figures>("POST", "api/v1/risk/assessment", body), () => "Assessed");
     saved.reload();
     set(false);
   };
   return (
-    <Panel title={`What it may lose: ${name}`} tools={can("GET /api/v1/risk/report/{}") && newest && <ReportLink positionId={position.position_id} />}>
+    <Panel title={`What it may lose: ${name}`} tools={newest && <ReportLink positionId={position.position_id} />}>
       <form onSubmit={(event) => { event.preventDefault(); void assess(); }}>
         <div class="form">
           <Select label="Figure" value={model} options={[["VaR", "Value at risk"], ["ExpectedShortfall", "Expected shortfall"]]} onValue={(value) => choose(value as typeof model)} />
           <Select label="Confidence" value={confidence} options={[["0.9", "90 %"], ["0.95", "95 %"], ["0.975", "97.5 %"], ["0.99", "99 %"]]} onValue={be} />
           <Select label="Horizon" value={horizon} options={[["10m", "10 minutes"], ["1h", "1 hour"], ["1d", "1 day"], ["10d", "10 days"]]} onValue={over} />
-          {hasMethods && <Select label="Method" value={method} options={METHODS.map((each) => [each, words(each)] as const)} onValue={by} />}
+          <Select label="Method" value={method} options={METHODS.map((each) => [each, words(each)] as const)} onValue={by} />
         </div>
         <div class="actions">
           <button type="submit" class="primary" disabled={busy}>
@@ -222,7 +224,7 @@ function Alerts() {
   const [state, show] = useState<"ALL" | "RAISED">("ALL");
   const { data, error } = useQuery<Items<Alert>>(`api/v1/risk/alerts?limit=50${state === "ALL" ? "" : "&alert_state=RAISED"}`, { every: 5_000, on: ["risk.*"] });
   return (
-    <Panel title="Alerts" tools={<Segments label="Which alerts" value={state} options={[["ALL", "All"], ["RAISED", "Raised"]]} onValue={show} />}>
+    <Panel title="Alerts" class="alerts" tools={<Segments label="Which alerts" value={state} options={[["ALL", "All"], ["RAISED", "Raised"]]} onValue={show} />}>
       <Fault text={error} />
       <div aria-live="polite">
         <Table
@@ -321,38 +323,7 @@ function Rows({ caption, rows }: { caption: string; rows: Record<string, unknown
   return (
     <div>
       <h3>{caption}</h3>
-      <Table<Record<string, unknown>> caption={caption} rows={rows} keyOf={(row) => JSON.stringify(row)} empty={<p class="note">None.</p>} columns={names.map((name, k) => ({ name: words(name), isText: k === 0, cell: (row) => text(row[name], name) }))} />
+      <Table<Record<string, unknown>> caption={caption} rows={rows} keyOf={(row) => JSON.stringify(row)} empty={<p class="note">None.</p>} columns={names.map((name, k) => ({ name: words(name.replace(/_ts$/, "")), isText: k === 0, cell: (row) => text(row[name], name) }))} />
     </div>
-  );
-}
-
-function ModelTests({ position }: { position: Position }) {
-  const { data, reload } = useQuery<unknown>(can("GET /api/v1/risk/model-tests/{}") ? `api/v1/risk/model-tests/${position.position_id}` : null);
-  const [busy, set] = useState(false);
-  const tests = testsIn(data).slice(0, 60);
-  const run = async (): Promise<void> => {
-    set(true);
-    await attempt(call("POST", "api/v1/risk/model-tests", { position_id: position.position_id }), () => "The models have been tested");
-    reload();
-    set(false);
-  };
-  return (
-    <Panel title="Are the figures right?" note="Tests of the models on the pair's own history; green: nothing speaks against the model." tools={<button type="button" disabled={busy} onClick={() => void run()}>{busy ? "Being tested" : "Test the models"}</button>}>
-      {tests.length === 0 ? (
-        <p class="note">Not tested yet.</p>
-      ) : (
-        <div class="lights">
-          {tests.map((each) => (
-            <div class="light" key={each.name}>
-              <span>{words(each.name)}</span>
-              <Badge tone={each.light === "GREEN" ? "pass" : each.light === "YELLOW" ? "warn" : "fail"}>
-                {each.light.toLowerCase()}
-                {each.p === null ? "" : `, p ${figure(each.p, 2)}`}
-              </Badge>
-            </div>
-          ))}
-        </div>
-      )}
-    </Panel>
   );
 }

@@ -2,17 +2,23 @@
 
 import { useState } from "preact/hooks";
 
-import { call, can } from "../../live/api";
+import { call } from "../../live/api";
 import { useQuery } from "../../live/query";
 import { choosePair, chosenPair, loadSessions, pairOf, sessions } from "../../live/state";
-import type { Items, Pair, Schema, Session } from "../../live/types";
+import type { Items, Pair, Playback, Schema, Session } from "../../live/types";
 import { useValue } from "../../live/value";
+import { RangeFields, type Range } from "../backtests/range";
 import { decimal, figure, stamp, words } from "../figures";
-import { faultsOf, valuesOf, type Written } from "../schema";
+import { valuesOf, type Written } from "../schema";
 import { SchemaForm } from "../schema_form";
-import { attempt, Badge, Dialog, Empty, Fact, Fault, Input, Panel, Segments, Select, Status, Table } from "../widgets";
+import { attempt, Badge, Dialog, Empty, Fact, Input, Panel, Progress, Segments, Select, Status, Table } from "../widgets";
+import { Realism } from "./realism_view";
+import { Scenarios, type Kind } from "./scenarios";
 
 const SPEEDS = ["0.1", "0.5", "1", "2", "5", "10", "50", "100"];
+
+const PHASES = ["PRE_OPEN", "CONTINUOUS", "CLOSING_AUCTION", "HALTED", "CLOSED"];
+const phaseOption = (phase: string): readonly [string, string] => [phase, words(phase)];
 
 export function SessionPage() {
   const pair = pairOf(useValue(chosenPair));
@@ -22,10 +28,10 @@ export function SessionPage() {
     <div class="grid wide-left">
       <div class="stack">
         {session ? <Running pair={pair} session={session} /> : <Start pair={pair} />}
-        {session && can("GET /api/v1/simulator/scenarios") && <Scenarios session={session} />}
+        {session && <Scenarios key={session.session_id} session={session} />}
       </div>
       <div class="stack">
-        {session && <Realism pair={pair} />}
+        {session && <Realism key={session.session_id} pair={pair} />}
         <AllSessions />
       </div>
     </div>
@@ -41,6 +47,8 @@ function Running({ pair, session }: { pair: Pair; session: Session }) {
   const [step, write] = useState("10s");
   const [isStopping, stop] = useState(false);
   const isPaused = session.state === "PAUSED";
+  // An interruption begins by itself; it is told, and ended by another phase.
+  const phases = PHASES.includes(session.phase) ? PHASES.map(phaseOption) : [...PHASES, session.phase].map(phaseOption);
   return (
     <Panel title="Market" tools={<Status value={session.state} />}>
       <dl class="large-facts">
@@ -48,8 +56,9 @@ function Running({ pair, session }: { pair: Pair; session: Session }) {
         <Fact name={`Reference price, ${pair.quote}`}>{decimal(session.reference_price)}</Fact>
         <Fact name="Trades">{decimal(String(session.trades))}</Fact>
         <Fact name="Mode">{session.mode.toLowerCase()}</Fact>
-        {session.phase && <Fact name="Phase">{words(session.phase)}</Fact>}
+        <Fact name="Phase">{words(session.phase)}</Fact>
       </dl>
+      {session.playback && <Played playback={session.playback} />}
       <div class="actions">
         <button type="button" class="primary" onClick={() => void change(session, { state: isPaused ? "RUNNING" : "PAUSED" })}>
           {isPaused ? "Go on" : "Pause"}
@@ -67,6 +76,8 @@ function Running({ pair, session }: { pair: Pair; session: Session }) {
           Stop for good
         </button>
       </div>
+      <h3 class="gap">Phase</h3>
+      <Segments label="Phase" value={session.phase} options={phases} onValue={(phase) => void change(session, { phase }, `The phase is ${words(phase)}`)} />
       <h3 class="gap">Speed</h3>
       <Segments label="Speed" value={String(session.speed)} options={SPEEDS.map((speed) => [speed, `${speed}×`] as const)} onValue={(speed) => void change(session, { speed: Number(speed) })} />
       <dl class="facts gap">
@@ -95,27 +106,41 @@ function Running({ pair, session }: { pair: Pair; session: Session }) {
   );
 }
 
-interface Kind {
-  name: string;
-  summary: string;
-  parameters: Schema;
+/** Where a recording is that is being played, as a bar. */
+function Played({ playback }: { playback: Playback }) {
+  const [first, last, now] = [playback.first, playback.last, playback.now].map((text) => Date.parse(text));
+  const share = last! > first! ? (100 * (now! - first!)) / (last! - first!) : 100;
+  return (
+    <div class="gap">
+      <Progress percent={playback.ended ? 100 : share} label="How much of the recording has been played" />
+      <p class="note">
+        A recording, now at {playback.now.slice(0, 19).replace("T", " ")} of {playback.first.slice(0, 19).replace("T", " ")} to {playback.last.slice(0, 19).replace("T", " ")} UTC
+        {playback.ended ? "; it has ended" : `; at its end: ${words(playback.at_end)}`}
+        {playback.passes > 0 && `; played ${playback.passes} times`}
+      </p>
+    </div>
+  );
 }
 
 function Start({ pair }: { pair: Pair }) {
   const [mode, choose] = useState<"NORMAL" | "STRESS" | "CUSTOM">("NORMAL");
   const [wish, write] = useState({ initial_price: pair.initial_price ?? "", seed: "", price_deviation: "", execution_delay: "", market_update_interval: "", speed: "" });
-  const kinds = useQuery<Items<Kind>>(can("GET /api/v1/simulator/scenarios") ? "api/v1/simulator/scenarios" : null).data?.items ?? [];
-  const custom = useQuery<Schema>(mode === "CUSTOM" && can("GET /api/v1/simulator/custom-schema") ? "api/v1/simulator/custom-schema" : null).data;
+  const kinds = useQuery<Items<Kind>>("api/v1/simulator/scenarios").data?.items ?? [];
+  const custom = useQuery<Schema>(mode === "CUSTOM" ? "api/v1/simulator/custom-schema" : null).data;
   const [scenario, pick] = useState("");
+  const [isPlayed, play] = useState(!pair.is_simulated);
+  const [range, span] = useState<Range>({ start: "", end: "" });
+  const [how, play_] = useState({ pace: "CLOCK", at_end: "PAUSE" });
   const [sections, fill] = useState<Record<string, Written>>({});
-  const modes = [["NORMAL", "Normal"], ...(kinds.length ? [["STRESS", "Stress"], ["CUSTOM", "Custom"]] : [])] as [typeof mode, string][];
   const set = (name: keyof typeof wish) => (value: string) => write({ ...wish, [name]: value });
   const start = async (): Promise<void> => {
     const numbers = ["seed", "price_deviation", "speed"];
-    const body: Record<string, unknown> = { pair_id: pair.pair_id, mode };
-    for (const [name, text] of Object.entries(wish)) if (text.trim()) body[name] = numbers.includes(name) ? Number(text) : text.trim();
-    if (mode === "STRESS" && scenario) body["scenarios"] = [{ name: scenario }];
-    if (mode === "CUSTOM" && custom) {
+    const texts = Object.entries(wish).filter(([name, text]) => text.trim() && (!isPlayed || ["speed", "execution_delay"].includes(name)));
+    const body: Record<string, unknown> = { pair_id: pair.pair_id, ...Object.fromEntries(texts.map(([name, text]) => [name, numbers.includes(name) ? Number(text) : text.trim()])) };
+    if (isPlayed) body["playback"] = { ...range, ...how };
+    else body["mode"] = mode;
+    if (!isPlayed && mode === "STRESS" && scenario) body["scenarios"] = [{ name: scenario }];
+    if (!isPlayed && mode === "CUSTOM" && custom) {
       const parts = Object.entries(custom.properties ?? {}).map(([name, part]) => [name, valuesOf(sections[name] ?? {}, rooted(part, custom))] as const);
       body["parameters"] = Object.fromEntries(parts.filter(([, values]) => Object.keys(values).length));
     }
@@ -125,8 +150,17 @@ function Start({ pair }: { pair: Pair }) {
   return (
     <Panel title={`Start a market for ${pair.symbol}`} note="What is left empty is as the settings of the service say.">
       <form onSubmit={(event) => { event.preventDefault(); void start(); }}>
-        <Segments label="Mode" value={mode} options={modes} onValue={choose} />
-        <div class="form gap">
+        <Segments label="Mode" value={isPlayed ? "RECORDING" : mode} options={[["NORMAL", "Normal"], ["STRESS", "Stress"], ["CUSTOM", "Custom"], ["RECORDING", "Recording"]]} onValue={(chosen) => { play(chosen === "RECORDING"); if (chosen !== "RECORDING") choose(chosen as typeof mode); }} />
+        {isPlayed && (
+          <div class="form gap">
+            <RangeFields pair={pair} range={range} onRange={span} />
+            <Select label="Pace" value={how.pace} options={[["CLOCK", "by the clock, times its speed"], ["FASTEST", "as fast as possible"]]} onValue={(pace) => play_({ ...how, pace })} />
+            <Select label="At its end" value={how.at_end} options={[["PAUSE", "pause"], ["STOP", "stop"], ["LOOP", "play it again"]]} onValue={(at_end) => play_({ ...how, at_end })} />
+            <Input label="Execution delay" value={wish.execution_delay} onValue={set("execution_delay")} hint="such as 20ms" />
+            <Input label="Speed" value={wish.speed} onValue={set("speed")} inputMode="decimal" hint="0.1 to 100" />
+          </div>
+        )}
+        {!isPlayed && <div class="form gap">
           <Input label="First price" unit={pair.quote} value={wish.initial_price} onValue={set("initial_price")} inputMode="decimal" />
           <Input label="Seed" value={wish.seed} onValue={set("seed")} inputMode="numeric" hint="the same seed gives the same market" />
           <Input label="Deviation per update" value={wish.price_deviation} onValue={set("price_deviation")} inputMode="decimal" hint="relative, such as 0.0002" />
@@ -134,8 +168,8 @@ function Start({ pair }: { pair: Pair }) {
           <Input label="Execution delay" value={wish.execution_delay} onValue={set("execution_delay")} hint="such as 20ms" />
           <Input label="Speed" value={wish.speed} onValue={set("speed")} inputMode="decimal" hint="0.1 to 100" />
           {mode === "STRESS" && <Select label="Scenario" value={scenario} options={[["", "choose one"], ...kinds.map((kind) => [kind.name, words(kind.name)] as const)]} onValue={pick} hint={kinds.find((kind) => kind.name === scenario)?.summary} />}
-        </div>
-        {mode === "CUSTOM" &&
+        </div>}
+        {mode === "CUSTOM" && !isPlayed &&
           Object.entries(custom?.properties ?? {}).map(([name, part]) => (
             <details key={name} class="gap">
               <summary>{words(name)}</summary>
@@ -143,7 +177,7 @@ function Start({ pair }: { pair: Pair }) {
             </details>
           ))}
         <div class="actions">
-          <button type="submit" class="primary" disabled={mode === "STRESS" && !scenario}>
+          <button type="submit" class="primary" disabled={isPlayed ? !range.start : mode === "STRESS" && !scenario}>
             Start the market
           </button>
         </div>
@@ -157,124 +191,6 @@ function rooted(part: Schema, whole: Schema): Schema {
   const name = part.$ref?.split("/").pop();
   const found = name ? whole.$defs?.[name] ?? part : part;
   return { ...found, ...(whole.$defs ? { $defs: whole.$defs } : {}) };
-}
-
-interface Scenario {
-  scenario_id: string;
-  name: string;
-  parameters: Record<string, number>;
-  state: string;
-  starts_ts: string;
-  ends_ts: string;
-  repeats_every: string | null;
-  phase: string | null;
-}
-
-function Scenarios({ session }: { session: Session }) {
-  const kinds = useQuery<Items<Kind>>("api/v1/simulator/scenarios").data?.items ?? [];
-  const path = `api/v1/simulator/sessions/${session.session_id}/scenarios`;
-  const { data, error, reload } = useQuery<Items<Scenario>>(path, { every: 2_000, on: ["simulator.session.*"] });
-  const [name, choose] = useState("");
-  const [written, write] = useState<Written>({});
-  const [when, plan] = useState({ starts_in: "", repeats_every: "" });
-  const kind = kinds.find((each) => each.name === name) ?? kinds[0];
-  const start = async (): Promise<void> => {
-    if (!kind) return;
-    const body = { name: kind.name, parameters: valuesOf(written, kind.parameters), ...(when.starts_in ? { starts_in: when.starts_in } : {}), ...(when.repeats_every ? { repeats_every: when.repeats_every } : {}) };
-    await attempt(call("POST", path, body), () => `${words(kind.name)} begins ${when.starts_in ? `in ${when.starts_in}` : "now"}`);
-    reload();
-  };
-  return (
-    <Panel title="Scenarios" note="Storms that can be let loose on the running market, several at once.">
-      <Fault text={error} />
-      {kind && (
-        <form onSubmit={(event) => { event.preventDefault(); void start(); }}>
-          <div class="form">
-            <Select label="Scenario" value={kind.name} options={kinds.map((each) => [each.name, words(each.name)] as const)} onValue={(chosen) => { choose(chosen); write({}); }} hint={kind.summary} />
-            <Input label="Starts in" value={when.starts_in} onValue={(starts_in) => plan({ ...when, starts_in })} hint="empty: now; such as 10s" />
-            <Input label="Repeats every" value={when.repeats_every} onValue={(repeats_every) => plan({ ...when, repeats_every })} hint="empty: once; such as 5m" />
-          </div>
-          <details class="gap">
-            <summary>Parameters</summary>
-            <SchemaForm schema={kind.parameters} written={written} onWritten={write} />
-          </details>
-          <div class="actions">
-            <button type="submit" class="primary" disabled={Object.keys(faultsOf(written, kind.parameters)).length > 0}>
-              Start scenario
-            </button>
-            <a href="#/market">Watch it on the market page</a>
-          </div>
-        </form>
-      )}
-      <div class="gap">
-        <Table
-          caption="Scenarios of this market"
-          rows={[...(data?.items ?? [])].reverse()}
-          keyOf={(each) => each.scenario_id}
-          empty={<p class="note">None has been started in this market.</p>}
-          columns={[
-            { name: "Scenario", isText: true, cell: (each) => <b>{words(each.name)}</b> },
-            { name: "State", isText: true, cell: (each) => <Status value={each.state} /> },
-            { name: "Phase", isText: true, cell: (each) => each.phase ?? "–" },
-            { name: "Begins", cell: (each) => stamp(each.starts_ts).slice(11) },
-            { name: "Ends", cell: (each) => stamp(each.ends_ts).slice(11) },
-            { name: "Every", isExtra: true, cell: (each) => each.repeats_every ?? "once" },
-            {
-              name: "Stop",
-              cell: (each) =>
-                ["SCHEDULED", "RUNNING"].includes(each.state) && (
-                  <button type="button" class="icon small danger" aria-label={`Stop ${each.name}`} onClick={() => void attempt(call("DELETE", `${path}/${each.scenario_id}`)).then(reload)}>
-                    ×
-                  </button>
-                ),
-            },
-          ]}
-        />
-      </div>
-    </Panel>
-  );
-}
-
-interface Score {
-  [name: string]: unknown;
-}
-
-/** How real the market looks: the service's figures where it has them, else the gauges of its metrics. */
-function Realism({ pair }: { pair: Pair }) {
-  const has = can("GET /api/v1/simulator/realism/{}");
-  const { data, error, reload } = useQuery<{ market: Score; scores: Score | null }>(has ? `api/v1/simulator/realism/${pair.pair_id}` : null);
-  const rows = data ? figuresIn(data.market) : [];
-  if (!has) return null;
-  return (
-    <Panel title="Realism" tools={<button type="button" class="quiet" onClick={reload}>Measure again</button>} note="Stylised facts of this market as it has traded.">
-      {error && <p class="note">{error}</p>}
-      {!data && !error && <p class="note">Being measured.</p>}
-      <div class="scroll tall" tabIndex={0} role="group" aria-label="Realism figures">
-        <table class="data">
-          <caption class="hidden">Realism figures</caption>
-          <tbody>
-            {rows.map(([name, value]) => (
-              <tr key={name}>
-                <th scope="row" class="text">{words(name)}</th>
-                <td>{figure(value, 4)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-    </Panel>
-  );
-}
-
-/** Return the numbers of a nested answer with their names, 40 at most. */
-function figuresIn(found: Score, before = ""): [string, number][] {
-  return Object.entries(found)
-    .flatMap(([name, value]): [string, number][] => {
-      const path = before ? `${before} ${name}` : name;
-      if (typeof value === "number") return [[path, value]];
-      return value !== null && typeof value === "object" && !Array.isArray(value) ? figuresIn(value as Score, path) : [];
-    })
-    .slice(0, 40);
 }
 
 function AllSessions() {

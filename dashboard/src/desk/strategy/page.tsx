@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 
-import { call, can } from "../../live/api";
+import { call } from "../../live/api";
 import { useQuery } from "../../live/query";
 import { chosenPair, pairOf, pairs, sessionOf } from "../../live/state";
 import type { Items, LevelText, Strategy, StrategyKind } from "../../live/types";
@@ -40,8 +40,7 @@ const LIVE = "api/v1/simulator/strategies";
 
 export function StrategyPage() {
   const { data, error, reload } = useQuery<{ items: Strategy[]; kinds: StrategyKind[] }>("api/v1/strategies");
-  const hasLive = can("POST /api/v1/simulator/strategies");
-  const live = useQuery<Items<LiveRun>>(hasLive ? `${LIVE}?limit=50` : null, { every: 1_000, on: ["simulator.strategy.*"] });
+  const live = useQuery<Items<LiveRun>>(`${LIVE}?limit=50`, { every: 1_000, on: ["simulator.strategy.*"] });
   const runs = live.data?.items ?? [];
   const [chosen, choose] = useState<string | null>(null);
   const shown = runs.find((run) => run.run_id === chosen) ?? runs.find((run) => run.state === "RUNNING") ?? runs[0];
@@ -53,7 +52,7 @@ export function StrategyPage() {
   return (
     <div class="stack">
       <Fault text={error} retry={reload} />
-      <Panel title="Strategies" note={hasLive ? "Started live, a strategy trades on the simulated market of its pair until it is stopped." : undefined}>
+      <Panel title="Strategies" note="Started live, a strategy trades on the simulated market of its pair until it is stopped.">
         <Table
           caption="Strategies"
           rows={data?.items ?? []}
@@ -61,7 +60,7 @@ export function StrategyPage() {
           empty={<Empty title="No strategy yet"><p>Add one below.</p></Empty>}
           columns={[
             { name: "Name", isText: true, cell: (each) => <b>{each.name}</b> },
-            { name: "Kind", isText: true, cell: (each) => words(each.kind) },
+            { name: "Kind", isText: true, isExtra: true, cell: (each) => words(each.kind) },
             { name: "Pair", isText: true, cell: (each) => pairOf(each.pair_id)?.symbol ?? each.pair_id.slice(0, 8) },
             { name: "Parameters", isText: true, isExtra: true, cell: (each) => <small>{Object.entries(each.parameters).slice(0, 5).map(([name, value]) => `${words(name)} ${String(value)}`).join(", ")}</small> },
             {
@@ -70,12 +69,12 @@ export function StrategyPage() {
                 const running = runs.find((run) => run.strategy_id === each.strategy_id && run.state === "RUNNING");
                 return (
                   <span class="row-tools">
-                    {hasLive && running && (
+                    {running && (
                       <button type="button" class="danger" onClick={() => void attempt(call("DELETE", `${LIVE}/${running.run_id}`), () => `${each.name} stops`).then(live.reload)}>
                         Stop
                       </button>
                     )}
-                    {hasLive && !running && (
+                    {!running && (
                       <button type="button" disabled={!sessionOf(each.pair_id)} title={sessionOf(each.pair_id) ? "" : "No market runs for its pair"} onClick={() => void start(each)}>
                         Start live
                       </button>
@@ -125,7 +124,6 @@ function LiveDetail({ run }: { run: LiveRun }) {
   return (
     <Panel title={`${run.name}, live`} tools={<Status value={run.state} />}>
       {run.error && <Fault text={run.error} />}
-      {run.last_refusal && <p class="note">Last refusal: {run.last_refusal}</p>}
       <dl class="large-facts">
         <Fact name={`Net, ${quote}`} class={toneOfMoney(run.pnl.net)}>{money(run.pnl.net, true)}</Fact>
         <Fact name="Spread earned" class={toneOfMoney(run.pnl.spread)}>{money(run.pnl.spread, true)}</Fact>
@@ -135,6 +133,7 @@ function LiveDetail({ run }: { run: LiveRun }) {
         <Fact name="Bid" class="buy">{level(run.quotes.bid)}</Fact>
         <Fact name="Ask" class="sell">{level(run.quotes.ask)}</Fact>
       </dl>
+      {run.last_refusal && <p class="note gap">Last refusal: {run.last_refusal}</p>}
       <div class="grid two gap">
         <dl class="facts">
           <Fact name="Fills">{`${run.fills}, ${run.maker_fills} as maker`}</Fact>

@@ -66,6 +66,7 @@ export function SystemPage() {
   const last = readings[readings.length - 1];
   const of = (name: string, labels: Record<string, string> = {}): number | null => (last ? total(last.samples, P + name, labels) : null);
   const gauges = (name: string): number[] => readings.map((reading) => total(reading.samples, P + name) ?? 0);
+  const jobs = (kind: string): string => `${of("backtest_jobs", { kind, state: "running" }) ?? 0} running, ${of("backtest_jobs", { kind, state: "pending" }) ?? 0} waiting`;
   const newest = (values: number[]): string => (values.length ? short(values[values.length - 1]!) : "–");
   const orders = rates(readings, "simulated_orders_total");
   const trades = rates(readings, "simulated_trades_total");
@@ -103,6 +104,8 @@ export function SystemPage() {
             <Fact name="Events sent">{short(of("events_published_total") ?? 0)}</Fact>
             {of("database_pool") !== null && <Fact name="Database connections">{`${of("database_pool", { state: "size" }) ?? 0}, ${of("database_pool", { state: "idle" }) ?? 0} idle`}</Fact>}
             <Fact name="Readers sent away">{of("stream_evictions_total") ?? 0}</Fact>
+            <Fact name="Backtests">{jobs("run")}</Fact>
+            <Fact name="Sweeps">{jobs("sweep")}</Fact>
             <Fact name="Refused commands">{of("commands_refused_total") ?? 0}</Fact>
           </dl>
         </Panel>

@@ -63,26 +63,73 @@ def sample_depth(lots, best, counts, n, depth):
             rank += 1
 
 
+@inner
+def sample_until(now, lots, best, counts, start_ts, end_ts, sample_ns, sampled, depth, numbers):
+    """Write the samples of instants before `now` that have passed without a row: they show the book as it was."""
+    next_sample = start_ts + numbers[SAMPLES] * sample_ns
+    while next_sample < now and next_sample < end_ts and numbers[SAMPLES] < len(sampled):
+        sampled[numbers[SAMPLES]] = next_sample
+        sample_depth(lots, best, counts, numbers[SAMPLES], depth)
+        numbers[SAMPLES] += 1
+        next_sample += sample_ns
+
+
+@inner
+def clear_side(lots, traded, best, counts, s):
+    """Take everything off a side."""
+    for r in range(best[s], counts[s]):
+        lots[s, r] = 0
+        traded[s, r] = 0
+    best[s] = counts[s]
+
+
+@inner
+def change_level(lots, traded, best, counts, s, at, qty):
+    """Give a level a new quantity; return the kind of the event (-1: none), its lots and the index of its level."""
+    kind, level = -1, 0
+    change = qty - lots[s, at]
+    if change > 0:
+        kind = LIMIT
+        level = level_index(lots, s, best[s], at)
+        # What was printed and is not gone by now stood behind the level: it will not leave it.
+        traded[s, at] = 0
+    elif change < 0:
+        explained = min(-change, traded[s, at])
+        traded[s, at] -= explained
+        change = -change - explained
+        if change > 0:
+            kind = CANCEL
+            level = level_index(lots, s, best[s], at)
+    lots[s, at] = qty
+    if qty > 0:
+        best[s] = min(best[s], at)
+    elif at == best[s]:
+        best[s] = next_occupied(lots, s, at, counts[s])
+    return kind, change, level
+
+
+@inner
+def shown_now(lots, best, counts, prices):
+    """Return best bid, its lots, best ask, its lots; 0 where a side is empty."""
+    bid, bid_lots, ask, ask_lots = 0, 0, 0, 0
+    if best[0] < counts[0]:
+        bid, bid_lots = prices[0, best[0]], lots[0, best[0]]
+    if best[1] < counts[1]:
+        ask, ask_lots = prices[1, best[1]], lots[1, best[1]]
+    return bid, bid_lots, ask, ask_lots
+
+
+@inner
+def write_quote(quotes, q, ts, shown):
+    """Write best prices and quantities as quote number `q`."""
+    quotes[q, Q_TS] = ts
+    quotes[q, Q_BID], quotes[q, Q_BID_LOTS], quotes[q, Q_ASK], quotes[q, Q_ASK_LOTS] = shown
+
+
 def walk(
-    ts,
-    price,
-    qty,
-    code,
-    rank,
-    counts,
-    prices,
-    lots,
-    traded,
-    start_ts,
-    end_ts,
-    sample_ns,
-    quotes,
-    events,
-    trades,
-    sampled,
-    depth,
-    numbers,
-):
+    ts, price, qty, code, rank, counts, prices, lots, traded, start_ts, end_ts, sample_ns, quotes, events, trades, sampled,
+    depth, numbers,
+):  # fmt: skip
     """Follow rows and write what the market showed.
 
     Parameters
@@ -108,91 +155,49 @@ def walk(
     mid, is_picture, begin = 0, True, 0
     shown = (0, 0, 0, 0)
     n = len(ts)
-    next_sample = start_ts
     while begin < n:
         now = ts[begin]
-        end = begin
-        # Samples at instants that have passed without a row show the book as it was.
-        while next_sample < now and next_sample < end_ts:
-            if numbers[SAMPLES] < len(sampled):
-                sampled[numbers[SAMPLES]] = next_sample
-                sample_depth(lots, best, counts, numbers[SAMPLES], depth)
-                numbers[SAMPLES] += 1
-            next_sample += sample_ns
+        sample_until(now, lots, best, counts, start_ts, end_ts, sample_ns, sampled, depth, numbers)
         is_written = start_ts <= now < end_ts
+        end = begin
         while end < n and ts[end] == now:
             if code[end] == CLEAR_ROW or code[end] == -CLEAR_ROW:
                 is_picture = True
             end += 1
         for i in range(begin, end):
-            c = code[i]
+            c, at = code[i], rank[i]
             s = 0 if c > 0 else 1
-            kind = -1
-            change = qty[i]
-            level = 0
-            at = rank[i]
+            kind, change, level = -1, qty[i], 0
             if c == TRADE_ROW or c == -TRADE_ROW:
+                kind = MARKET
                 if is_written:
                     trades[numbers[TRADES]] = i
                     numbers[TRADES] += 1
                 if at >= 0:
                     traded[1 - s, at] += qty[i]
                     level = level_index(lots, 1 - s, best[1 - s], at)
-                kind = MARKET
             elif c == CLEAR_ROW or c == -CLEAR_ROW:
-                for r in range(best[s], counts[s]):
-                    lots[s, r] = 0
-                    traded[s, r] = 0
-                best[s] = counts[s]
+                clear_side(lots, traded, best, counts, s)
             else:
-                change = qty[i] - lots[s, at]
-                if change > 0:
-                    kind = LIMIT
-                    level = level_index(lots, s, best[s], at)
-                    # What was printed and is not gone by now stood behind the level: it will not leave it.
-                    traded[s, at] = 0
-                elif change < 0:
-                    explained = min(-change, traded[s, at])
-                    traded[s, at] -= explained
-                    change = -change - explained
-                    if change > 0:
-                        kind = CANCEL
-                        level = level_index(lots, s, best[s], at)
-                lots[s, at] = qty[i]
-                if qty[i] > 0:
-                    best[s] = min(best[s], at)
-                elif at == best[s]:
-                    best[s] = next_occupied(lots, s, at, counts[s])
+                kind, change, level = change_level(lots, traded, best, counts, s, at, qty[i])
             if kind >= 0 and is_written and (kind == MARKET or not is_picture):
                 e = numbers[EVENTS]
-                events[e, E_TS], events[e, E_KIND], events[e, E_SIDE] = now, kind, 1 if c > 0 else -1
-                events[e, E_PRICE], events[e, E_LOTS], events[e, E_LEVEL], events[e, E_MID] = (
-                    price[i],
-                    change,
-                    level,
-                    mid,
-                )
+                events[e, E_TS], events[e, E_KIND], events[e, E_SIDE], events[e, E_MID] = now, kind, 1 - 2 * s, mid
+                events[e, E_PRICE], events[e, E_LOTS], events[e, E_LEVEL] = price[i], change, level
                 numbers[EVENTS] += 1
-        bid, bid_lots, ask, ask_lots = 0, 0, 0, 0
-        if best[0] < counts[0]:
-            bid, bid_lots = prices[0, best[0]], lots[0, best[0]]
-        if best[1] < counts[1]:
-            ask, ask_lots = prices[1, best[1]], lots[1, best[1]]
-        now_shown = (bid, bid_lots, ask, ask_lots)
-        # The quotes that hold at the start are the first ones, at the start.
+        now_shown = shown_now(lots, best, counts, prices)
         if now < start_ts:
-            quotes[0, Q_TS] = start_ts
-            quotes[0, Q_BID], quotes[0, Q_BID_LOTS], quotes[0, Q_ASK], quotes[0, Q_ASK_LOTS] = now_shown
+            # The quotes that hold at the start are the first ones, at the start.
+            write_quote(quotes, 0, start_ts, now_shown)
             numbers[QUOTES] = 1
         elif is_written and now_shown != shown:
             q = numbers[QUOTES]
             if q > 0 and quotes[q - 1, Q_TS] == now:
                 q -= 1
-            quotes[q, Q_TS] = now
-            quotes[q, Q_BID], quotes[q, Q_BID_LOTS], quotes[q, Q_ASK], quotes[q, Q_ASK_LOTS] = now_shown
+            write_quote(quotes, q, now, now_shown)
             numbers[QUOTES] = q + 1
         shown = now_shown
-        mid = bid + ask if bid > 0 and ask > 0 else 0
+        mid = now_shown[0] + now_shown[2] if now_shown[0] > 0 and now_shown[2] > 0 else 0
         is_picture = False
         begin = end
 

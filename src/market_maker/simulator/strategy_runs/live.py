@@ -19,6 +19,7 @@ from market_maker.domain.ids import derived_id
 from market_maker.domain.order import Liquidity, Order, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
 from market_maker.domain.units import NS_PER_SECOND, format_instant
 from market_maker.simulator.exchange import SimulatedExchange
+from market_maker.simulator.played import PlayedExchange
 from market_maker.simulator.strategy_runs.sight import lots_ahead, own_levels, shown_levels
 from market_maker.simulator.strategy_runs.state import FAILED, RUNNING, STOPPED, Run, run_data
 from market_maker.storage.strategy_runs import saved
@@ -128,8 +129,10 @@ class LiveStrategy:
             position = exchange.venue.position_for(self.run.account_id, self.run.strategy_id)
             progress.score.start_lots = progress.position_lots = position.qty_lots
             progress.next_wake_ts = exchange.market.clock_ts + self.strategy.interval_ns
-            progress.refilled = int(exchange.market.flow.head["refilled"][0])
-            progress.last_trade_ticks = exchange.market.book.last_ticks
+            progress.refilled = exchange.market.refilled
+            progress.last_trade_ticks = exchange.market.last_trade_ticks
+            if isinstance(exchange, PlayedExchange):  # The first look counts what a backtest's first look does.
+                progress.bought_lots, progress.sold_lots, progress.trades = exchange.recording.traded()
             self._changes, self._prints, self._fills = exchange.changes, len(exchange.changes.prints), 0
             self.tell(exchange, EventType.STRATEGY_STARTED)
             self.look(exchange)  # The book as it is found wakes those who ask for that.
@@ -147,7 +150,7 @@ class LiveStrategy:
         progress, now = self.run.progress, exchange.market.clock_ts
         if now >= progress.next_wake_ts:
             self._add_reason(WAKE_TIMER)
-            progress.next_wake_ts = self._following_wake(now, exchange.session.speed)
+            progress.next_wake_ts = self._following_wake(now, exchange)
         while progress.reasons and self.run.state == RUNNING:
             self._wake(exchange)
             self._take_answers(exchange)  # An order that is refused at once is an answer, too.
@@ -233,10 +236,12 @@ class LiveStrategy:
         own = own_levels(self._orders.values())
         best = [shown_levels(exchange, side, own, 1) for side in (Side.BUY, Side.SELL)]
         bid, ask = (level[0][0] if level else 0 for level in best)
-        refilled = int(exchange.market.flow.head["refilled"][0])
-        if (bid, ask, refilled) != (progress.best_bid_ticks, progress.best_ask_ticks, progress.refilled):
-            progress.best_bid_ticks, progress.best_ask_ticks, progress.refilled = bid, ask, refilled
+        refilled = exchange.market.refilled
+        # A recording counts its own changes: of two at one instant that cancel each other out, too.
+        is_other = not exchange.is_played and (bid, ask) != (progress.best_bid_ticks, progress.best_ask_ticks)
+        if is_other or refilled != progress.refilled:
             self._add_reason(WAKE_BOOK)
+        progress.best_bid_ticks, progress.best_ask_ticks, progress.refilled = bid, ask, refilled
         if bid and ask:
             self._is_dirty |= progress.score.mark(exchange.market.clock_ts, bid + ask)
         progress.position_lots = exchange.venue.position_for(self.run.account_id, self.run.strategy_id).qty_lots
@@ -252,9 +257,15 @@ class LiveStrategy:
 
     # ------------------------------------------------------------------ waking and doing
 
-    def _following_wake(self, now: int, speed: float) -> int:
-        """Return the instant of the next wake-up by time: the interval, or what the clock has room for."""
+    def _following_wake(self, now: int, exchange: SimulatedExchange) -> int:
+        """Return the instant of the next wake-up by time: the interval, or what the clock has room for.
+
+        A recording waits for those who act in it.
+        """
         interval, due = self.strategy.interval_ns, self.run.progress.next_wake_ts
+        if exchange.is_played:
+            return due + interval
+        speed = exchange.session.speed
         least = now + max(1, round(NS_PER_SECOND / WAKES_PER_SECOND * speed) if interval < NS_PER_SECOND else 1)
         if due + interval >= least:
             return due + interval
@@ -324,8 +335,7 @@ class LiveStrategy:
 
     def _obey(self, exchange: SimulatedExchange, request: Place | Cancel | Amend, ts: int) -> str:
         """Send a request on its way; return what is wrong with it, or nothing."""
-        arrival_ts = exchange.time.wall_at(exchange.market.clock_ts + exchange.market_delay_ns)
-        arrival_ts = max(arrival_ts, exchange.last_ts)
+        arrival_ts = exchange.agent_arrival_ts()
         if isinstance(request, Place):
             return self._place(exchange, request, ts, arrival_ts)
         order = self._orders.get(request.order_id)
@@ -384,7 +394,7 @@ class LiveStrategy:
             price_impact=0.0,
             created_ts=ts,
             arrival_ts=arrival_ts,
-            expire_ts=exchange.time.wall_at(wish.expire_ts) if wish.time_in_force is TimeInForce.GTD else 0,
+            expire_ts=exchange.expiry_ts(wish.expire_ts) if wish.time_in_force is TimeInForce.GTD else 0,
             self_trade=SelfTradePrevention.CANCEL_OLDEST,
         )
         progress.last_order = number
@@ -424,8 +434,7 @@ class LiveStrategy:
         run, progress = self.run, self.run.progress
         run.state, run.error, run.ended_ts = state, error, exchange.last_ts
         progress.reasons = 0
-        arrival_ts = exchange.time.wall_at(exchange.market.clock_ts + exchange.market_delay_ns)
-        arrival_ts = max(arrival_ts, exchange.last_ts)
+        arrival_ts = exchange.agent_arrival_ts()
         for order in self._orders.values():
             if order.status.is_open and not order.cancel_arrival_ts:
                 exchange.venue.request_cancel(

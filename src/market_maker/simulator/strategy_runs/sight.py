@@ -8,6 +8,7 @@ import numpy as np
 
 from market_maker.domain.order import Order, OrderStatus, Side
 from market_maker.simulator.exchange import SimulatedExchange
+from market_maker.simulator.played import PlayedExchange
 
 _AT_VENUE = (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED)
 Own = dict[Side, dict[int, tuple[int, int]]]
@@ -26,6 +27,8 @@ def own_levels(orders: Iterable[Order]) -> Own:
 
 def shown_levels(exchange: SimulatedExchange, side: Side, own: Own, levels: int) -> list[tuple[int, int]]:
     """Return price and lots of the best `levels` levels where others have orders, without the own lots."""
+    if isinstance(exchange, PlayedExchange):
+        return exchange.recording.others(side, levels)
     mine, found = own[side], list[tuple[int, int]]()
     for price, lots, orders in exchange.market.depth(side, levels + len(mine)).tolist():
         own_lots, own_orders = mine.get(price, (0, 0))
@@ -36,6 +39,8 @@ def shown_levels(exchange: SimulatedExchange, side: Side, own: Own, levels: int)
 
 def lots_ahead(exchange: SimulatedExchange, order: Order, own_numbers: frozenset[int]) -> int:
     """Return the displayed lots of others that stand before an order in its queue; 0 for one that does not rest."""
+    if isinstance(exchange, PlayedExchange):
+        return exchange.recording.lots_ahead(order.priority)
     orders = exchange.market.book.state.orders
     places = np.flatnonzero(orders["order_id"] == order.priority)
     if not order.priority or not len(places):

@@ -32,6 +32,7 @@ FLOW_BOUNDS: dict[str, tuple[float, float]] = {
     "lots_sigma": (0, 3), "market_size": (1e-3, 1e3), "round_lots": (0, 10**9), "round_share": (0, 1),
     "activity_sigma": (0, 2), "activity_time_s": (1e-3, 1e9), "session_start_ns": (0, 86_400 * NS),
     "session_ns": (0, 86_400 * NS), "session_swing": (0, 1), "queue_lots": (0, 10**12),
+    "theta": (0, 1), "theta_reinit": (0, 1),
 }  # fmt: skip
 REFERENCE_BOUNDS: dict[str, tuple[float, float]] = {
     "price_deviation": (0, 0.5), "step_ns": (1_000_000, 3_600 * NS), "reversion_time_s": (1e-3, 1e9),
@@ -83,6 +84,8 @@ class FlowParameters:
         0, 1, 2, ... units stands; a longer one counts as the last (Huang, Lehalle, Rosenbaum 2015)
     cancel_best, cancel_behind : the same of each order's cancels
     market_best : the same of market orders, by the queue that they meet
+    theta, theta_reinit : chance that an emptied best price is taken by the other side at once, so that the price moves for good; and
+        then, that the new best queue is as long as the one before it, instead of one order (Huang, Lehalle, Rosenbaum 2015, model III)
     session_start_ns, session_ns, session_swing : begin (since midnight UTC) and length of the trading day; how much busier its
         ends are than its middle. Length 0: every hour is alike
 
@@ -131,6 +134,8 @@ class FlowParameters:
     cancel_best: tuple[float, ...] = (1.0,)
     cancel_behind: tuple[float, ...] = (1.0,)
     market_best: tuple[float, ...] = (1.0,)
+    theta: float = 0.0
+    theta_reinit: float = 0.0
 
     def __post_init__(self) -> None:
         _check(self, FLOW_BOUNDS)
@@ -419,7 +424,7 @@ def _write_rules(rules: Any, flow: FlowParameters, reference: ReferenceParameter
     step_s = reference.step_ns / NS
     for name in (
         "step_ticks", "speed", "levels", "length_max", "stale_steps", "reach_steps", "session_ns", "session_swing", "pull_rate",
-        "pull_rate_max", "limit_pull", "sign_pull", "skew_max", "length_exponent", "activity_sigma",
+        "pull_rate_max", "limit_pull", "sign_pull", "skew_max", "length_exponent", "activity_sigma", "theta", "theta_reinit",
     ):  # fmt: skip
         rules[name] = getattr(flow, name)
     rules["day_offset_ns"] = flow.session_start_ns

@@ -36,6 +36,10 @@ HEAD_DTYPE = _record(
     # is to have, and quotes recorded so far
     "pooled", "conditions_seen", "limits", "cancels", "markets", "proposals", "refilled", "opened",
     "opening", "recorded",
+    # an emptied best price that the other side takes: its side (1 buys), the price, and the lots that are still to come
+    "follow_side", "follow_ticks", "follow_lots",
+    # whether an event has been that may have emptied a best price, and the best ranks before it
+    "watched", "bid_rank", "ask_rank",
 )  # fmt: skip
 
 RULES_DTYPE = np.dtype(
@@ -53,7 +57,7 @@ RULES_DTYPE = np.dtype(
                 # rates per second of average activity: of all limit orders, of one order's cancel at most, of market orders
                 "speed", "limit_rate", "cancel_rate_max", "market_base_rate", "market_most", "pull_rate", "pull_rate_max",
                 # feedback, pull to the reference price
-                "limit_pull", "sign_pull", "skew_max", "length_exponent",
+                "limit_pull", "sign_pull", "skew_max", "length_exponent", "theta", "theta_reinit",
                 # activity
                 "activity_sigma", "activity_keep", "activity_shock", "session_swing", "business_time",
                 # reference price, per step

@@ -85,7 +85,8 @@ class QueueReactive:
             return told
 
         return {
-            "step_ticks": self.step_ticks, "levels": max(2, len(self.limit_rates)), "limit_levels": numbers(self.limit_rates),
+            # Its rates are those of a recorded second, whatever pace would suit the volatility.
+            "speed": 1.0, "step_ticks": self.step_ticks, "levels": max(2, len(self.limit_rates)), "limit_levels": numbers(self.limit_rates),
             "cancel_rates": numbers(self.cancel_rates), "cancel_exponent": 0.0, "market_rate": float(f"{self.market_rate:.6g}"),
             "branching": 0.0, "feedback": [0.0] * DECAYS, "metaorders": 1, "length_max": 1, "activity_sigma": 0.0,
             "lots_mean": float(self.queue_lots), "lots_sigma": float(f"{self.lots_sigma:.4g}"), "round_share": 0.0,

@@ -24,6 +24,7 @@ from market_maker.synthetic.flow.kernel import (
     age,
     choose,
     distance,
+    draw,
     draw_bits,
     drop,
     is_canceled,
@@ -245,6 +246,46 @@ def pass_time(matching, ts):
     return False
 
 
+@inner
+def note_emptied(matching, flow):
+    """Let the other side take a best price that the last event has emptied, with chance `theta`: the price has moved for good.
+
+    The reference price goes with it. A queue that is drawn anew is as long as the best one of its side was: what stood there is as likely as anything.
+    Source: Huang, Lehalle, Rosenbaum 2015, model III, told for a market that measures distances from the other side's best price.
+    """
+    head, rules = flow.head[0], flow.rules[0]
+    bid_rank, ask_rank = head["bid_rank"], head["ask_rank"]
+    ask_is_emptied = ask_rank != NO_RANK and matching.best[1] > ask_rank
+    bid_is_emptied = bid_rank != NO_RANK and matching.best[0] > bid_rank
+    if ask_is_emptied == bid_is_emptied or matching.head[0]["phase"] != CONTINUOUS or draw(flow) >= rules["theta"]:
+        return
+    head["follow_side"] = 1 if ask_is_emptied else -1
+    head["follow_ticks"] = ask_rank if ask_is_emptied else -bid_rank
+    head["follow_lots"] = 1
+    head["reference_q20"] = (head["follow_ticks"] << SHIFT) + (
+        (head["follow_side"] * rules["step_ticks"]) << (SHIFT - 1)
+    )
+    if draw(flow) < rules["theta_reinit"]:
+        own_rank = matching.best[0] if ask_is_emptied else matching.best[1]
+        price = -own_rank if ask_is_emptied else own_rank
+        if own_rank != NO_RANK:
+            head["follow_lots"] = max(np.int64(1), standing(matching, head["follow_side"], price))
+
+
+@inner
+def follower(matching, flow):
+    """Return side, price and size of an order that takes an emptied price; size 0 where that would trade."""
+    head = flow.head[0]
+    side, price = head["follow_side"], head["follow_ticks"]
+    lots = limit_size(flow)
+    head["follow_lots"] -= lots
+    other = matching.best[1] if side > 0 else matching.best[0]
+    if other != NO_RANK and (price >= other if side > 0 else price <= -other):
+        head["follow_lots"] = 0
+        lots = np.int64(0)
+    return side, price, lots
+
+
 @inlined
 def lacks_side(matching):
     """Tell whether a side is empty and may be quoted: the flow never leaves it so."""
@@ -279,13 +320,18 @@ def advance_to(matching, flow, until_ts):
         code = prepare(matching, flow)
         if code != DONE:
             return code
+        if head["watched"] == 1:  # Here, since an order that takes a lot may have stopped half-way for room.
+            head["watched"] = 0
+            note_emptied(matching, flow)
         opens = head["opened"] < head["opening"]
         # Once between two events: where no order is possible, none is tried for ever.
-        refills = lacks_side(matching) and head["refilled"] != head["proposals"] + 1
-        if head["pending"] == 0 and not opens and not refills:
+        follows = head["follow_lots"] > 0
+        refills = not follows and lacks_side(matching) and head["refilled"] != head["proposals"] + 1
+        at_once = opens or follows or refills
+        if head["pending"] == 0 and not at_once:
             plan(flow)
         due = min(head["next_ts"], head["step_ts"])
-        if due > until_ts and not opens and not refills:
+        if due > until_ts and not at_once:
             if not pass_time(matching, until_ts):
                 continue
             return np.int64(DONE)
@@ -295,6 +341,8 @@ def advance_to(matching, flow, until_ts):
         what, force = np.int64(LIMIT), np.int64(GTC)
         if opens:
             side, price, lots = first_order(flow)
+        elif follows:
+            side, price, lots = follower(matching, flow)
         else:
             if refills:
                 head["refilled"] = head["proposals"] + 1
@@ -310,6 +358,8 @@ def advance_to(matching, flow, until_ts):
             # In a halt the flow waits: its cancels alone would empty the book.
             if what == NOTHING or matching.head[0]["phase"] >= HALT:
                 continue
+            if what != LIMIT and flow.rules[0]["theta"] != 0.0:
+                head["watched"], head["bid_rank"], head["ask_rank"] = 1, matching.best[0], matching.best[1]
             if what == CANCEL:
                 come_cancel(matching, flow)
                 continue

@@ -197,6 +197,16 @@ class SyntheticMarket:
         """The reference price rounded to a tick, at least 1."""
         return max(1, (int(self.flow.head[0]["reference_q20"]) + (1 << (SHIFT - 1))) >> SHIFT)
 
+    @property
+    def refilled(self) -> int:
+        """A number that changes whenever the flow has filled an empty side."""
+        return int(self.flow.head["refilled"][0])
+
+    @property
+    def last_trade_ticks(self) -> int:
+        """The last price, 0 before the first."""
+        return self.book.last_ticks
+
     def depth(self, side: Side, levels: int) -> NDArray[np.int64]:
         """Return up to `levels` rows of price (ticks), displayed lots and orders, best first."""
         return self.book.depth(side, levels)

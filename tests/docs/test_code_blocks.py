@@ -267,11 +267,16 @@ def test_a_wrong_event_is_found() -> None:
     envelope = dict.fromkeys(("id", "aggregate_id", "time", "correlation_id"), "x") | {"version": 1, "sequence": 1}
     right = envelope | {
         "type": "simulator.session.changed",
-        "data": {"session_id": "00000000-0000-7000-8000-000000000010", "state": "PAUSED", "mode": "NORMAL"},
+        "data": {
+            "session_id": "00000000-0000-7000-8000-000000000010",
+            "state": "PAUSED",
+            "mode": "NORMAL",
+            "ended": False,
+        },
     }
     assert fault_of(right) == ""
     assert "unknown ['extra']" in fault_of(right | {"data": right["data"] | {"extra": 1}})
     assert "missing ['state']" in fault_of(
-        right | {"data": {"session_id": right["data"]["session_id"], "mode": "NORMAL"}}
+        right | {"data": {"session_id": right["data"]["session_id"], "mode": "NORMAL", "ended": False}}
     )
     assert "envelope" in fault_of({name: value for name, value in right.items() if name != "time"})

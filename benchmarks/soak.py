@@ -34,8 +34,8 @@ from market_maker.client import AsyncClient, local_service
 READERS = 10
 PARTS = 24
 WARM_SHARE = 0.3
-GROWTH_MB_MAX = 25.0
-"""By the fitted line, from warm to the end: less than a twentieth of the process, and what the allocator needs to settle."""
+GROWTH_MB_MAX = 15.0
+"""By the line, from warm to the end: a twentieth of the process, which the allocator needs to settle in a short run."""
 SETTINGS = {"simulator.execution_delay": "5ms", "backtest.workers": "0"}
 
 

@@ -425,6 +425,7 @@ def test_a_recording_is_played_as_a_market(visit: Visit, service: Service, sampl
     page = visit.open("session")
     page.get_by_label("Pair", exact=True).select_option(pair["pair_id"])
     start = page.get_by_role("button", name="Start the market")
+    page.get_by_role("button", name="Recording", exact=True, pressed=True).wait_for()
     wait_until(start.is_enabled)
     page.get_by_label("Speed").fill("20")
     start.click()

@@ -79,7 +79,7 @@ function Strip({ pair, session, isStale }: { pair: Pair; session: Session; isSta
       </Fact>
       <Fact name="Volume, 1 min">{short(minute.reduce((sum, print) => sum + print.size, 0))} {pair.base}</Fact>
       <Fact name="Mode">
-        <a href="#/session">{session.mode.toLowerCase()}</a>
+        <a href="#/session">{session.playback ? "recording" : session.mode.toLowerCase()}</a>
       </Fact>
       <Fact name="Speed">
         {session.speed}×

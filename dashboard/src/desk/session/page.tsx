@@ -22,12 +22,14 @@ const phaseOption = (phase: string): readonly [string, string] => [phase, words(
 
 export function SessionPage() {
   const pair = pairOf(useValue(chosenPair));
-  const session = useValue(sessions)?.find((each) => each.pair_id === pair?.pair_id) ?? null;
+  const running = useValue(sessions);
+  const session = running?.find((each) => each.pair_id === pair?.pair_id) ?? null;
+  if (running === null) return <Empty title="Loading" />;
   if (!pair) return <Empty title="No pair yet"><p>Add one on the market page.</p></Empty>;
   return (
     <div class="grid wide-left">
       <div class="stack">
-        {session ? <Running pair={pair} session={session} /> : <Start pair={pair} />}
+        {session ? <Running pair={pair} session={session} /> : <Start key={pair.pair_id} pair={pair} />}
         {session && <Scenarios key={session.session_id} session={session} />}
       </div>
       <div class="stack">
@@ -55,7 +57,7 @@ function Running({ pair, session }: { pair: Pair; session: Session }) {
         <Fact name="Pair">{pair.symbol}</Fact>
         <Fact name={`Reference price, ${pair.quote}`}>{decimal(session.reference_price)}</Fact>
         <Fact name="Trades">{decimal(String(session.trades))}</Fact>
-        <Fact name="Mode">{session.mode.toLowerCase()}</Fact>
+        <Fact name="Mode">{session.playback ? "recording" : session.mode.toLowerCase()}</Fact>
         <Fact name="Phase">{words(session.phase)}</Fact>
       </dl>
       {session.playback && <Played playback={session.playback} />}

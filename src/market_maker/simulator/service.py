@@ -39,7 +39,7 @@ from market_maker.simulator.played import Player
 from market_maker.simulator.quality import MarketQuality
 from market_maker.simulator.recording import Recordings
 from market_maker.simulator.recovery import SessionRow, session_data
-from market_maker.simulator.session import Session
+from market_maker.simulator.session import Playback, Session
 from market_maker.simulator.tape import MarketTapes
 from market_maker.simulator.validation import (
     check_new_session,
@@ -337,11 +337,19 @@ class SimulatorService:
     async def start_session(self, pair_id: UUID, **wishes: Any) -> dict[str, Any]:
         """Start a market for a pair that has none and return it. `wishes` that are not None override the settings."""
         pair = await self.reference.pair(pair_id)
+        plays = wishes.get("playback") is not None
+        if plays and wishes.get("initial_price") is None:
+            first = self._first_session(
+                pair, wishes | {"initial_price": pair.instrument.tick_size}
+            )  # until the recording tells
+        else:
+            first = self._first_session(pair, wishes)
+        if plays:
+            check_playback(wishes)
         if pair_id in self.loops:
             raise Conflict(f"a session runs for pair {pair_id} already")
-        if wishes.get("playback") is not None:
-            wishes = await self._check_playback(pair, wishes)
-        first = self._first_session(pair, wishes)
+        if first.playback is not None:
+            first.initial_price_ticks = await self._first_price(pair, first.playback, first.seed)
         loop = await self._start_loop(pair, first)
         return self._session_data(await loop.committed())
 
@@ -425,15 +433,13 @@ class SimulatorService:
         self.recordings.resume(loop)
         return loop
 
-    async def _check_playback(self, pair: Pair, wishes: dict[str, Any]) -> dict[str, Any]:
-        """Return the wishes for a session that plays a recording, with its first price, or raise what is wrong with them."""
-        check_playback(wishes)
+    async def _first_price(self, pair: Pair, playback: Playback, seed: int) -> int:
+        """Open the recording of a session that is to come, or raise what is wrong with it; return its first mid in ticks."""
         if self.player is None:
             raise Unavailable("this service cannot play recordings")
-        seed = self.settings.seed if wishes.get("seed") is None else wishes["seed"]
-        recording = await asyncio.to_thread(self.player.open, pair.instrument, wishes["playback"], seed)
+        recording = await asyncio.to_thread(self.player.open, pair.instrument, playback, seed)
         recording.advance(recording.clock_ts)
-        return wishes | {"initial_price": pair.instrument.ticks_to_price(recording.reference_ticks)}
+        return recording.reference_ticks
 
     def _retire(self, exchange: SimulatedExchange, _: Changes) -> None:
         """Let go of the loop of a session that has stopped by itself: its recording has ended."""

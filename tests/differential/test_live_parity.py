@@ -37,7 +37,7 @@ from market_maker.domain.modes import TestMode
 from market_maker.domain.order import Liquidity
 from market_maker.matching.book import TradingRules
 from market_maker.montecarlo.engine import Simulation, SimulationConfig, play
-from market_maker.simulator.exchange import SimulatedExchange, market_digest
+from market_maker.simulator.exchange import LOOKS_MAX, SimulatedExchange, market_digest
 from market_maker.simulator.session import Session
 from market_maker.simulator.strategy_runs.live import LiveStrategy
 from market_maker.simulator.strategy_runs.state import RUNNING, Progress, Run
@@ -334,3 +334,59 @@ def endless(view: View, params: Any, memory: Any, actions: Any) -> None:
         place(actions, 1, 0, 0, 1, view.best_bid_ticks - 500, 5)
     for order in view.orders:
         amend(actions, order["order_id"], order["price_ticks"] - 1, order["qty_lots"])
+
+
+def restful(view: View, params: Any, memory: Any, actions: Any) -> None:
+    """Take once, and then do nothing any more."""
+    memory[0] += 1
+    if memory[0] == 1:
+        place(actions, 1, 1, 1, 0, 0, 5)
+
+
+def test_a_fill_is_marked_in_a_market_that_has_lost_a_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a fill is compared with later is the last mid while there is none: nobody waits for a new one."""
+    strategy = kind_of(restful, "restful", ("trade",), is_compiled=False).prepare({})
+    config = config_of("restful", seconds=20, response_ns=0)
+    exchange = an_exchange(config, Simulation(config, strategy, 4))
+    live = LiveStrategy(a_run("restful"), strategy)
+    live.begin(exchange)
+    score = live.run.progress.score
+    for second in range(1, 10):
+        exchange.advance_to(T0 + second * SECOND)
+        if score.fills:
+            break
+    assert any(horizon.waiting for horizon in score.horizons)
+    mid_half, looks = score.mid_half, []
+    monkeypatch.setattr("market_maker.simulator.strategy_runs.live.shown_levels", lambda *_: [])
+    monkeypatch.setattr(live, "look", lambda each, look=live.look: looks.append(each) or look(each))
+    exchange.advance_to(exchange.last_ts + 5 * SECOND)
+    assert [horizon.fills for horizon in score.horizons if horizon.horizon_ns <= 5 * SECOND].count(0) == 0
+    assert score.mid_half == mid_half
+    assert len(looks) < LOOKS_MAX
+
+
+class Restless:
+    """An agent that always wants to look again at once."""
+
+    watches = False
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def next_ts(self) -> int:
+        return 0
+
+    def look(self, exchange: SimulatedExchange) -> None:
+        self.looks += 1
+
+
+def test_an_agent_that_looks_too_often_does_not_hold_up_the_others() -> None:
+    strategy = kind_of(restful, "restful", ("trade",), is_compiled=False).prepare({})
+    config = config_of("restful", seconds=20, response_ns=0)
+    exchange = an_exchange(config, Simulation(config, strategy, 4))
+    agent = Restless()
+    exchange.agents.append(agent)  # type: ignore[arg-type]
+    exchange.advance_to(T0 + SECOND)
+    assert agent.looks <= LOOKS_MAX + 1
+    assert exchange.last_ts == T0 + SECOND
+    assert exchange.market.clock_ts < T0 + SECOND

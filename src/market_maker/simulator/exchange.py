@@ -61,6 +61,8 @@ class FrozenBook:
 
 LOOKS_PER_SECOND = 20_000
 """A market that runs faster than the clock is looked at by its agents no more often than this (of the clock)."""
+LOOKS_MAX = 2_000
+"""Looks of agents in one call of `advance_to`, some tenths of a second: a market that needs more stands still for the rest."""
 _PASSING = frozenset({"events", "inbox"})
 
 
@@ -179,6 +181,10 @@ class SimulatedExchange:
         if self._stands or ts - self.last_ts > self.standstill_ns:
             self._stands = False
             self._begin_line(max(ts, self.last_ts))
+        self._advance(ts, LOOKS_MAX)
+
+    def _advance(self, ts: int, looks_max: int | None) -> None:
+        looks = 0
         while True:
             due = self.venue.next_due_ts()
             is_due = due is not None and due <= ts
@@ -187,6 +193,9 @@ class SimulatedExchange:
             if self.agents and (look_ts := self._next_look_ts()) < until:
                 self._walk_to(look_ts, ts)
                 self._look()
+                looks += 1
+                if looks == looks_max:
+                    self._begin_line(ts)
                 continue
             self._walk_to(until, ts)
             if is_due and due is not None:
@@ -207,7 +216,7 @@ class SimulatedExchange:
         ts = max(ts, self.last_ts + 1)
         self.time = MarketTime(self.last_ts, self.market.clock_ts, Fraction(duration_ns, ts - self.last_ts))
         self._stands = False
-        self.advance_to(ts)
+        self._advance(ts, None)
         self.stand_still()
 
     def _next_look_ts(self) -> int:

@@ -107,7 +107,8 @@ class LiveStrategy:
     def next_ts(self) -> int:
         """Return the instant of the market at which it looks next."""
         progress = self.run.progress
-        due = min((each.waiting[0][0] for each in progress.score.horizons if each.waiting), default=_FOREVER)
+        marked = progress.score.horizons if progress.score.mid_half else ()
+        due = min((each.waiting[0][0] for each in marked if each.waiting), default=_FOREVER)
         if self.run.state != RUNNING:
             return due
         return 0 if progress.reasons else min(due, progress.next_wake_ts)
@@ -242,8 +243,10 @@ class LiveStrategy:
         if is_other or refilled != progress.refilled:
             self._add_reason(WAKE_BOOK)
         progress.best_bid_ticks, progress.best_ask_ticks, progress.refilled = bid, ask, refilled
-        if bid and ask:
-            self._is_dirty |= progress.score.mark(exchange.market.clock_ts, bid + ask)
+        # While a side is empty the last mid stands: what was to be marked by now must not wait for another one.
+        mid_half = bid + ask if bid and ask else progress.score.mid_half
+        if mid_half:
+            self._is_dirty |= progress.score.mark(exchange.market.clock_ts, mid_half)
         progress.position_lots = exchange.venue.position_for(self.run.account_id, self.run.strategy_id).qty_lots
         self._quote(own)
 

@@ -53,6 +53,8 @@ def test_quantity_to_the_lot(
     other = client.add_account(f"other-{time.time_ns()}", "1000000 USDT").account_id
     client.place_order(DEFAULT_PAIR, "BUY", "0.002", "20000", account_id=other)
     client.remove_limit(limit.limit_id)
+    # What it has told stays on record, and nothing of it is open any more.
+    assert {state for _, state in alerts_of(client, limit.limit_id)} == {"CLEARED"}
     client.place_order(DEFAULT_PAIR, "BUY", refused, "20000", account_id=account)
 
 

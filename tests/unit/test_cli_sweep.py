@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uuid import UUID
+from functools import partial
 
 import pytest
 
@@ -86,4 +86,4 @@ def test_another_address_is_named(address: str) -> None:
 def test_threads_are_of_this_machine_and_not_of_a_cluster() -> None:
     settings = load_settings(overrides=["backtest.cluster_address=tcp://h:1"], environment={})
     with pytest.raises(InvalidRequest, match="--threads: 2 is not allowed; allowed: none with the cluster tcp://h:1"):
-        run_sweep(settings, RunRequest(UUID(int=1), 0, 1), {}, threads=2, report=None)
+        run_sweep(settings, "mine", None, partial(RunRequest, start_ts=0, end_ts=1), {}, threads=2, report=None)

@@ -1,6 +1,7 @@
 """Limits, alerts, holds and kill switches as they are kept: rows, the guard in memory, the trail of what was changed.
 
 Every change is one transaction with its events and its line in the trail; then memory follows. Knows no figure of risk.
+Longer than 500 lines because limits, alerts, holds and switches change each other within those transactions.
 """
 
 from __future__ import annotations
@@ -232,33 +233,44 @@ class RiskControl:
         return [limit_data(row, self.guard.noted.get(row["limit_id"])) for row in rows]
 
     async def remove_limit(self, limit_id: UUID) -> None:
-        """Delete a limit with its alerts. NotFound when there is none."""
+        """Delete a limit; its alerts stay, and those that are open are cleared. NotFound when there is none."""
         async with self._database.transaction() as connection:
-            cursor = await connection.execute("DELETE FROM risk_limits WHERE limit_id = %s", (limit_id,))
-            if not cursor.rowcount:
-                raise NotFound.of("limit", "limit_id", str(limit_id))
+            await self._locked(connection, limit_id)
+            events = await self._clear_alerts(connection, limit_id)
+            await connection.execute("DELETE FROM risk_limits WHERE limit_id = %s", (limit_id,))
             await self._note_down(connection, "LIMIT_REMOVED", {"limit_id": str(limit_id)})
+            await append(connection, await ensure_stream(connection, SERVICE_STREAM), events)
+        self.guard.noted.pop(limit_id, None)
         await self.reload()
+
+    async def _locked(self, connection: Connection, limit_id: UUID) -> dict[str, Any]:
+        """Return the row of a limit, for this transaction alone; NotFound when there is none."""
+        rows = await fetch(connection, "SELECT * FROM risk_limits WHERE limit_id = %s FOR UPDATE", (limit_id,))
+        if not rows:
+            raise NotFound.of("limit", "limit_id", str(limit_id))
+        return rows[0]
+
+    async def _clear_alerts(self, connection: Connection, limit_id: UUID) -> list[OutboxEvent]:
+        """Clear what is open of a limit; return the events that tell it."""
+        opened = await fetch(
+            connection, "SELECT details FROM risk_alerts WHERE limit_id = %s AND state = 'RAISED'", (limit_id,)
+        )
+        now = self._clock.now_ns()
+        return [await self._save_alert(connection, cleared(row["details"], now)) for row in opened]
 
     async def reset_limit(self, limit_id: UUID) -> dict[str, Any]:
         """Let go what a breach holds back, and begin anew at OK; a breach that lasts holds back again when next seen.
 
         Open alerts are cleared. NotFound when there is no such limit.
         """
-        now = self._clock.now_ns()
         async with self._database.transaction() as connection:
-            rows = await fetch(connection, "SELECT * FROM risk_limits WHERE limit_id = %s FOR UPDATE", (limit_id,))
-            if not rows:
-                raise NotFound.of("limit", "limit_id", str(limit_id))
+            before = await self._locked(connection, limit_id)
             await connection.execute(
                 "UPDATE risk_limits SET state = 'OK', hold = 'ACTIVE', hold_ts = NULL, version = version + 1 WHERE limit_id = %s",
                 (limit_id,),
             )
-            opened = await fetch(
-                connection, "SELECT details FROM risk_alerts WHERE limit_id = %s AND state = 'RAISED'", (limit_id,)
-            )
-            events = [await self._save_alert(connection, cleared(row["details"], now)) for row in opened]
-            shown = {"limit_id": str(limit_id), "state": rows[0]["state"], "hold": rows[0]["hold"]}
+            events = await self._clear_alerts(connection, limit_id)
+            shown = {"limit_id": str(limit_id), "state": before["state"], "hold": before["hold"]}
             await self._note_down(connection, "LIMIT_RESET", shown)
             await append(connection, await ensure_stream(connection, SERVICE_STREAM), events)
         self.guard.noted.pop(limit_id, None)

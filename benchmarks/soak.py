@@ -36,7 +36,8 @@ PARTS = 24
 WARM_SHARE = 0.3
 GROWTH_MB_MAX = 15.0
 """By the line, from warm to the end: a twentieth of the process, which the allocator needs to settle in a short run."""
-SETTINGS = {"simulator.execution_delay": "5ms", "backtest.workers": "0"}
+SETTINGS = {"simulator.execution_delay": "5ms", "backtest.workers": "0", "simulator.realism_interval": "60s"}
+"""Realism is measured within the warming part: the first time loads what it needs, once."""
 
 
 @dataclass

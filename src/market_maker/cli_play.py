@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Annotated, Literal
-from uuid import UUID
 
 import typer
 
@@ -21,7 +20,9 @@ def play(
     pair: Annotated[str, typer.Argument(help="symbol or id of the pair whose recording is played")],
     start: Annotated[str, typer.Argument(help="from this date or timestamp on")],
     end: Annotated[str, typer.Argument(help="up to this date, included, or timestamp")],
-    strategy: Annotated[str | None, typer.Option(help="id of a strategy that trades from the first instant on")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="name or id of a strategy that trades from the first instant on")
+    ] = None,
     speed: Annotated[float, typer.Option(help="so many times as fast as the clock, 0.1 to 100")] = 1.0,
     fastest: Annotated[bool, typer.Option("--fastest", help="as fast as possible")] = False,
     at_end: Annotated[
@@ -35,6 +36,7 @@ def play(
 ) -> None:
     """Start a session whose market is a recording: orders stand in it and fill as in a backtest. Prints the session's id."""
     from market_maker.api.schemas import PlayRecording
+    from market_maker.cli_names import pair_of, strategy_of
     from market_maker.client import Client  # HTTP is loaded by those who ask a service
 
     if wait and at_end == "LOOP":
@@ -43,11 +45,13 @@ def play(
         start=start, end=end, pace="FASTEST" if fastest else "CLOCK", at_end=at_end, allow_gaps=allow_gaps
     )
     with Client(url, api_key, attempts=1) as client:
+        pair_id = pair_of(client, pair)
+        strategy_id = None if strategy is None else strategy_of(client, strategy)
         # It stands still until the strategy is there, so that nothing is missed.
         session = client.start_session(
-            _pair_of(client, pair), playback=wish, speed=speed, execution_delay=execution_delay, state="PAUSED"
+            pair_id, playback=wish, speed=speed, execution_delay=execution_delay, state="PAUSED"
         )
-        run_id = None if strategy is None else client.run_strategy(strategy).run_id
+        run_id = None if strategy_id is None else client.run_strategy(strategy_id).run_id
         client.change_session(session.session_id, state="RUNNING")
         print(session.session_id)
         if wait:
@@ -63,13 +67,3 @@ def _await_end(client: Client, session: SessionView) -> None:
         each.session_id == session.session_id and each.state == "RUNNING" for each in client.get_sessions().items
     ):
         time.sleep(LOOK_S)
-
-
-def _pair_of(client: Client, wanted: str) -> UUID:
-    """Return the id of a pair named by id, symbol, or venue/symbol."""
-    pairs = client.get_pairs().items
-    found = [each for each in pairs if wanted in (str(each.pair_id), each.symbol, f"{each.venue}/{each.symbol}")]
-    if len(found) != 1:
-        names = ", ".join(f"{each.venue}/{each.symbol}" for each in found or pairs)
-        raise InvalidRequest.of("PAIR", wanted, f"one of {names}")
-    return found[0].pair_id

@@ -82,7 +82,7 @@ def add(
 
 @app.command()
 def run(
-    strategy: Annotated[str, typer.Argument(help="id of a strategy, see `strategy list`")],
+    strategy: Annotated[str, typer.Argument(help="name or id of a strategy, see `strategy list`")],
     account: Annotated[
         str | None, typer.Option(help="id of the account that trades (default: the default account)")
     ] = None,
@@ -90,10 +90,11 @@ def run(
     api_key: ApiKey = None,
 ) -> None:
     """Let a strategy trade on its pair's simulated market of a running service, and print the id of the run."""
+    from market_maker.cli_names import strategy_of
     from market_maker.client import Client
 
     with Client(url, api_key) as client:
-        print(client.run_strategy(strategy, account_id=account).run_id)
+        print(client.run_strategy(strategy_of(client, strategy), account_id=account).run_id)
 
 
 @app.command()
@@ -112,7 +113,7 @@ def stop(
 
 @app.command()
 def runs(
-    strategy: Annotated[str | None, typer.Option(help="only those of this strategy, by its id")] = None,
+    strategy: Annotated[str | None, typer.Option(help="only those of this strategy, by its name or id")] = None,
     url: Url = _URL,
     api_key: ApiKey = None,
 ) -> None:
@@ -120,10 +121,12 @@ def runs(
     from rich.console import Console
     from rich.table import Table
 
+    from market_maker.cli_names import strategy_of
     from market_maker.client import Client
 
     with Client(url, api_key) as client:
-        found = client.get_strategy_runs(strategy_id=strategy).items
+        wanted = None if strategy is None else strategy_of(client, strategy)
+        found = client.get_strategy_runs(strategy_id=wanted).items
     plain = Console()
     console = plain if plain.is_terminal else Console(width=250)
     names = ("run", "strategy", "kind", "state", "inventory", "net", "spread", "fees", "fills", "wakes", "error")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from pathlib import Path
 
@@ -63,8 +64,11 @@ async def seized(service: ServiceProcess, run_ids: list[str]) -> psutil.Process:
 
 
 def worker_of(service: ServiceProcess) -> psutil.Process | None:
-    children = psutil.Process(service.pid).children()
-    return next((child for child in children if "worker" in child.cmdline()), None)
+    for child in psutil.Process(service.pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # One that has ended, or that nobody has waited for yet.
+            if "worker" in child.cmdline():
+                return child
+    return None
 
 
 async def none_open(service: ServiceProcess, run_ids: list[str], since: float) -> list[dict[str, object]]:

@@ -228,12 +228,18 @@ def test_by_command(client: StrictClient, pair: Any, service: ServiceProcess) ->
     strategy = client.add_strategy("by command", "inventory_skew", pair.pair_id, VALUES)
     url = f"http://127.0.0.1:{service.port}"
     words = ["play", "nasdaq/GOOG", START, "2012-06-21T14:01:00Z", "--fastest", "--wait", "--url", url]
-    done = CliRunner().invoke(app, [*words, "--at-end", "STOP", "--strategy", str(strategy.strategy_id)])
+    done = CliRunner().invoke(app, [*words, "--at-end", "STOP", "--strategy", "by command"])
     assert done.exit_code == 0, done.output
     session_id, told = done.output.split("\n")[:2]
     run = client.get_strategy_runs(strategy_id=strategy.strategy_id).items[0]
     assert str(run.session_id) == session_id
     assert run.state == "STOPPED"
     assert told == f"by command: net {run.pnl.net:f}, {run.fills} fills, inventory {run.inventory:f}"
+    listed = CliRunner().invoke(app, ["strategy", "runs", "--strategy", "by command", "--url", url])
+    assert [str(run.run_id) in line for line in listed.output.splitlines()[1:]] == [True]
+    unknown = CliRunner().invoke(app, [*words, "--strategy", "nobody"])
+    assert unknown.exit_code != 0
+    assert "nobody" in str(unknown.exception)
+    assert "by command" in str(unknown.exception)
     wrong = CliRunner().invoke(app, [*words, "--at-end", "LOOP"])
     assert wrong.exit_code != 0

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
 
+import polars as pl
 import psycopg
 import pytest
 
@@ -17,6 +19,8 @@ from market_maker.bootstrap import Runtime, running
 from market_maker.domain.errors import Conflict, Unavailable
 from market_maker.domain.ids import DEFAULT_PAIR_ID
 from market_maker.market_data.replay import open_feed
+from market_maker.market_data.schema import EventKind
+from market_maker.matching.codes import Phase
 from market_maker.settings import load_settings
 
 
@@ -83,6 +87,35 @@ async def test_a_lost_database_leaves_a_gap_and_a_right_book(database_dsn: str, 
         lake = runtime.service.parts.market_data.lake
         feed = open_feed(lake, pair.venue, pair.symbol, int(gap_end), int(day["last_ts"]))
         assert feed.missing == ()
+
+
+async def test_an_auction_is_a_gap_that_ends_with_its_print(database_dsn: str, folder: Path) -> None:
+    async with a_service(database_dsn, folder) as runtime:
+        simulator = runtime.service.parts.simulator
+        session_id = UUID((await simulator.get_sessions())[0]["session_id"])
+        await simulator.record(session_id, wanted=True)
+        await asyncio.sleep(0.4)
+        await simulator.control.set_phase(session_id, Phase.CLOSING_AUCTION)
+        book = await runtime.service.get_order_book(DEFAULT_PAIR_ID, 1)
+        for side, price in ((Side.BUY, book.asks[0].price + 5), (Side.SELL, book.bids[0].price - 5)):
+            order = NewOrder(DEFAULT_PAIR_ID, side, OrderType.LIMIT, Decimal("0.01"), price=price)
+            await runtime.service.place_order(order)
+        await asyncio.sleep(0.4)
+        await simulator.control.set_phase(session_id, Phase.CONTINUOUS)
+        await asyncio.sleep(0.4)
+        await stop_recording(runtime, session_id)
+        (day,) = (item for item in await runtime.service.directory.catalogue(DEFAULT_PAIR_ID) if item["kind"] == "book")
+        assert day["quality"]["crossed_share"] == 0.0
+        ((gap_start, gap_end),) = day["quality"]["gaps"]
+        assert 300_000_000 < int(gap_end) - int(gap_start) < 10_000_000_000
+        pair = runtime.service.parts.simulator.loops[DEFAULT_PAIR_ID].instrument
+        rows = runtime.service.parts.market_data.lake.read(
+            pair.venue, pair.symbol, date.fromisoformat(day["day"]), "book"
+        )
+        prints = rows.filter(pl.col("kind") == EventKind.PRINT)
+        assert prints.height > 0
+        assert prints["side"].unique().to_list() == [0]
+        assert prints["exch_ts"].min() >= int(gap_end)
 
 
 async def test_a_session_that_ends_publishes_its_recording(database_dsn: str, folder: Path) -> None:

@@ -324,7 +324,12 @@ async def test_threads_do_not_fit_a_cluster(recorded: Recorded, cluster: list[st
 
 @pytest.mark.parametrize(
     ("how", "where"),
-    [(signal.SIGKILL, "threads"), (signal.SIGINT, "threads"), (signal.SIGKILL, "cluster"), (signal.SIGINT, "cluster")],
+    [
+        (signal.SIGKILL, "threads"),
+        (signal.SIGINT, "cluster"),
+        pytest.param(signal.SIGINT, "threads", marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, "cluster", marks=pytest.mark.slow),
+    ],
 )
 async def test_a_sweep_that_is_ended_goes_on_where_it_was(
     recorded: Recorded, database: Database, cluster: list[str], how: signal.Signals, where: str
@@ -497,7 +502,7 @@ async def test_sets_of_an_earlier_sweep_are_left_out_and_told(database: Database
         assert "grid" not in last
 
 
-@pytest.mark.parametrize("victim", ["a worker", "a worker that has just begun"])
+@pytest.mark.parametrize("victim", ["a worker", pytest.param("a worker that has just begun", marks=pytest.mark.slow)])
 async def test_a_sweep_whose_worker_is_killed_goes_on(
     recorded: Recorded, database: Database, office: Office, victim: str
 ) -> None:

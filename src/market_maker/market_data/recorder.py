@@ -42,7 +42,7 @@ _DTYPE = np.dtype(
 _HEADER_BYTES = 512
 _FLUSH_BYTES = 1 << 16
 _READ_RECORDS = 1 << 16
-_RECORDED = (EventKind.DEPTH, EventKind.TRADE, EventKind.CLEAR, EventKind.SNAPSHOT)
+_RECORDED = (EventKind.DEPTH, EventKind.TRADE, EventKind.CLEAR, EventKind.SNAPSHOT, EventKind.PRINT)
 
 
 class SessionRecorder:
@@ -82,6 +82,10 @@ class SessionRecorder:
     def record_trade(self, exch_ts: int, local_ts: int, aggressor_side: int, price_ticks: int, qty_lots: int) -> None:
         """Record a public trade."""
         self._append(exch_ts, local_ts, price_ticks, qty_lots, EventKind.TRADE, aggressor_side)
+
+    def record_print(self, exch_ts: int, local_ts: int, price_ticks: int, qty_lots: int) -> None:
+        """Record a trade outside of the continuous book, such as an auction's: it has no aggressor."""
+        self._append(exch_ts, local_ts, price_ticks, qty_lots, EventKind.PRINT, 0)
 
     def record_snapshot(
         self, exch_ts: int, local_ts: int, bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]]

@@ -2,13 +2,15 @@
 
 A recording grows in a spool file of its pair; stopping it publishes the whole days at once. After a crash the session
 goes on recording into the same spool. A finished spool is kept until its day is over: a second recording of the day
-goes on in it, because a day in the lake is replaced as a whole. Each interruption ends with a snapshot of the book.
+goes on in it, because a day in the lake is replaced as a whole. Each interruption ends with a snapshot of the book; what
+nobody can trade with is one: a halt, and orders that wait for an auction.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -23,14 +25,17 @@ from market_maker.domain.units import DAY_NS
 from market_maker.market_data.catalogue import publish_import
 from market_maker.market_data.ingest import ImportReport
 from market_maker.market_data.recorder import SessionRecorder, last_recorded_ts
+from market_maker.matching.codes import Phase
 from market_maker.simulator.books import public_levels
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.loop import PairLoop
 from market_maker.storage.database import Database
 from market_maker.storage.lake import Lake
-from market_maker.venue.changes import Changes
+from market_maker.venue.changes import Changes, Print
 
 _KEPT = ".kept"
+_OPEN = (Phase.CONTINUOUS, Phase.CLOSED)
+"""Phases whose book is recorded: in the others orders may cross, or wait."""
 _log = structlog.get_logger("simulator")
 
 
@@ -47,7 +52,12 @@ class Recording:
     failure: str = ""
 
     def begin(self, exchange: SimulatedExchange, ts: int) -> None:
-        """Write the whole book as it stands at `ts`, ns UTC; what happened since the last row is not known."""
+        """Write the whole book as it stands at `ts`, ns UTC; what happened since the last row is not known.
+
+        Where there is no book to trade with, nothing yet.
+        """
+        if not _is_seen(exchange):
+            return
         self.exchange = exchange
         self.levels = {side: public_levels(exchange, side) for side in Side}
         bids, asks = (list(self.levels[side].items()) for side in (Side.BUY, Side.SELL))
@@ -59,7 +69,7 @@ class Recording:
         """Write what a commit changed; after the market was read back from the database, its whole book."""
         if self.failure:
             return
-        if exchange.frozen is not None:  # what nobody is told is not recorded: a gap, which ends with a whole book
+        if not _is_seen(exchange):
             self.exchange = None
             return
         try:
@@ -67,16 +77,14 @@ class Recording:
                 self._write(exchange, changes)
             else:
                 self.begin(exchange, exchange.last_ts)
+                self._write_prints([trade for trade in changes.prints if trade.is_auction])
         except OSError as error:
             self.failure = f"the recording ended at {self.recorder.last_ts} ns: {error}"
             _log.error("recording failed; the market goes on", spool=str(self.recorder.path), reason=str(error))
 
     def _write(self, exchange: SimulatedExchange, changes: Changes) -> None:
         """Write the trades of a commit, then the levels that differ."""
-        for trade in changes.prints:
-            # A snapshot may bear a later time than the market had reached.
-            ts = max(trade.ts, self.recorder.last_ts)
-            self.recorder.record_trade(ts, ts, trade.aggressor, trade.price_ticks, trade.qty_lots)
+        self._write_prints(changes.prints)
         if changes.book_changed:
             ts = max(exchange.last_ts, self.recorder.last_ts)
             for side in Side:
@@ -88,6 +96,20 @@ class Recording:
                         self.recorder.record_depth(ts, ts, side, price, quantity)
                 self.levels[side] = now
         self.recorder.flush()
+
+    def _write_prints(self, trades: Sequence[Print]) -> None:
+        for trade in trades:
+            # A snapshot may bear a later time than the market had reached.
+            ts = max(trade.ts, self.recorder.last_ts)
+            if trade.is_auction:
+                self.recorder.record_print(ts, ts, trade.price_ticks, trade.qty_lots)
+            else:
+                self.recorder.record_trade(ts, ts, trade.aggressor, trade.price_ticks, trade.qty_lots)
+
+
+def _is_seen(exchange: SimulatedExchange) -> bool:
+    """Tell whether there is a book to trade with, and people are told of it."""
+    return exchange.frozen is None and exchange.market.book.phase in _OPEN
 
 
 class Recordings:

@@ -134,6 +134,16 @@ def run_exchange(state, feed, is_last, stop):
             if decays:
                 move_pushed_book(state, limit)
             arrive(state)
+            # Sets that wake at one instant send at one instant: nothing else can come between their requests.
+            while (
+                agenda[0] == limit
+                and clock["agenda_count"] > 0
+                and clock["pushed"] == 0
+                and clock["refusal"] == REACHED
+                and clock["fill_count"] < room
+                and clock["log_count"] < log_room
+            ):
+                arrive(state)
             if clock["pushed"] == 1:
                 move_pushed_book(state, limit)
         elif clock["next_funding_ts"] == limit:

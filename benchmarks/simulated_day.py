@@ -31,7 +31,9 @@ from market_maker.client import AsyncClient, local_service
 WARM_SHARE = 0.25
 GROWTH_MB_MAX = 25.0
 """From warm to the end: less than a twentieth of the process, and what the allocator needs to settle."""
-SETTINGS = {"simulator.execution_delay": "100ms", "backtest.workers": "0", "event_retention": "1h"}
+SETTINGS = {"simulator.execution_delay": "100ms", "backtest.workers": "0", "event_retention": "1h",
+            "simulator.realism_interval": "60s"}  # fmt: skip
+"""Realism is measured within the warming part: the first time loads what it needs, once."""
 STRATEGY = {"half_spread_ticks": 20, "order_lots": 10, "max_inventory_lots": 100, "interval_ns": 5_000_000_000}
 
 

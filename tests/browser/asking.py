@@ -14,7 +14,7 @@ from e2e.service_process import DEFAULT_PAIR
 Found = TypeVar("Found")
 
 
-def wait_until(check: Callable[[], Found], seconds: float = 15.0) -> Found:
+def wait_until(check: Callable[[], Found], seconds: float = 45.0) -> Found:
     """Return what `check` returns once it is true."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -153,7 +153,7 @@ class Visit:
         self.page = page
         self.url = url
         self.said: list[str] = []
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(45_000)
         page.add_init_script(NOTE_PROGRESS)
         page.on("console", lambda message: message.type in ("error", "warning") and self.said.append(message.text))
         page.on("pageerror", lambda error: self.said.append(str(error)))

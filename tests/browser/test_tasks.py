@@ -263,9 +263,9 @@ def test_a_limit_fills_its_bar_warns_is_breached_holds_and_is_reset(visit: Visit
     assert "CRITICAL" in [each["severity"] for each in api(service, "risk/alerts")["items"]]
     row.get_by_role("button", name="Reset").click()
     wait_until(lambda: {each["hold"] for each in api(service, "risk/limits")["items"]} == {"ACTIVE"})
-    for _ in range(2):
+    for left in (1, 0):
         box.get_by_role("button", name=re.compile("Remove limit")).first.click()
-        page.wait_for_timeout(500)
+        wait_until(lambda left=left: box.locator(".limit-bar").count() == left)
     box.get_by_text("No limit is set.").wait_for()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import os
 import signal
@@ -30,6 +31,8 @@ from market_maker.storage.jobs import has_work
 _GRACE_S = 5
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONG_LIFE_S = 0.5, 8.0, 10.0
 _LOOK_S = 0.25
+_M_MMAP_THRESHOLD, _BLOCK_BYTES = -3, 1 << 20
+"""From malloc.h: blocks of so many bytes are the system's, and go back to it when they are freed."""
 _log = structlog.get_logger("server")
 
 
@@ -140,10 +143,13 @@ async def _stopped_by_signal() -> AsyncIterator[asyncio.Event]:
 
 
 def settle_memory() -> None:
-    """Take what start-up made out of garbage collection, and collect the rest less often.
+    """Take what start-up made out of garbage collection, and collect the rest less often; give large blocks back.
 
-    Open orders live long; looking through them again and again finds nothing and holds up the event loop.
+    Open orders live long; looking through them again and again finds nothing and holds up the event loop. glibc would keep
+    ever larger blocks that are freed, and long-lived things between them keep them from going back.
     """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _BLOCK_BYTES)
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

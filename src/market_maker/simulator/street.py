@@ -29,11 +29,14 @@ Standing = list[tuple[Side, NDArray[np.int64]]]
 
 @dataclass(slots=True)
 class Segment:
-    """A stretch of the market: its begin, ns of the market's time, the street's book then, and the events since."""
+    """A stretch of the market: its begin, ns of the market's time, the street's book then, and the first `count` events.
+
+    One block of memory: parts of all sizes that live for hours would leave holes that nothing else fits into.
+    """
 
     start_ts: int
     standing: Standing
-    parts: list[Events] = field(default_factory=list)
+    events: Events = field(default_factory=lambda: np.zeros(0))
     count: int = 0
 
 
@@ -59,21 +62,27 @@ class Street:
 
     def _watch(self, events: Events) -> None:
         segment = self._segments[-1]
-        segment.parts.append(events)
-        segment.count += len(events)
-        if segment.count >= self._segment_max:
-            segment.parts = [np.concatenate(segment.parts)]
+        start, end = segment.count, segment.count + len(events)
+        if end > len(segment.events):
+            # At its begin, and when a commit goes beyond what was meant to be the end.
+            whole = np.empty(max(end, self._segment_max), events.dtype)
+            whole[:start] = segment.events[:start]
+            segment.events = whole
+        segment.events[start:end] = events
+        segment.count = end
+        if end >= self._segment_max:
             self._begin()
 
     def taken(self, least_ns: int) -> Taken:
-        """Return the events of at least the last `least_ns` of the market's time, or of all that is kept. O(parts)."""
+        """Return the events of at least the last `least_ns` of the market's time, or of all that is kept. Copies nothing."""
         end_ts = self._market.clock_ts
         chosen: list[Segment] = []
         for segment in reversed(self._segments):
             chosen.insert(0, segment)
             if segment.start_ts <= end_ts - least_ns:
                 break
-        parts = [part for segment in chosen for part in segment.parts]
+        # Events are only ever added behind those that are there.
+        parts = [segment.events[: segment.count] for segment in chosen if segment.count]
         is_whole = chosen[0] is self._segments[0]
         return Taken(self._name, chosen[0].start_ts, end_ts, chosen[0].standing, parts, is_whole=is_whole)
 

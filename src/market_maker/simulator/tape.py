@@ -60,7 +60,9 @@ class MarketTape:
 
     def __init__(self) -> None:
         self.trades: deque[Print] = deque(maxlen=TRADES_MAX)
-        self._ring = np.zeros(SECONDS_MAX, BAR_DTYPE)
+        self._ring = np.empty(SECONDS_MAX, BAR_DTYPE)
+        # Written to, so that a market takes its memory when it begins, not over the hours.
+        self._ring.fill(0)
         self._count = 0
 
     def add(self, trade: Print) -> None:

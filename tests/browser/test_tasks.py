@@ -228,6 +228,26 @@ def test_the_kill_switch_asks_stops_everything_and_is_released(visit: Visit, ser
     send(service, "POST", "simulator/orders", order)
 
 
+def test_a_kill_switch_of_one_account_is_named_and_hides_no_other(visit: Visit, service: Service) -> None:
+    """It was shown as if everything were stopped, could not be released, and took the button that stops everything away."""
+    account = send(service, "POST", "accounts", {"name": "careless"})["account_id"]
+    scope = {"scope": "ACCOUNT", "scope_id": account}
+    send(service, "POST", "risk/kill-switch", {"engaged": True, "reason": "too fast", **scope})
+    page = visit.open("risk")
+    page.get_by_text("Engaged for account careless: new orders are refused, too fast.").wait_for()
+    page.get_by_role("button", name="Stop everything").click()
+    ask = page.get_by_role("dialog")
+    ask.get_by_label("Write STOP to confirm").fill("STOP")
+    ask.get_by_role("button", name="Stop everything").click()
+    page.get_by_text("Engaged: new orders are refused, by hand, in the dashboard.").wait_for()
+    assert {each["scope"] for each in api(service, "risk/kill-switch")["items"]} == {"ALL", "ACCOUNT"}
+    for left in (1, 0):
+        page.get_by_role("button", name="Release", exact=True).first.click()
+        page.get_by_role("dialog").get_by_role("button", name="Release it").click()
+        wait_until(lambda left=left: len(api(service, "risk/kill-switch")["items"]) == left)
+    page.get_by_text("Cancels every open order").wait_for()
+
+
 def test_a_limit_fills_its_bar_warns_is_breached_holds_and_is_reset(visit: Visit, service: Service) -> None:
     pair = send(service, "POST", "pairs", new_pair("LTC-USDT"))["pair_id"]
     wait_until(lambda: api(service, f"simulator/orderbook/{pair}")["asks"])

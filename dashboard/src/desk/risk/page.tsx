@@ -9,7 +9,7 @@ import type { Account, Items, Position, Strategy } from "../../live/types";
 import { decimal, figure, money, percent, spanOf, stamp, toneOfMoney, words } from "../figures";
 import { attempt, Dialog, Empty, Fact, Fault, Input, Panel, Segments, Select, Status, Table } from "../widgets";
 import { Accounts } from "./accounts";
-import { useOf, type Limit } from "./limits";
+import { coveredBy, useOf, type Limit } from "./limits";
 import { ModelTests } from "./model_tests";
 
 interface Figures {
@@ -53,9 +53,14 @@ export function RiskPage() {
   const [chosen, choose] = useState<string | null>(null);
   const shown = items.find((each) => each.position_id === chosen) ?? items.find((each) => Number(each.quantity) !== 0) ?? items[0];
   const nameOf = (position: Position): string => strategies.find((each) => each.strategy_id === position.strategy_id)?.name ?? (position.strategy_id ? position.strategy_id.slice(0, 8) : "manual orders");
+  const names = new Map<string, string>([
+    ...(accounts.data?.items ?? []).map((each) => [each.account_id, each.name] as const),
+    ...strategies.map((each) => [each.strategy_id, each.name] as const),
+    ...items.map((each) => [each.pair_id, pairOf(each.pair_id)?.symbol ?? each.pair_id] as const),
+  ]);
   return (
     <div class="stack">
-      <KillSwitch />
+      <KillSwitch names={names} />
       <div class={shown ? "grid two" : "grid"}>
         <Panel title="Positions" note={items.length > 1 ? "Choose one to assess it." : undefined}>
           <Fault text={positions.error} retry={positions.reload} />
@@ -79,7 +84,7 @@ export function RiskPage() {
         {shown && <Assessment key={shown.position_id} position={shown} name={nameOf(shown)} />}
       </div>
       <div class="grid two">
-        <Limits accounts={accounts.data?.items ?? []} strategies={strategies} positions={items} />
+        <Limits accounts={accounts.data?.items ?? []} strategies={strategies} positions={items} names={names} />
         <Alerts />
       </div>
       {shown && <Stress key={`stress ${shown.position_id}`} position={shown} />}
@@ -152,7 +157,7 @@ const KINDS = [
 ];
 const ACTIONS = [["ALERT", "raise an alert"], ["REDUCE", "only reduce from then on"], ["HALT", "halt"]] as const;
 
-function Limits({ accounts, strategies, positions }: { accounts: Account[]; strategies: Strategy[]; positions: Position[] }) {
+function Limits({ accounts, strategies, positions, names }: { accounts: Account[]; strategies: Strategy[]; positions: Position[]; names: ReadonlyMap<string, string> }) {
   const { data, error, reload } = useQuery<Items<Limit>>("api/v1/risk/limits", { every: 3_000, on: ["risk.*"] });
   const [kind, choose] = useState("MAX_POSITION");
   const [threshold, write] = useState("");
@@ -181,7 +186,7 @@ function Limits({ accounts, strategies, positions }: { accounts: Account[]; stra
         keyOf={(limit) => limit.limit_id}
         empty={<p class="note">No limit is set.</p>}
         columns={[
-          { name: "Limit", isText: true, cell: (limit) => <><b>{words(limit.kind.replace("MAX_", ""))}</b> <small>{words(limit.scope)}</small></> },
+          { name: "Limit", isText: true, cell: (limit) => <><b>{words(limit.kind.replace("MAX_", ""))}</b> <small>{coveredBy(limit, names)}</small></> },
           { name: "Used", isText: true, cell: (limit) => <LimitBar limit={limit} /> },
           { name: "Threshold", cell: (limit) => decimal(limit.threshold) },
           { name: "State", isText: true, cell: (limit) => <span title={limit.evaluated_ts ? `evaluated ${stamp(limit.evaluated_ts)}` : "not evaluated yet"}><Status value={limit.state} /></span> },
@@ -245,46 +250,71 @@ function Alerts() {
 }
 
 interface Switch {
-  engaged?: boolean;
-  items?: { reason: string | null; scope?: unknown }[];
+  switch_id: string;
+  scope: string;
+  scope_id: string | null;
+  reason: string;
 }
 
-function KillSwitch() {
-  const { data, error, reload } = useQuery<Switch>("api/v1/risk/kill-switch", { every: 3_000, on: ["risk.*"] });
-  const [isAsked, ask] = useState(false);
+function KillSwitch({ names }: { names: ReadonlyMap<string, string> }) {
+  const { data, error, reload } = useQuery<Items<Switch>>("api/v1/risk/kill-switch", { every: 3_000, on: ["risk.*"] });
+  const [asked, ask] = useState<Switch | "stop" | null>(null);
   const [reason, write] = useState("");
   const [typed, type] = useState("");
-  const engaged = data?.engaged ?? false;
-  const why = data?.items?.[0]?.reason;
-  const set = async (to: boolean): Promise<void> => {
-    await attempt(call("POST", "api/v1/risk/kill-switch", { engaged: to, reason: reason.trim() || (to ? "by hand, in the dashboard" : "released in the dashboard") }), () => (to ? "Everything is being cancelled; new orders are refused" : "Orders are taken again"));
-    ask(false);
+  const items = data?.items ?? [];
+  const whole = items.find((each) => each.scope === "ALL");
+  const close = (): void => {
+    ask(null);
     write("");
     type("");
+  };
+  const send = async (): Promise<void> => {
+    const why = reason.trim();
+    if (asked === "stop") {
+      await attempt(call("POST", "api/v1/risk/kill-switch", { engaged: true, reason: why || "by hand, in the dashboard" }), () => "Everything is being cancelled; new orders are refused");
+    } else if (asked !== null) {
+      const { scope, scope_id } = asked;
+      await attempt(call("POST", "api/v1/risk/kill-switch", { engaged: false, reason: why || "released in the dashboard", scope, ...(scope_id === null ? {} : { scope_id }) }), () => "Orders are taken again");
+    }
+    close();
     reload();
   };
   return (
     <Panel title="Kill switch">
       <Fault text={error} />
-      <div class={`kill ${engaged ? "engaged" : ""}`}>
-        {engaged ? <b>Engaged: new orders are refused{why ? `, ${why}` : ""}.</b> : <span class="note">Cancels every open order and refuses new ones until it is released.</span>}
-        <button type="button" class={engaged ? "" : "danger solid"} onClick={() => ask(true)}>
-          {engaged ? "Release" : "Stop everything"}
-        </button>
+      <div class="stack">
+        {items.map((each) => (
+          <div key={each.switch_id} class="kill engaged">
+            <b>
+              Engaged{each === whole ? "" : ` for ${coveredBy(each, names)}`}: new orders are refused, {each.reason}.
+            </b>
+            <button type="button" onClick={() => ask(each)}>
+              Release
+            </button>
+          </div>
+        ))}
+        {!whole && (
+          <div class="kill">
+            <span class="note">Cancels every open order and refuses new ones until it is released.</span>
+            <button type="button" class="danger solid" onClick={() => ask("stop")}>
+              Stop everything
+            </button>
+          </div>
+        )}
       </div>
-      {isAsked && (
-        <Dialog title={engaged ? "Release the kill switch?" : "Stop everything?"} onClose={() => ask(false)}>
-          <form onSubmit={(event) => { event.preventDefault(); void set(!engaged); }}>
-            <p class="note">{engaged ? "New orders will be taken again." : "All open orders are cancelled, and every new one is refused until somebody releases the switch."}</p>
+      {asked && (
+        <Dialog title={asked === "stop" ? "Stop everything?" : `Release the kill switch of ${coveredBy(asked, names)}?`} onClose={close}>
+          <form onSubmit={(event) => { event.preventDefault(); void send(); }}>
+            <p class="note">{asked === "stop" ? "All open orders are cancelled, and every new one is refused until somebody releases the switch." : "New orders will be taken again."}</p>
             <div class="stack">
               <Input label="Reason" value={reason} onValue={write} isFirst />
-              {!engaged && <Input label="Write STOP to confirm" value={typed} onValue={type} />}
+              {asked === "stop" && <Input label="Write STOP to confirm" value={typed} onValue={type} />}
             </div>
             <div class="actions">
-              <button type="submit" class={engaged ? "primary" : "danger solid"} disabled={!engaged && typed.trim().toUpperCase() !== "STOP"}>
-                {engaged ? "Release it" : "Stop everything"}
+              <button type="submit" class={asked === "stop" ? "danger solid" : "primary"} disabled={asked === "stop" && typed.trim().toUpperCase() !== "STOP"}>
+                {asked === "stop" ? "Stop everything" : "Release it"}
               </button>
-              <button type="button" onClick={() => ask(false)}>
+              <button type="button" onClick={close}>
                 Back
               </button>
             </div>

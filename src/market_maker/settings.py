@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +29,8 @@ _NOT_SETTINGS = ("MM_TEST_", "MM_SAMPLE_DATA", "MM_CONFIG", "MM_KERNEL_CACHE")
 
 
 def _duration(value: object) -> int:
+    if str(value).strip() == "0":  # nothing is nothing in every unit
+        return 0
     try:
         return parse_duration(value)
     except InvalidRequest as error:
@@ -312,15 +315,20 @@ def _put(target: dict[str, Any], keys: list[str], text: str, *, source: str) -> 
 
 
 def _translate(error: ValidationError) -> InvalidRequest:
-    faults = []
+    faults, told = [], []
     for fault in error.errors(include_url=False):
         key = ".".join(str(part) for part in fault["loc"])
-        allowed = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
-            allowed = "a known key: " + ", ".join(_known_keys(fault["loc"][:-1]))
-        faults.append(FieldError(key, shorten(fault["input"]), allowed))
-    text = "; ".join(f"{fault.field}: {fault.value} is not allowed; allowed: {fault.allowed}" for fault in faults)
-    return InvalidRequest(text, tuple(faults))
+            # Its value is not shown: under a name that nobody knows may stand a secret.
+            known = _known_keys(fault["loc"][:-1])
+            near = get_close_matches(str(fault["loc"][-1]), known, 1)
+            meant = f", did you mean {near[0]}?" if near else ";"
+            faults.append(FieldError(key, "", f"a known key: {', '.join(known)}"))
+            told.append(f"{key} is no setting{meant} known are {', '.join(known)}")
+        else:
+            faults.append(FieldError(key, shorten(fault["input"]), fault["msg"].removeprefix("Value error, ")))
+            told.append(f"{key}: {faults[-1].value} is not allowed; allowed: {faults[-1].allowed}")
+    return InvalidRequest("; ".join(told), tuple(faults))
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

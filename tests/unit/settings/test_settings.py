@@ -89,6 +89,22 @@ def test_an_unknown_key_is_answered_with_the_known_ones() -> None:
         load_settings(environment={"MM_SIMULATOR__MARKET_UPDATE": "1s"})
 
 
+def test_the_value_under_an_unknown_key_is_not_shown() -> None:
+    """It may be a secret: a service whose surroundings held a caller's key under MM_API_KEY wrote it into its log."""
+    with pytest.raises(InvalidRequest) as error:
+        load_settings(environment={"MM_API_KEY": "planted-key-Zq7"})
+    assert error.value.detail.startswith("api_key is no setting, did you mean api_keys? known are database_url, ")
+    assert "planted" not in f"{error.value.detail} {error.value.errors}"
+
+
+def test_nothing_needs_no_unit() -> None:
+    """The reference says `0: none` of some durations, and `0` was refused for the lack of a unit."""
+    found = load_settings(environment={"MM_RISK__ASSESSMENT_INTERVAL": "0"}, overrides=["backtest.worker_idle=0"])
+    assert (found.risk.assessment_interval, found.backtest.worker_idle) == (0, 0)
+    with pytest.raises(InvalidRequest, match="market_update_interval"):
+        load_settings(environment={"MM_SIMULATOR__MARKET_UPDATE_INTERVAL": "0"})
+
+
 def test_later_sources_win(tmp_path: Path) -> None:
     config = written(tmp_path, "simulator: {execution_delay: 1ms, seed: 1}\nport: 1")
     environment = {"MM_SIMULATOR__EXECUTION_DELAY": "2ms", "MM_PORT": "2", "HOME": "/"}

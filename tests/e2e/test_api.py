@@ -753,6 +753,14 @@ def _assessed(client: Client, position_id: UUID) -> bool:
     """Tell whether there is history enough by now."""
     try:
         client.assess_risk(position_id)
+    # What leaves the digits of an amount was answered with 500.
+    for storms, field in (([{"name": "up", "shocks": {"BTC": 1e300}}], "scenarios[0].shocks[...]"),
+                          ([{"name": "dry", "depth_factor": 1e-300}], "scenarios[0].depth_factor")):  # fmt: skip
+        with pytest.raises(InvalidRequest) as caught:
+            client.stress_risk(position.position_id, scenarios=storms)
+        assert caught.value.errors[0].field == field
+    with pytest.raises(InvalidRequest, match="at most 1E"):
+        client.stress_risk(position.position_id, loss="1e59")
     except DataError:
         return False
     return True

@@ -15,6 +15,8 @@ RiskMethod = Literal[
     "PEAKS_OVER_THRESHOLD", "MONTE_CARLO",
 ]  # fmt: skip
 RiskScope = Literal["POSITION", "PAIR", "ACCOUNT", "STRATEGY", "BOOK"]
+Move = Annotated[float, Meta(ge=-1, le=1000)]
+Factor = Annotated[float, Meta(ge=0.001, le=1000)]
 StressNorm = Literal["LARGEST", "EUCLID", "SUM", "LIKELIHOOD"]
 
 
@@ -85,10 +87,10 @@ class StressScenario(Request):
     """A storm: the relative move `shock` of every factor (base currency) but those in `shocks`."""
 
     name: Code
-    shock: Annotated[float, Meta(ge=-1, le=1000)] = 0.0
-    shocks: dict[str, float] = {}
-    spread_factor: Annotated[float, Meta(gt=0, le=1000)] = 1.0
-    depth_factor: Annotated[float, Meta(gt=0, le=1000)] = 1.0
+    shock: Move = 0.0
+    shocks: dict[str, Move] = {}
+    spread_factor: Factor = 1.0
+    depth_factor: Factor = 1.0
 
 
 class StressTest(Request):

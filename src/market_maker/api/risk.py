@@ -51,7 +51,7 @@ class Risk(Controller):
         horizon = wish.time_horizon
         data = await service.parts.risk.assess(
             wish.position_id,
-            risk_model=RiskModel(wish.risk_model),
+            risk_model=None if wish.risk_model is None else RiskModel(wish.risk_model),
             confidence_level=wish.confidence_level,
             time_horizon_ns=None if horizon is None else parse_duration(horizon, "time_horizon"),
             method=wish.method,
@@ -122,7 +122,7 @@ class Risk(Controller):
 
     @delete("/limits/{limit_id:uuid}", status_code=204, summary="Remove a limit")
     async def remove_limit(self, service: Service, limit_id: FromPath[UUID]) -> None:
-        """Remove a limit and its alerts."""
+        """Remove a limit; what it held back is let go, and its open alerts are cleared."""
         await service.parts.risk.control.remove_limit(limit_id)
 
     @post("/limits/{limit_id:uuid}/reset", status_code=200, summary="Reset a limit")

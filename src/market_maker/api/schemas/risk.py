@@ -21,13 +21,15 @@ StressNorm = Literal["LARGEST", "EUCLID", "SUM", "LIKELIHOOD"]
 
 
 class AssessRisk(Request):
-    """Figures of a position; what is left out comes from the settings. `time_horizon` as `1d`, from 1s.
+    """Figures of a position; what is left out comes from the settings (of `risk_model`: VaR where it may be asked for).
+
+    `time_horizon` as `1d`, from 1s.
 
     With `scope` the figures are of all positions of the named one's account, of its strategy, or of the whole book.
     """
 
     position_id: UUID
-    risk_model: Literal["VaR", "ExpectedShortfall"] = "VaR"
+    risk_model: Literal["VaR", "ExpectedShortfall"] | None = None
     confidence_level: Decimal | None = None
     time_horizon: str | None = None
     method: RiskMethod = "HISTORICAL"

@@ -10,10 +10,16 @@ from market_maker.domain.events import EventType
 from market_maker.messaging.bus import Bus, Message, Subscription
 from market_maker.messaging.topics import decode, envelope_data
 from market_maker.monitoring.metrics import Metrics
+from market_maker.risk.limits import LimitKind
 
 
 async def observe_alerts(bus: Bus, metrics: Metrics) -> Subscription:
-    """Count the alerts that are raised, by kind of limit."""
+    """Count the alerts that are raised, by kind of limit.
+
+    All kinds are there from the start, at zero: Prometheus sees no increase in a series that begins with its first alert.
+    """
+    for kind in LimitKind:
+        metrics.risk_alerts.labels(kind.value)
 
     async def on_event(message: Message) -> None:
         alert = envelope_data(decode(message.body))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from browser.asking import api, buy, metric, orders, send, trade, wait_until
-from browser.conftest import Service, Visit
+from browser.conftest import NARROW, Service, Visit
 from e2e.service_process import DEFAULT_PAIR, DEFAULT_STRATEGY
 
 Sample = Callable[[str], Path]
@@ -323,7 +323,24 @@ def test_models_are_tested_and_storms_computed(visit: Visit, service: Service) -
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="Risk report").click()
     opened.value.get_by_text("XRP-USDT").first.wait_for()
+    opened.value.set_viewport_size({"width": NARROW[0], "height": NARROW[1]})
+    assert opened.value.evaluate("document.documentElement.scrollWidth") == NARROW[0]
     opened.value.close()
+    # What the schedule saves for limits on the sum came last, and was shown as if it were the position's.
+    account = send(service, "POST", "accounts", {"name": "second holder", "balance": "1000000 USDT"})["account_id"]
+    send(service, "POST", "positions", {"pair_id": pair, "account_id": account, "quantity": "5"})
+    page.wait_for_timeout(1000)
+    alone = send(service, "POST", "risk/assessment", {"position_id": position["position_id"]})
+    whole = send(service, "POST", "risk/assessment", {"position_id": position["position_id"], "scope": "PAIR"})
+    value = (
+        page.locator("section.panel", has_text="What it may lose")
+        .locator(".fact", has_text="Of a value of")
+        .locator("dd")
+    )
+    wait_until(lambda: figure(value.inner_text()) == pytest.approx(float(alone["position_value"]), rel=0.001))
+    page.get_by_label("Of", exact=True).select_option("PAIR")
+    wait_until(lambda: figure(value.inner_text()) == pytest.approx(float(whole["position_value"]), rel=0.001))
+    page.get_by_text("2 positions of its pair: ").wait_for()
 
 
 def session_of(service: Service, pair_id: str) -> dict[str, Any]:

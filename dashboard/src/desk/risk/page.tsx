@@ -15,6 +15,8 @@ import { ModelTests } from "./model_tests";
 interface Figures {
   metrics_id: string;
   risk_model: string;
+  scope: string;
+  positions: number;
   quantity: string;
   mark_price: string;
   position_value: string;
@@ -95,17 +97,19 @@ export function RiskPage() {
 }
 
 function Assessment({ position, name }: { position: Position; name: string }) {
-  const saved = useQuery<Items<Figures>>(`api/v1/risk/metrics/${position.position_id}?limit=10`, { on: ["risk.assessed"] });
+  // Those of what it is a part of are saved under it, too: a round of the schedule makes five at most.
+  const saved = useQuery<Items<Figures>>(`api/v1/risk/metrics/${position.position_id}?limit=20`, { on: ["risk.assessed"] });
+  const [scope, of] = useState("POSITION");
   const [model, choose] = useState<"VaR" | "ExpectedShortfall">("VaR");
   const [confidence, be] = useState("0.95");
   const [horizon, over] = useState("1d");
   const [method, by] = useState("HISTORICAL");
   const [busy, set] = useState(false);
   const pair = pairOf(position.pair_id);
-  const newest = saved.data?.items[0];
+  const newest = saved.data?.items.find((each) => each.scope === scope);
   const assess = async (): Promise<void> => {
     set(true);
-    const body = { position_id: position.position_id, risk_model: model, confidence_level: confidence, time_horizon: horizon, method };
+    const body = { position_id: position.position_id, risk_model: model, confidence_level: confidence, time_horizon: horizon, method, scope };
     await attempt(call<Figures>("POST", "api/v1/risk/assessment", body), () => "Assessed");
     saved.reload();
     set(false);
@@ -117,6 +121,7 @@ function Assessment({ position, name }: { position: Position; name: string }) {
           <Select label="Figure" value={model} options={[["VaR", "Value at risk"], ["ExpectedShortfall", "Expected shortfall"]]} onValue={(value) => choose(value as typeof model)} />
           <Select label="Confidence" value={confidence} options={[["0.9", "90 %"], ["0.95", "95 %"], ["0.975", "97.5 %"], ["0.99", "99 %"]]} onValue={be} />
           <Select label="Horizon" value={horizon} options={[["10m", "10 minutes"], ["1h", "1 hour"], ["1d", "1 day"], ["10d", "10 days"]]} onValue={over} />
+          <Select label="Of" value={scope} options={[["POSITION", "this position"], ["PAIR", "its pair"], ["ACCOUNT", "its account"], ...(position.strategy_id ? [["STRATEGY", "its strategy"] as const] : []), ["BOOK", "the whole book"]]} onValue={of} />
           <Select label="Method" value={method} options={METHODS.map((each) => [each, words(each)] as const)} onValue={by} />
         </div>
         <div class="actions">
@@ -134,6 +139,7 @@ function Assessment({ position, name }: { position: Position; name: string }) {
             <Fact name="Largest fall">{money(newest.drawdown)}</Fact>
           </dl>
           <p class="note gap">
+            {newest.scope === "POSITION" ? "" : `${newest.positions} ${newest.positions === 1 ? "position" : "positions"} of ${scope === "BOOK" ? "the whole book" : `its ${words(scope)}`}: `}
             {percent(Number(newest.confidence_level), 1)} over {newest.time_horizon}, {words(newest.method)}, from {newest.observations} returns of {newest.sampling_interval} scaled by {figure(newest.scaling, 3)}; coverage{" "}
             {percent(newest.coverage, 1)}; {stamp(newest.as_of_ts)} UTC
           </p>

@@ -15,6 +15,7 @@ from market_maker.backtest.service import BacktestService
 from market_maker.directory import Directory, Parts
 from market_maker.domain.clock import SystemClock
 from market_maker.domain.errors import Unavailable
+from market_maker.domain.ids import MARKET_ACCOUNT_ID
 from market_maker.domain.modes import Mode
 from market_maker.market_data.import_queue import ImportQueue
 from market_maker.market_data.service import MarketDataService
@@ -190,7 +191,7 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
             SimulatedMarkets(simulator),
         )
         simulator.guard = risk.control.guard
-        simulator.observers.append(_tell_fills(risk.control))
+        simulator.observers.append(_tell_changes(risk.control))
         market_data = MarketDataService(store.database, store.reference, store.lake, store.clock)
         imports = ImportQueue(market_data, settings.inbox or store.data_dir / "inbox", store.clock)
         records = Records(store.database, store.reference, store.lake, store.clock)
@@ -271,12 +272,13 @@ async def _start_trading(simulator: SimulatorService, control: RiskControl) -> N
     await control.end_held()
 
 
-def _tell_fills(control: RiskControl) -> Observer:
-    """Return what tells risk whose positions a commit has changed."""
+def _tell_changes(control: RiskControl) -> Observer:
+    """Return what tells risk whose positions a commit has changed: by fills and by transfers."""
 
     def tell(_: SimulatedExchange, changes: Changes) -> None:
-        if changes.fills:
-            control.note_fills({fill.position_id for fill in changes.fills})
+        changed = {key for key, state in changes.positions.items() if state.account_id != MARKET_ACCOUNT_ID}
+        if changed:
+            control.note_changed(changed)
 
     return tell
 

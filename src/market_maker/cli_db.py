@@ -106,10 +106,13 @@ def prune(
         str | None, typer.Option(help="also orders that ended longer ago, such as 30d; fills stay")
     ] = None,
     runs: Annotated[str | None, typer.Option(help="also backtests that ended longer ago, with their results")] = None,
+    assessments: Annotated[
+        str | None, typer.Option(help="also risk figures made longer ago; the newest of each position stay")
+    ] = None,
     config: Config = None,
     setting: Set = None,
 ) -> None:
-    """Delete what is too old: events that are published, idempotency keys, prices; orders and runs only when asked."""
+    """Delete what is too old: published events, idempotency keys, prices; orders, runs, assessments only when asked."""
     from market_maker import maintenance
     from market_maker.storage.retention import Ages
 
@@ -118,6 +121,7 @@ def prune(
         settings.event_retention if events is None else parse_duration(events, "--events"),
         None if orders is None else parse_duration(orders, "--orders"),
         None if runs is None else parse_duration(runs, "--runs"),
+        None if assessments is None else parse_duration(assessments, "--assessments"),
     )
     gone = asyncio.run(maintenance.prune(settings, ages, dry_run=dry_run))
     for kind, count in gone.items():

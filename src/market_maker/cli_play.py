@@ -31,8 +31,10 @@ def play(
     allow_gaps: Annotated[bool, typer.Option("--allow-gaps", help="in spite of less than 0.99 coverage")] = False,
     execution_delay: Annotated[str | None, typer.Option(help="way of orders to the venue, such as 10ms")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="return when the recording has ended")] = False,
-    url: Annotated[str, typer.Option("--url", help="where the service is")] = "http://127.0.0.1:8000",
-    api_key: Annotated[str | None, typer.Option(envvar="MM_API_KEY", help="where it has keys")] = None,
+    url: Annotated[
+        str, typer.Option("--url", envvar="MARKET_MAKER_URL", help="where the service is")
+    ] = "http://127.0.0.1:8000",
+    api_key: Annotated[str | None, typer.Option(envvar="MARKET_MAKER_API_KEY", help="where it has keys")] = None,
 ) -> None:
     """Start a session whose market is a recording: orders stand in it and fill as in a backtest. Prints the session's id."""
     from market_maker.api.schemas import PlayRecording

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Start and stop scenarios in the markets of a service that runs.")
 
 LOCAL = "http://127.0.0.1:8000"
-Url = Annotated[str, typer.Option("--url", help="where the service is")]
+Url = Annotated[str, typer.Option("--url", envvar="MARKET_MAKER_URL", help="where the service is")]
 Key = Annotated[str | None, typer.Option("--api-key", envvar="MARKET_MAKER_API_KEY", help="where it has keys")]
 Session = Annotated[str | None, typer.Option("--session", help="id of the session (default: the only one)")]
 

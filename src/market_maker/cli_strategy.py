@@ -16,9 +16,9 @@ from market_maker.settings import Settings, load_settings
 app = typer.Typer(no_args_is_help=True, help="Show kinds of strategy, list and add strategies, run them live.")
 
 Config = Annotated[Path | None, typer.Option("--config", help="YAML file of settings (default: MM_CONFIG)")]
-Url = Annotated[str, typer.Option(help="address of the running service")]
+Url = Annotated[str, typer.Option(envvar="MARKET_MAKER_URL", help="address of the running service")]
 ApiKey = Annotated[
-    str | None, typer.Option(envvar="MM_API_KEY", help="a key of scope trade, where the service asks for one")
+    str | None, typer.Option(envvar="MARKET_MAKER_API_KEY", help="a key of scope trade, where the service asks for one")
 ]
 _URL = "http://127.0.0.1:8000"
 Set = Annotated[list[str] | None, typer.Option("--set", help="one setting, such as strategy_files=my_maker.py")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import platform
 import re
@@ -121,13 +122,18 @@ async def _machine(wish: Examination) -> Findings:
     state = State.DOWN if room < _GIB // 4 else State.DEGRADED
     full = "" if room >= 2 * _GIB else "free some, move data_dir, or `market-maker db prune`"
     yield _judge("machine", "free disk", f"{room / _GIB:.1f} GiB at {folder}", full, state=state)
-    if os.access(folder, os.W_OK):
+    in_the_way = _file_in_the_way(bootstrap.data_dir_of(wish.settings))
+    try:
+        if in_the_way is not None:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(in_the_way))
         seconds = await asyncio.to_thread(_sync_seconds, folder)
+    except OSError as error:
+        advice = "make it writable for this user, or choose another by MM_DATA_DIR"
+        told = f"{in_the_way or folder} cannot be written: {error.strerror}"
+        yield Finding("machine", "data folder", State.DOWN, told, advice)
+    else:
         slow = "" if seconds <= _SYNC_S else "every commit waits for this: put data_dir on a faster disk"
         yield _judge("machine", "time to make a write durable", f"{seconds * 1e3:.1f} ms at {folder}", slow)
-    else:
-        advice = "make it writable for this user, or choose another by MM_DATA_DIR"
-        yield Finding("machine", "data folder", State.DOWN, f"{folder} cannot be written", advice)
     if sys.platform != "win32":
         import resource
 
@@ -139,6 +145,11 @@ async def _machine(wish: Examination) -> Findings:
 def _nearest(folder: Path) -> Path:
     """Return the folder, or the nearest one above it that exists."""
     return next(path for path in (folder, *folder.parents) if path.is_dir())
+
+
+def _file_in_the_way(folder: Path) -> Path | None:
+    """Return the folder, or the one above it, that is there and is none."""
+    return next((path for path in (folder, *folder.parents) if path.exists() and not path.is_dir()), None)
 
 
 def _sync_seconds(folder: Path) -> float:
@@ -198,9 +209,11 @@ async def _settings(wish: Examination) -> Findings:
         yield finding
     try:
         check_exposure(wish.settings)
-    except MarketMakerError:
+    except MarketMakerError as error:
         advice = "set api_keys (`market-maker keys`), or host=127.0.0.1"
         found = f"{wish.settings.host} can be reached by others and no API key is set"
+        if wish.settings.api_keys:
+            advice, found = "make one by `market-maker keys`, and put in the line that it prints", error.detail
         yield Finding("settings", "exposure", State.DOWN, found, advice)
     else:
         guarded = f"{len(wish.settings.api_keys)} API keys" if wish.settings.api_keys else "this machine only"

@@ -142,7 +142,7 @@ class MarketMakerService:
         """Bring a position to `position.quantity`; the difference is transferred in or out at its average price.
 
         Without an average price the transfer is at the present mark. `position.version` must be the present one.
-        In risk mode the position is assessed afterwards.
+        In risk mode the position is assessed afterwards, where its price history allows it.
 
         Raises
         ------
@@ -154,8 +154,8 @@ class MarketMakerService:
         if not found or found[0].account_id == MARKET_ACCOUNT_ID:
             raise NotFound.of("position", "position_id", str(position.position_id))
         await self._transfer(found[0], position)
-        if self.mode is Mode.RISK:
-            await self.parts.risk.calculate_risk_metrics(position.position_id)
+        if self.mode is Mode.RISK:  # what cannot be assessed yet has been changed all the same
+            await self.parts.risk.reassess([position.position_id])
 
     # ------------------------------------------------------------------ backtest mode
 
@@ -198,7 +198,7 @@ class MarketMakerService:
 
     async def get_positions(self, **filters: Any) -> list[Position]:
         """Return positions of users, newest first; filters as `storage.simulation.get_positions`."""
-        found = await simulation.get_positions(self.parts.database, other_than=MARKET_ACCOUNT_ID, **filters)
+        found = await simulation.get_positions(self.parts.database, other_than=[MARKET_ACCOUNT_ID], **filters)
         return [await self.describe(state) for state in found]
 
     async def open_position(
@@ -286,6 +286,7 @@ class MarketMakerService:
             event = Event(EventType.POSITION_UPDATED, key, state.version, now, str(key), data)
             stream = await ensure_stream(connection, SERVICE_STREAM)
             await append(connection, stream, [outbox_event(event)])
+        self.parts.risk.control.note_changed([stored.position_id])
         await self.parts.simulator.accounts.load_stakes(stored.pair_id)
 
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic_core import ErrorDetails
 
 from market_maker.domain.errors import FieldError, InvalidRequest, shorten
 from market_maker.domain.modes import RiskModel, TestMode
@@ -24,10 +26,18 @@ from market_maker.domain.units import DAY_NS, NS_PER_SECOND, Money, format_durat
 
 ENVIRONMENT_PREFIX = "MM_"
 _FROM_FILE = "_FILE"
+_ADDRESSES = {
+    "database_url": "the address of a PostgreSQL server, such as postgresql://user@host/name",
+    "rabbitmq_url": "the address of a RabbitMQ server, such as amqp://user@host/",
+}
+"""What they may be, where they are wrong; they are not shown, as they may hold a password."""
+_BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 _NOT_SETTINGS = ("MM_TEST_", "MM_SAMPLE_DATA", "MM_CONFIG", "MM_KERNEL_CACHE")
 
 
 def _duration(value: object) -> int:
+    if str(value).strip() == "0":  # nothing is nothing in every unit
+        return 0
     try:
         return parse_duration(value)
     except InvalidRequest as error:
@@ -36,9 +46,12 @@ def _duration(value: object) -> int:
 
 def _money(value: object) -> Money:
     try:
-        return value if isinstance(value, Money) else parse_money(value)
+        money = value if isinstance(value, Money) else parse_money(value)
     except InvalidRequest as error:
         raise ValueError(error.errors[0].allowed) from None
+    if not 0 < money.amount < Decimal(10) ** 15:
+        raise ValueError("a positive amount below 1e15 and a currency, such as 100000 USDT")
+    return money
 
 
 DurationNs = Annotated[int, BeforeValidator(_duration), PlainSerializer(format_duration, return_type=str)]
@@ -158,11 +171,14 @@ class Settings(_Section):
 
     database_url: str | None = Field(
         None,
+        pattern=r"^(postgres(ql)?://|\s*\w+\s*=)",
         description="PostgreSQL, such as postgresql://user@host/name; default: the embedded PostgreSQL in data_dir",
     )
     database_pool: int = Field(10, ge=2, le=200, description="most database connections of one process")
     rabbitmq_url: str | None = Field(
-        None, description="RabbitMQ, such as amqp://user@host/; default: the bus inside the process"
+        None,
+        pattern="^amqps?://",
+        description="RabbitMQ, such as amqp://user@host/; default: the bus inside the process",
     )
     rabbitmq_prefix: str = Field(
         "market_maker",
@@ -312,21 +328,50 @@ def _put(target: dict[str, Any], keys: list[str], text: str, *, source: str) -> 
 
 
 def _translate(error: ValidationError) -> InvalidRequest:
-    faults = []
+    faults, told = [], []
     for fault in error.errors(include_url=False):
         key = ".".join(str(part) for part in fault["loc"])
-        allowed = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
-            allowed = "a known key: " + ", ".join(_known_keys(fault["loc"][:-1]))
-        faults.append(FieldError(key, shorten(fault["input"]), allowed))
-    text = "; ".join(f"{fault.field}: {fault.value} is not allowed; allowed: {fault.allowed}" for fault in faults)
-    return InvalidRequest(text, tuple(faults))
+            # Its value is not shown: under a name that nobody knows may stand a secret.
+            known = _known_keys(fault["loc"][:-1])
+            near = get_close_matches(str(fault["loc"][-1]), known, 1)
+            meant = f", did you mean {near[0]}?" if near else ";"
+            faults.append(FieldError(key, "", f"a known key: {', '.join(known)}"))
+            told.append(f"{key} is no setting{meant} known are {', '.join(known)}")
+        elif key in _ADDRESSES:
+            faults.append(FieldError(key, "", _ADDRESSES[key]))
+            told.append(f"{key}: what was given is not allowed; allowed: {_ADDRESSES[key]}")
+        else:
+            faults.append(_wrong_value(key, fault))
+            told.append(f"{key}: {faults[-1].value} is not allowed; allowed: {faults[-1].allowed}")
+    return InvalidRequest("; ".join(told), tuple(faults))
+
+
+def _wrong_value(key: str, fault: ErrorDetails) -> FieldError:
+    """Return a fault in the words of users: bounds, and durations with their units."""
+    given, allowed = fault["input"], fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    bound = next((name for name in _BOUNDS if name in fault.get("ctx", {})), None)
+    if bound is not None:
+        limit = fault["ctx"][bound]
+        if _is_duration(fault["loc"]):
+            given, limit = format_duration(int(given)), format_duration(limit)
+        allowed = f"{_BOUNDS[bound]} {limit}"
+    return FieldError(key, shorten(given), allowed)
+
+
+def _is_duration(location: tuple[int | str, ...]) -> bool:
+    model = _model_at(location[:-1])
+    return any(getattr(each, "func", None) is _duration for each in model.model_fields[str(location[-1])].metadata)
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    return list(_model_at(location).model_fields)
+
+
+def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
     model: type[BaseModel] = Settings
     for part in location:
         annotation = model.model_fields[str(part)].annotation
         assert isinstance(annotation, type) and issubclass(annotation, BaseModel), part
         model = annotation
-    return list(model.model_fields)
+    return model

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from browser.asking import api, buy, metric, orders, send, trade, wait_until
-from browser.conftest import Service, Visit
+from browser.conftest import NARROW, Service, Visit
 from e2e.service_process import DEFAULT_PAIR, DEFAULT_STRATEGY
 
 Sample = Callable[[str], Path]
@@ -228,6 +228,26 @@ def test_the_kill_switch_asks_stops_everything_and_is_released(visit: Visit, ser
     send(service, "POST", "simulator/orders", order)
 
 
+def test_a_kill_switch_of_one_account_is_named_and_hides_no_other(visit: Visit, service: Service) -> None:
+    """It was shown as if everything were stopped, could not be released, and took the button that stops everything away."""
+    account = send(service, "POST", "accounts", {"name": "careless"})["account_id"]
+    scope = {"scope": "ACCOUNT", "scope_id": account}
+    send(service, "POST", "risk/kill-switch", {"engaged": True, "reason": "too fast", **scope})
+    page = visit.open("risk")
+    page.get_by_text("Engaged for account careless: new orders are refused, too fast.").wait_for()
+    page.get_by_role("button", name="Stop everything").click()
+    ask = page.get_by_role("dialog")
+    ask.get_by_label("Write STOP to confirm").fill("STOP")
+    ask.get_by_role("button", name="Stop everything").click()
+    page.get_by_text("Engaged: new orders are refused, by hand, in the dashboard.").wait_for()
+    assert {each["scope"] for each in api(service, "risk/kill-switch")["items"]} == {"ALL", "ACCOUNT"}
+    for left in (1, 0):
+        page.get_by_role("button", name="Release", exact=True).first.click()
+        page.get_by_role("dialog").get_by_role("button", name="Release it").click()
+        wait_until(lambda left=left: len(api(service, "risk/kill-switch")["items"]) == left)
+    page.get_by_text("Cancels every open order").wait_for()
+
+
 def test_a_limit_fills_its_bar_warns_is_breached_holds_and_is_reset(visit: Visit, service: Service) -> None:
     pair = send(service, "POST", "pairs", new_pair("LTC-USDT"))["pair_id"]
     wait_until(lambda: api(service, f"simulator/orderbook/{pair}")["asks"])
@@ -303,7 +323,24 @@ def test_models_are_tested_and_storms_computed(visit: Visit, service: Service) -
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="Risk report").click()
     opened.value.get_by_text("XRP-USDT").first.wait_for()
+    opened.value.set_viewport_size({"width": NARROW[0], "height": NARROW[1]})
+    assert opened.value.evaluate("document.documentElement.scrollWidth") == NARROW[0]
     opened.value.close()
+    # What the schedule saves for limits on the sum came last, and was shown as if it were the position's.
+    account = send(service, "POST", "accounts", {"name": "second holder", "balance": "1000000 USDT"})["account_id"]
+    send(service, "POST", "positions", {"pair_id": pair, "account_id": account, "quantity": "5"})
+    page.wait_for_timeout(1000)
+    alone = send(service, "POST", "risk/assessment", {"position_id": position["position_id"]})
+    whole = send(service, "POST", "risk/assessment", {"position_id": position["position_id"], "scope": "PAIR"})
+    value = (
+        page.locator("section.panel", has_text="What it may lose")
+        .locator(".fact", has_text="Of a value of")
+        .locator("dd")
+    )
+    wait_until(lambda: figure(value.inner_text()) == pytest.approx(float(alone["position_value"]), rel=0.001))
+    page.get_by_label("Of", exact=True).select_option("PAIR")
+    wait_until(lambda: figure(value.inner_text()) == pytest.approx(float(whole["position_value"]), rel=0.001))
+    page.get_by_text("2 positions of its pair: ").wait_for()
 
 
 def session_of(service: Service, pair_id: str) -> dict[str, Any]:

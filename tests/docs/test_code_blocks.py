@@ -217,7 +217,7 @@ def made_surroundings(dsn: str, settings: dict[str, str]) -> Iterator[Surroundin
     }
     environment = kept | {
         "PATH": f"{programs}:{os.environ['PATH']}", "MM_DATABASE_URL": dsn, "MM_DATA_DIR": str(folder / "data"),
-        "MM_BACKTEST__EXECUTION_DELAY": "5ms", "COLUMNS": "120",
+        "MM_BACKTEST__EXECUTION_DELAY": "5ms", "COLUMNS": "120", "MARKET_MAKER_URL": f"http://127.0.0.1:{service.port}",
     }  # fmt: skip
     listener = Listener(service.port)
     yield Surroundings(service, listener, environment, settings)

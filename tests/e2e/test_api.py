@@ -21,10 +21,12 @@ from uuid import UUID
 import httpx
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from e2e.service_process import DEFAULT_PAIR, DEFAULT_STRATEGY, ServiceProcess
 from market_maker import dashboard
 from market_maker.api.schemas import StartScenario, TradingRules, View
+from market_maker.cli import app
 from market_maker.client import (
     AsyncClient,
     BookTwin,
@@ -657,16 +659,48 @@ def test_risk_by_command(client: StrictClient, service: ServiceProcess, tmp_path
     assert (code, text.startswith("VaR "), "at 0.9 over 5m (HISTORICAL" in text) == (0, True, True)
     assert command("report", key, "--to", str(page))[0] == 0
     assert "Risk of 0.3" in page.read_text("utf-8")
-    limit = client.add_limit("MAX_VAR", "1000000", scope="POSITION", scope_id=position.position_id)
-    assert str(limit.limit_id) in command("limits")[1]
-    client.remove_limit(limit.limit_id)
-    code, text = command("test", key, "--window", "4999")
+    code, text = command("stress", key, "--scenario", "crash=-0.5", "--loss", "100", "--scope", "ACCOUNT")
+    assert (code, "crash" in text, "100.00000000 are lost by BTC -" in text) == (0, True, True)
+    assert command("stress", key, "--scenario", "crash")[0] == 2
+    code, text = command("test", key, "--window", "4999", "--confidence", "0.99")
     assert (code, "too few" in text) == (2, True)
     assert command("kill-switch", "perhaps", "--reason", "x")[0] == 2
     code, text = command("kill-switch", "engage", "--reason", "drill")
-    assert (code, text.startswith("engaged; ")) == (0, True)
+    assert (code, text.startswith("engaged for ALL; ")) == (0, True)
     assert client.get_kill_switches().engaged
-    assert command("kill-switch", "release", "--reason", "drill is over") == (0, "released; 0 orders ended\n")
+    of_account = ("--scope", "ACCOUNT", "--scope-id", str(position.account_id), "--reason", "one of them")
+    assert command("kill-switch", "engage", *of_account)[0] == 0
+    held = command("states")[1]
+    assert ("drill" in held, f"ACCOUNT {position.account_id}" in held) == (True, True)
+    left = f"released for ALL; still engaged for ACCOUNT {position.account_id}\n"
+    assert command("kill-switch", "release", "--reason", "drill is over") == (0, left)
+    assert command("kill-switch", "release", *of_account) == (0, f"released for ACCOUNT {position.account_id}\n")
+
+
+def test_limits_by_command(client: StrictClient, service: ServiceProcess) -> None:
+    position = client.open_position(
+        DEFAULT_PAIR, quantity="0.3", account_id=client.add_account("limits by command").account_id
+    )
+
+    def command(*words: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, ["risk", *words], env={"MARKET_MAKER_URL": f"http://127.0.0.1:{service.port}"})
+        return done.exit_code, done.output
+
+    until(lambda: _assessed(client, position.position_id))
+    of_position = ("--scope", "POSITION", "--scope-id", str(position.position_id))
+    code, text = command("add-limit", "MAX_POSITION", "0.1", *of_position, "--on-breach", "HALT")
+    (limit,) = [each for each in client.get_limits().items if each.scope_id == position.position_id]
+    assert (code, text) == (0, f"limit {limit.limit_id}: MAX_POSITION 0.1 of POSITION {position.position_id}\n")
+    client.assess_risk(position.position_id)
+    listed = command("limits")[1]
+    assert (str(limit.limit_id) in listed, "BREACHED" in listed, "HALTED" in listed) == (True, True, True)
+    assert f"position {position.position_id} is above its limit of 0.1" in command("alerts", "--raised")[1]
+    assert str(limit.limit_id) in command("states")[1]
+    assert command("reset-limit", str(limit.limit_id)) == (0, f"limit {limit.limit_id}: OK, ACTIVE\n")
+    assert command("remove-limit", str(limit.limit_id)) == (0, f"limit {limit.limit_id} is removed\n")
+    trail = re.findall(r"\b(?:LIMIT_[A-Z]+|HOLD)\b", command("audit", "--last", "4")[1])
+    assert trail == ["LIMIT_REMOVED", "LIMIT_RESET", "HOLD", "LIMIT_ADDED"]
+    assert command("add-limit", "MAX_FUN", "1")[0] != 0
 
 
 def test_assessment_by_every_method_and_scope(client: StrictClient) -> None:
@@ -719,6 +753,14 @@ def test_assessment_by_every_method_and_scope(client: StrictClient) -> None:
     )
     assert Decimal(storm.fixed[0]["loss"]) == pytest.approx(alone.position_value / 5, rel=Decimal("0.05"))
     assert storm.reverse["moves"][0]["move"] == pytest.approx(-1000 / float(alone.position_value), rel=0.05)
+    # What leaves the digits of an amount was answered with 500.
+    for storms, field in (([{"name": "up", "shocks": {"BTC": 1e300}}], "scenarios[0].shocks[...]"),
+                          ([{"name": "dry", "depth_factor": 1e-300}], "scenarios[0].depth_factor")):  # fmt: skip
+        with pytest.raises(InvalidRequest) as caught:
+            client.stress_risk(position.position_id, scenarios=storms)
+        assert caught.value.errors[0].field == field
+    with pytest.raises(InvalidRequest, match="at most 1E"):
+        client.stress_risk(position.position_id, loss="1e59")
     client.cancel_order(order.order_id)
     for wrong, field in (({"confidence_level": "1"}, "confidence_level"), ({"time_horizon": "400d"}, "time_horizon"),
                          ({"scope": "STRATEGY"}, "scope"), ({"method": "GUESS"}, "method")):  # fmt: skip
@@ -734,7 +776,7 @@ def test_breach_raises_an_alert_and_its_end_clears_it(client: StrictClient) -> N
     until(lambda: _assessed(client, position.position_id))
     limit = client.add_limit("MAX_VAR", "0.01", scope="POSITION", scope_id=position.position_id)
     assert limit.state == "OK"
-    client.assess_risk(position.position_id, risk_model="ExpectedShortfall", confidence_level="0.95", time_horizon="1h")
+    client.assess_risk(position.position_id, risk_model="ExpectedShortfall", confidence_level="0.95", time_horizon="1d")
     (alert,) = [each for each in client.get_alerts(alert_state="RAISED").items if each.limit_id == limit.limit_id]
     assert (alert.severity, alert.kind, alert.position_id) == ("CRITICAL", "MAX_VAR", position.position_id)
     (breached,) = [each for each in client.get_limits().items if each.limit_id == limit.limit_id]

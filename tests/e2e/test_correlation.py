@@ -24,6 +24,10 @@ async def test_one_id_leads_from_the_request_to_the_event(make_service: MakeServ
         "DELETE", f"/api/v1/simulator/orders/{placed.content['order_id']}", None, X_Correlation_Id="desk-7.43"
     )
     assert cancelled.status == 202
+    stopped = {"engaged": True, "reason": "a drill"}
+    await service.request("POST", "/api/v1/risk/kill-switch", stopped, X_Correlation_Id="desk-7.44")
+    trail = (await service.request("GET", "/api/v1/risk/audit", None)).content["items"]
+    assert [each["details"]["correlation_id"] for each in trail] == ["desk-7.44"]
     evil = await service.request("GET", "/health/live", None, X_Correlation_Id='x" "level": "error')
     assert '"' not in evil.headers["x-correlation-id"]
     with psycopg.connect(database_dsn) as connection:
@@ -31,6 +35,8 @@ async def test_one_id_leads_from_the_request_to_the_event(make_service: MakeServ
             "SELECT type, body::json ->> 'correlation_id' FROM events WHERE aggregate_id = %s ORDER BY sequence",
             (placed.content["order_id"],),
         ).fetchall()
+        of_risk = connection.execute("SELECT body::json ->> 'correlation_id' FROM events WHERE type LIKE 'risk.%'")
+        assert of_risk.fetchall() == [("desk-7.44",)]
     assert ("simulator.order.received", "desk-7.42") in rows
     assert ("simulator.order.cancel_requested", "desk-7.43") in rows
     assert service.terminate() == 0

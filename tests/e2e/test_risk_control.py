@@ -224,6 +224,59 @@ def test_breach_on_a_fill_halts_until_it_is_reset(client: Client, account: UUID)
         client.reset_limit(limit.limit_id)
 
 
+@pytest.mark.parametrize("kind", ["MAX_VAR", "MAX_ES"])
+def test_a_question_by_other_terms_breaches_no_limit_and_clears_no_alert(
+    client: Client, account: UUID, paused: Callable[[], None], kind: Any
+) -> None:
+    """Who asked what ten days may cost halted everything; who asked for a second cleared the alert."""
+    held = client.open_position(DEFAULT_PAIR, quantity="0.01", account_id=account)
+    until(lambda: is_assessed(client, held.position_id))
+    paused()
+    usual = client.assess_risk(held.position_id)
+    value = usual.value_at_risk if kind == "MAX_VAR" else usual.expected_shortfall
+    limit = client.add_limit(kind, f"{value * 2:f}", scope="POSITION", scope_id=held.position_id, on_breach="HALT")
+    assert client.assess_risk(held.position_id, time_horizon="30d").value_at_risk > limit.threshold
+    assert (the_limit(client, limit.limit_id).state, the_limit(client, limit.limit_id).hold) == ("OK", "ACTIVE")
+    client.assess_risk(held.position_id, confidence_level="0.950", time_horizon="24h")
+    assert the_limit(client, limit.limit_id).value == value
+    client.remove_limit(limit.limit_id)
+    lower = client.add_limit(kind, f"{value / 2:f}", scope="POSITION", scope_id=held.position_id)
+    client.assess_risk(held.position_id)
+    for question in ({"time_horizon": "10s"}, {"confidence_level": "0.5"}, {"method": "NORMAL", "time_horizon": "10s"}):
+        client.assess_risk(held.position_id, **question)  # type: ignore[arg-type]
+    assert alerts_of(client, lower.limit_id) == [("CRITICAL", "RAISED")]
+    client.remove_limit(lower.limit_id)
+
+
+def test_what_is_changed_without_a_fill_is_looked_at_at_once(client: Client, account: UUID) -> None:
+    """By hand or by the reset of its account: the alert of a position that had been brought to zero stayed open."""
+    held = client.open_position(DEFAULT_PAIR, quantity="0.01", account_id=account)
+    until(lambda: is_assessed(client, held.position_id))
+    limit = client.add_limit("MAX_POSITION", "0.001", scope="POSITION", scope_id=held.position_id)
+    client.update_position(held.position_id, "0.02")
+    until(lambda: alerts_of(client, limit.limit_id) == [("CRITICAL", "RAISED")])
+    client.update_position(held.position_id, "0")
+    until(lambda: alerts_of(client, limit.limit_id) == [("CRITICAL", "CLEARED")])
+    client.update_position(held.position_id, "0.02")
+    until(lambda: alerts_of(client, limit.limit_id)[1:] == [("CRITICAL", "RAISED")])
+    client.reset_account(account)
+    until(lambda: alerts_of(client, limit.limit_id)[1:] == [("CRITICAL", "CLEARED")])
+    client.remove_limit(limit.limit_id)
+
+
+def test_the_trail_tells_what_a_limit_was(client: Client, account: UUID) -> None:
+    limit = client.add_limit("MAX_LOSS", "100", scope="ACCOUNT", scope_id=account, on_breach="HALT")
+    client.remove_limit(limit.limit_id)
+    removed, added = client.get_risk_audit(limit=2).items
+    terms = {
+        "limit_id": str(limit.limit_id), "kind": "MAX_LOSS", "scope": "ACCOUNT", "scope_id": str(account),
+        "threshold": "100", "warn_share": "0.8", "on_breach": "HALT",
+    }  # fmt: skip
+    assert (added.action, {**added.details, **terms}) == ("LIMIT_ADDED", added.details)
+    assert (removed.action, {**removed.details, **terms}) == ("LIMIT_REMOVED", removed.details)
+    assert (removed.details["state"], removed.details["hold"]) == ("OK", "ACTIVE")
+
+
 def test_reducing_takes_only_what_reduces(client: Client, account: UUID) -> None:
     held = client.open_position(DEFAULT_PAIR, quantity="0.01", account_id=account)
     until(lambda: is_assessed(client, held.position_id))
@@ -282,6 +335,9 @@ def test_models_judged_through_rest(client: Client, account: UUID) -> None:
     assert client.get_risk_model_tests(position.position_id).items[0] == found
     with pytest.raises(DataError, match="too few for a window of 5000"):
         client.test_risk_models(position.position_id, window=5000)
+    for confidence in ("0", "1"):  # 0 was once taken for none, and answered with the figures of the default
+        with pytest.raises(InvalidRequest, match="confidence_level"):
+            client.test_risk_models(position.position_id, window=20, confidence_level=confidence)
     with pytest.raises(InvalidRequest) as caught:
         client.test_risk_models(position.position_id, interval="1ms", window=20)
     assert caught.value.errors[0].field == "interval"
@@ -330,5 +386,6 @@ async def test_kill_switch_under_a_storm_and_over_a_restart(
         trader.set_kill_switch(False, "all is well")
     assert not admin.set_kill_switch(False, "looked into").engaged
     assert trader.place_order(DEFAULT_PAIR, "BUY", "0.0001", "20000").status == "PENDING_NEW"
-    audit = [each.action for each in trader.get_risk_audit().items]
-    assert audit == ["KILL_SWITCH_RELEASED", "KILL_SWITCH_ENGAGED"]
+    audit = [(each.action, each.details["by"]) for each in trader.get_risk_audit().items]
+    names = {scope: f"{scope} {hashlib.sha256(key.encode()).hexdigest()[:12]}" for scope, key in keys.items()}
+    assert audit == [("KILL_SWITCH_RELEASED", names["admin"]), ("KILL_SWITCH_ENGAGED", names["trade"])]

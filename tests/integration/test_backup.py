@@ -18,6 +18,7 @@ import pytest
 from integration.test_retention import event
 from market_maker import cli, maintenance
 from market_maker.domain.errors import Conflict, DataError, InvalidRequest
+from market_maker.domain.ids import new_id
 from market_maker.domain.units import DAY_NS
 from market_maker.settings import Settings, load_settings
 from market_maker.storage import backup, schema
@@ -269,6 +270,37 @@ async def test_prune_counts_first_and_then_deletes_the_same(database_dsn: str, t
     assert "COMPLETED" not in left["backtest_runs"]
     assert left["simulated_orders"].count("\\n") == 1
     assert "ended orders" not in await maintenance.prune(settings, Ages(DAY_NS), dry_run=True)
+
+
+async def test_assessments_are_pruned_when_asked_but_the_newest_of_a_position(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    """The schedule adds one a minute of each position; nothing could take them away."""
+    positions = [uuid4(), uuid4()]
+    with psycopg.connect(database_dsn) as connection:
+        pair, account = uuid4(), uuid4()
+        connection.execute("INSERT INTO pairs VALUES (%s, 'v', 's', 'A', 'B', 1, 1, 'L', 0, 0, NULL, 0)", (pair,))
+        connection.execute("INSERT INTO accounts VALUES (%s, 'a', 'B', 1, 1)", (account,))
+        for number, position in enumerate(positions):
+            strategy = uuid4()
+            connection.execute("INSERT INTO strategies VALUES (%s, 's', 'k', '{}', %s, 1)", (strategy, pair))
+            connection.execute(
+                "INSERT INTO positions VALUES (%s, %s, %s, %s, 0, 0, 0, 0, 0, 0, 1, 1)",
+                (position, pair, account, strategy),
+            )
+            for as_of_ts in (1, 2, 2**62)[: 3 - number]:
+                connection.execute(
+                    "INSERT INTO risk_metrics VALUES (%s, %s, 'VaR', 'HISTORICAL', 0.95, 1, 1, '{}', %s)",
+                    (new_id(), position, as_of_ts),
+                )
+    settings = settings_of(database_dsn, tmp_path)
+    assert "assessments" not in await maintenance.prune(settings, Ages(DAY_NS), dry_run=True)
+    ages = Ages(DAY_NS, assessments_ns=30 * DAY_NS)
+    assert (await maintenance.prune(settings, ages, dry_run=True))["assessments"] == 3
+    assert (await maintenance.prune(settings, ages, dry_run=False))["assessments"] == 3
+    with psycopg.connect(database_dsn) as connection:
+        left = connection.execute("SELECT position_id, as_of_ts FROM risk_metrics").fetchall()
+    assert sorted(left) == sorted([(positions[0], 2**62), (positions[1], 2)])
 
 
 def test_orders_that_a_repeated_key_may_name_are_not_pruned() -> None:

@@ -13,7 +13,9 @@ import psycopg
 import pytest
 
 from market_maker import cli, doctor
+from market_maker.domain.errors import Unavailable
 from market_maker.monitoring.health import State
+from market_maker.storage.database import Database
 
 
 @pytest.fixture(autouse=True)
@@ -161,3 +163,34 @@ def test_people_are_told_in_words(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 def test_the_worst_finding_decides(states: list[str], expected: str) -> None:
     found = [doctor.Finding("a", "b", State(state), "c") for state in states]
     assert doctor.worst(found).value == expected
+
+
+def test_a_file_where_the_data_folder_should_be_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """All was called well, and the service could not start."""
+    (tmp_path / "file").write_text("in the way")
+    code, found = examined(monkeypatch, capsys, "--set", f"data_dir={tmp_path / 'file' / 'data'}")
+    assert code == 1
+    assert found["machine", "data folder"]["found"] == f"{tmp_path / 'file'} cannot be written: Not a directory"
+
+
+def test_a_key_that_is_none_is_wrong_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A key instead of its digest was called one API key; the service ran its markets before it noticed."""
+    code, found = examined(monkeypatch, capsys, "--set", "api_keys=planted-key-Zq7")
+    assert code == 1
+    exposure = found["settings", "exposure"]
+    assert ("market-maker keys" in exposure["action"], "scope:sha256" in exposure["found"]) == (True, True)
+    assert "planted" not in str(found)
+
+
+@pytest.mark.slow
+async def test_a_start_without_a_database_says_why() -> None:
+    """It spoke of a change that was under way."""
+    with pytest.raises(
+        Unavailable, match=r"cannot be reached: .*refused.*; start it, or correct database_url"
+    ) as error:
+        await Database("postgresql://u:planted-Zq7@127.0.0.1:1/none").open()
+    assert "planted" not in error.value.detail

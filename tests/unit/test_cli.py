@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from market_maker import cli
 
@@ -52,6 +53,17 @@ def test_a_wrong_word_is_named(
     assert text in told
     assert told.startswith("market-maker: ")
     assert len(told.strip().splitlines()) == 1
+
+
+def test_variables_of_callers_are_no_settings() -> None:
+    """MM_API_KEY was read by some commands as the caller's key, and stopped all others as an unknown setting."""
+    known: set[str] = set()
+    waiting = [typer.main.get_command(cli.app)]
+    while waiting:
+        command = waiting.pop()
+        waiting += getattr(command, "commands", {}).values()
+        known |= {str(option.envvar) for option in command.params if getattr(option, "envvar", None)}
+    assert known == {"MARKET_MAKER_API_KEY", "MARKET_MAKER_URL"}
 
 
 @pytest.mark.parametrize("words", [["explain", "not-an-id", "1"], ["backtest"], ["imports"]])

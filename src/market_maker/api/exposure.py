@@ -18,8 +18,9 @@ def is_loopback(host: str) -> bool:
 
 
 def check_exposure(settings: Settings) -> None:
-    """Refuse an address that others can reach unless API keys are set."""
-    if not is_loopback(settings.host) and not ApiKeys(settings.api_keys):
+    """Refuse an address that others can reach unless API keys are set, and keys that are none."""
+    keys = ApiKeys(settings.api_keys)
+    if not is_loopback(settings.host) and not keys:
         raise InvalidRequest.of(
             "host", settings.host, "127.0.0.1, or another address once api_keys are set (`market-maker keys`)"
         )

@@ -32,7 +32,7 @@ from market_maker.api.problems import PROBLEM_JSON, problem
 from market_maker.domain.errors import FieldError, InvalidRequest, NotFound, shorten
 from market_maker.domain.ids import new_id
 from market_maker.monitoring.histograms import HistogramChild
-from market_maker.monitoring.logs import bind_correlation
+from market_maker.monitoring.logs import bind_caller, bind_correlation
 from market_maker.monitoring.metrics import Metrics
 from market_maker.monitoring.tracing import is_tracing, name_request, request_span
 
@@ -111,6 +111,10 @@ class ApiKeys:
             if hmac.compare_digest(known, digest):
                 found = level
         return found
+
+    def name(self, key: str, level: int) -> str:
+        """Return what a known key may be called: its scope and the begin of its sha256, as `market-maker keys --list` shows it."""
+        return f"{SCOPES[level]} {hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:12]}"
 
     def account(self, key: str) -> UUID | None:
         """Return the account that a known key is bound to, None when it is not."""
@@ -257,6 +261,7 @@ class Guard:
         if level < needed:
             raise Refused(403, "Not allowed", f"this needs a key of scope {SCOPES[needed]}")
         bind(self._keys.account(given))
+        bind_caller(self._keys.name(given, level))
 
     async def _check_account(self, scope: Scope) -> None:
         """Refuse what a key that is bound to an account may not do; of another account's things nothing is told."""

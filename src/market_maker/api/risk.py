@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
 
@@ -33,6 +34,9 @@ from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.modes import RiskModel
 from market_maker.domain.units import parse_duration
 
+LOSS_MAX = Decimal("1e30")
+"""Of a reverse question: more than any book is worth, and within the digits that amounts are told with."""
+
 
 class Risk(Controller):
     """Risk."""
@@ -47,7 +51,7 @@ class Risk(Controller):
         horizon = wish.time_horizon
         data = await service.parts.risk.assess(
             wish.position_id,
-            risk_model=RiskModel(wish.risk_model),
+            risk_model=None if wish.risk_model is None else RiskModel(wish.risk_model),
             confidence_level=wish.confidence_level,
             time_horizon_ns=None if horizon is None else parse_duration(horizon, "time_horizon"),
             method=wish.method,
@@ -60,8 +64,8 @@ class Risk(Controller):
         """Return what storms would lose; stores nothing."""
         wish = await body_of(request, StressTest)
         horizon = wish.time_horizon
-        if wish.loss is not None and wish.loss <= 0:
-            raise InvalidRequest.of("loss", str(wish.loss), "a positive amount")
+        if wish.loss is not None and not 0 < wish.loss <= LOSS_MAX:
+            raise InvalidRequest.of("loss", str(wish.loss), f"a positive amount of at most {LOSS_MAX}")
         data = await service.parts.risk.stress_test(
             wish.position_id,
             scope=wish.scope,
@@ -118,7 +122,7 @@ class Risk(Controller):
 
     @delete("/limits/{limit_id:uuid}", status_code=204, summary="Remove a limit")
     async def remove_limit(self, service: Service, limit_id: FromPath[UUID]) -> None:
-        """Remove a limit and its alerts."""
+        """Remove a limit; what it held back is let go, and its open alerts are cleared."""
         await service.parts.risk.control.remove_limit(limit_id)
 
     @post("/limits/{limit_id:uuid}/reset", status_code=200, summary="Reset a limit")

@@ -41,6 +41,11 @@ _COUNT_OPEN = """
 async def observe_backtests(bus: Bus, metrics: Metrics) -> Subscription:
     """Count ended runs and sweeps, their volume, duration and sets, and show the quality of the last completed run."""
     done: dict[str, int] = {}
+    # From the start, at zero: Prometheus sees no increase in a series that begins with its first failure.
+    for outcome in _RUNS.values():
+        metrics.backtests.labels(outcome)
+    for outcome in _SWEEPS.values():
+        metrics.sweeps.labels(outcome)
 
     async def on_event(message: Message) -> None:
         envelope = decode(message.body)

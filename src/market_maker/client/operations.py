@@ -811,7 +811,7 @@ class Operations:
         self,
         position_id: Id,
         *,
-        risk_model: Literal["VaR", "ExpectedShortfall"] = "VaR",
+        risk_model: Literal["VaR", "ExpectedShortfall"] | None = None,
         confidence_level: Money | None = None,
         time_horizon: str | None = None,
         method: schemas.RiskMethod = "HISTORICAL",
@@ -920,7 +920,7 @@ class Operations:
 
     @Operation
     def remove_limit(self, limit_id: Id) -> Call[None]:
-        """Remove a limit and its alerts."""
+        """Remove a limit; what it held back is let go, and its open alerts are cleared."""
         path = {"limit_id": _id(limit_id, "limit_id")}
         return Call("DELETE", "/api/v1/risk/limits/{limit_id}", NoneType, path)
 

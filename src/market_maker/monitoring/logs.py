@@ -34,6 +34,7 @@ _KEYWORD_SECRET = re.compile(
 _AUTHORIZATION = re.compile(r"(?P<head>\b(?:Bearer|Basic)\s+)(?P<secret>[A-Za-z0-9._~+/=\-]{6,})", re.IGNORECASE)
 
 _correlation_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("correlation_id", default=None)
+_caller: contextvars.ContextVar[str | None] = contextvars.ContextVar("caller", default=None)
 
 
 def configure_logging(
@@ -100,6 +101,16 @@ def bind_correlation(correlation_id: str | None) -> contextvars.Token[str | None
 def reset_correlation(token: contextvars.Token[str | None]) -> None:
     """Return to what was bound before."""
     _correlation_id.reset(token)
+
+
+def bind_caller(name: str) -> None:
+    """Let `caller` tell who asks, for the rest of this request."""
+    _caller.set(name)
+
+
+def caller() -> str | None:
+    """Return who asks: the scope of an API key and the begin of its sha256; None where no key is needed."""
+    return _caller.get()
 
 
 def correlation_id() -> str | None:

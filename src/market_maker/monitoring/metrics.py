@@ -50,7 +50,7 @@ _DECLARED: dict[str, tuple[Kind, tuple[str, ...], str, str]] = {
     "simulated_orders_total": ("counter", (), "orders", "Simulated orders durably accepted."),
     "orders_total": ("counter", ("status",), "orders", "Simulated orders that reached a status (name of OrderStatus)."),
     "simulated_trades_total": ("counter", (), "trades", "Executions of simulated orders and given simulated trades."),
-    "backtests_total": ("counter", ("outcome",), "runs", "Ended backtests: completed, failed, interrupted, canceled."),
+    "backtests_total": ("counter", ("outcome",), "runs", "Ended backtests: completed, failed (interrupted ones too), canceled."),
     "backtest_events_total": ("counter", (), "events", "Recorded market events replayed by backtests."),
     "sweeps_total": ("counter", ("outcome",), "sweeps", "Ended sweeps: completed, failed, canceled."),
     "sweep_sets_total": ("counter", (), "sets", "Parameter sets that sweeps have run, those known before left out."),
@@ -166,6 +166,10 @@ class Metrics:
         self.build_info = self._gauge("build_info")
         for mode in Mode:  # an item of the specification shows from the start, at zero
             self.virtual_volume.labels(mode, "USDT")
+        # Prometheus sees no increase in a series that begins with its first failure.
+        self.commands_refused.labels("Unavailable")
+        for dependency in ("bus", "database"):
+            self.relay_failures.labels(dependency)
         self.build_info.labels(version("market-maker")).set(1)
 
     def render(self) -> tuple[bytes, str]:

@@ -161,7 +161,7 @@ def tail_risk(
     Positions that are flat, or hedge each other wholly, have figures of 0 by every method.
     """
     try:
-        horizon = Horizon(horizon_ns, observed.returns.interval_ns)
+        horizon = Horizon(horizon_ns, observed.returns.interval_ns, drift=False)
         return _estimated(observed, horizon, method, confidence_level, seed)
     except InvalidRequest as error:
         asked = tuple(_as_asked(each) for each in error.errors)

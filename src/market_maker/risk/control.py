@@ -22,13 +22,15 @@ from market_maker.domain.ids import new_id
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.position import PositionState
 from market_maker.messaging.topics import outbox_event
+from market_maker.monitoring.logs import caller, correlation_id
 from market_maker.performance.figures import Float64
 from market_maker.risk.alerts import Alert, AlertChanges, AlertState, Severity, alert_changes
 from market_maker.risk.bounded import bounded_value
 from market_maker.risk.guard import KillSwitch, OrderGuard
-from market_maker.risk.limit_rows import cleared, held, limit_data, switch_data, text, to_alert, to_limit
+from market_maker.risk.limit_rows import cleared, held, limit_data, limit_terms, switch_data, text, to_alert, to_limit
 from market_maker.risk.limits import (
     ASSESSED,
+    FIGURES,
     HOLDS,
     SCOPES,
     Evaluation,
@@ -44,6 +46,7 @@ from market_maker.risk.limits import (
 )
 from market_maker.risk.market_view import MarketView
 from market_maker.risk.measures import RiskMetrics, Scope
+from market_maker.risk.models import DEFAULT_MODEL
 from market_maker.risk.subjects import Subject
 from market_maker.settings import RiskSettings
 from market_maker.storage.database import Connection, Database, fetch, page
@@ -58,12 +61,15 @@ _WITH_OPEN_ALERT = """
        AND (scope <> 'POSITION' OR position_id = %s)
     WHERE
 """
-_LIMITS_OF = (
-    _WITH_OPEN_ALERT + " scope = %s AND scope_id IS NOT DISTINCT FROM %s ORDER BY limit_id FOR UPDATE OF risk_limits"
+# Locked first, in a statement of its own: one that waits for a row would go on with the alerts of before it waited.
+_LOCK_LIMITS_OF = (
+    "SELECT 1 FROM risk_limits WHERE scope = %s AND scope_id IS NOT DISTINCT FROM %s ORDER BY limit_id FOR UPDATE"
 )
-_LIMIT_BY_ID = _WITH_OPEN_ALERT + " risk_limits.limit_id = %s FOR UPDATE OF risk_limits"
+_LIMITS_OF = _WITH_OPEN_ALERT + " scope = %s AND scope_id IS NOT DISTINCT FROM %s ORDER BY limit_id"
+_LOCK_LIMIT = "SELECT 1 FROM risk_limits WHERE limit_id = %s FOR UPDATE"
+_LIMIT_BY_ID = _WITH_OPEN_ALERT + " risk_limits.limit_id = %s"
 _PAUSE_S = 0.2
-"""Fills and refusals that come within this time are looked at together."""
+"""Changes of positions and refusals that come within this time are looked at together."""
 _log = structlog.get_logger("risk")
 
 
@@ -88,7 +94,7 @@ class RiskControl:
     database, reference, clock : shared by the process
     markets : those that run, to end orders there
     settings : section `risk`
-    assessor : brings figures up to date after fills and on schedule
+    assessor : brings figures up to date after a position has changed and on schedule
     """
 
     def __init__(
@@ -110,7 +116,7 @@ class RiskControl:
         self.guard = OrderGuard(self._woken.set, markets.venues)
         self.guard.confidence = Decimal(str(settings.default_confidence_level))
         self._assessed: list[Limit] = []
-        self._filled: set[UUID] = set()
+        self._changed: set[UUID] = set()
         self._to_halt: list[Limit] = []
         self._stale = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -141,10 +147,10 @@ class RiskControl:
         if self.guard.needs_scenarios:
             await self._refresh_scenarios()
 
-    def note_fills(self, position_ids: Iterable[UUID]) -> None:
+    def note_changed(self, position_ids: Iterable[UUID]) -> None:
         """Take note that positions have changed: they are assessed soon, where a limit asks for it."""
         if self._assessed:
-            self._filled.update(position_ids)
+            self._changed.update(position_ids)
             self._woken.set()
 
     async def _refresh_scenarios(self) -> None:
@@ -162,8 +168,8 @@ class RiskControl:
             await asyncio.sleep(_PAUSE_S)
             try:
                 await self.flush()
-                filled, self._filled = self._filled, set()
-                await self._assessor.reassess(filled)
+                changed, self._changed = self._changed, set()
+                await self._assessor.reassess(changed)
             except MarketMakerError as error:
                 _log.warning("risk limits could not be looked at", reason=error.detail)
 
@@ -200,8 +206,7 @@ class RiskControl:
                 " VALUES (%s, %s, %s, %s, %s, %s, 'OK', %s, 0, %s)",
                 (limit.limit_id, kind, scope, scope_id, threshold, warn_share, self._clock.now_ns(), on_breach),
             )
-            shown = {"limit_id": str(limit.limit_id), "kind": kind, "scope": scope, "threshold": f"{threshold:f}"}
-            await self._note_down(connection, "LIMIT_ADDED", shown)
+            await self._note_down(connection, "LIMIT_ADDED", limit_terms(limit))
         await self.reload()
         return (await self.get_limits(limit.limit_id))[0]
 
@@ -235,10 +240,12 @@ class RiskControl:
     async def remove_limit(self, limit_id: UUID) -> None:
         """Delete a limit; its alerts stay, and those that are open are cleared. NotFound when there is none."""
         async with self._database.transaction() as connection:
-            await self._locked(connection, limit_id)
+            before = await self._locked(connection, limit_id)
             events = await self._clear_alerts(connection, limit_id)
             await connection.execute("DELETE FROM risk_limits WHERE limit_id = %s", (limit_id,))
-            await self._note_down(connection, "LIMIT_REMOVED", {"limit_id": str(limit_id)})
+            # With the limit goes what it held back.
+            shown = limit_terms(to_limit(before)) | {"state": before["state"], "hold": before["hold"]}
+            await self._note_down(connection, "LIMIT_REMOVED", shown)
             await append(connection, await ensure_stream(connection, SERVICE_STREAM), events)
         self.guard.noted.pop(limit_id, None)
         await self.reload()
@@ -373,14 +380,22 @@ class RiskControl:
     # ------------------------------------------------------------------ held against limits
 
     async def hold_against(self, connection: Connection, subject: Subject, metrics: RiskMetrics) -> list[OutboxEvent]:
-        """Hold an assessment against the limits of its scope, in its transaction; return the events."""
+        """Hold an assessment against the limits of its scope, in its transaction; return the events.
+
+        VaR and ES are held against them only as the schedule finds them: what somebody asks at another confidence, horizon or
+        by another method is a question, which neither breaches a limit nor clears its alert.
+        """
         position, scope = subject.holdings[0].position, SCOPES[metrics.scope]
         if not any(limit.scope is scope and applies_to(limit, position) for limit in self._assessed):
             return []
+        wanted = (DEFAULT_MODEL.value, self.guard.confidence, self._settings.default_time_horizon)
+        usual = (metrics.method, metrics.confidence_level, metrics.time_horizon_ns) == wanted
         events: list[OutboxEvent] = []
-        for row in await fetch(connection, _LIMITS_OF, (position.position_id, scope.value, owner_of(scope, position))):
+        whose = (scope.value, owner_of(scope, position))
+        await connection.execute(_LOCK_LIMITS_OF, whose)
+        for row in await fetch(connection, _LIMITS_OF, (position.position_id, *whose)):
             limit = to_limit(row)
-            if limit.kind in ASSESSED:
+            if limit.kind in ASSESSED and (usual or limit.kind not in FIGURES):
                 value = bounded_value(limit.kind, subject, metrics)
                 events += await self._evaluate(connection, row, value, position.position_id, metrics.as_of_ts)
         return events
@@ -402,6 +417,7 @@ class RiskControl:
         async with self._database.transaction() as connection:
             events: list[OutboxEvent] = []
             for limit_id, found in sorted(noted.items()):
+                await connection.execute(_LOCK_LIMIT, (limit_id,))
                 for row in await fetch(connection, _LIMIT_BY_ID, (found.position_id, limit_id)):
                     if found.ts == row["evaluated_ts"]:
                         continue
@@ -460,7 +476,8 @@ class RiskControl:
         if evaluation.changed and evaluation.state is LimitState.BREACHED and changes.raised is not None:
             version += 1
             data = changes.raised.to_json()
-            breach = Event(EventType.RISK_LIMIT_BREACHED, limit.limit_id, version, ts, str(limit.limit_id), data)
+            cause = correlation_id() or str(limit.limit_id)
+            breach = Event(EventType.RISK_LIMIT_BREACHED, limit.limit_id, version, ts, cause, data)
             events.append(outbox_event(breach))
         await connection.execute(
             "UPDATE risk_limits SET state = %s, value = %s, evaluated_ts = %s, version = %s WHERE limit_id = %s",
@@ -497,15 +514,20 @@ class RiskControl:
         is_raised = alert.state is AlertState.RAISED
         kind, sequence = (EventType.RISK_ALERT_RAISED, 1) if is_raised else (EventType.RISK_ALERT_CLEARED, 2)
         ts = alert.raised_ts if alert.cleared_ts is None else alert.cleared_ts
-        return outbox_event(Event(kind, alert.alert_id, sequence, ts, str(alert.alert_id), details))
+        cause = correlation_id() or str(alert.alert_id)
+        return outbox_event(Event(kind, alert.alert_id, sequence, ts, cause, details))
 
     async def _note_down(self, connection: Connection, action: str, details: dict[str, Any]) -> None:
+        """Write a line of the trail, with the key and the request that caused it; a breach on schedule has neither."""
+        causes = {"by": caller(), "correlation_id": correlation_id()}
+        whole = details | {name: cause for name, cause in causes.items() if cause is not None}
         await connection.execute(
-            "INSERT INTO risk_audit VALUES (%s, %s, %s, %s)", (new_id(), self._clock.now_ns(), action, Jsonb(details))
+            "INSERT INTO risk_audit VALUES (%s, %s, %s, %s)", (new_id(), self._clock.now_ns(), action, Jsonb(whole))
         )
 
     async def _publish(
         self, connection: Connection, kind: EventType, key: UUID, sequence: int, data: dict[str, Any]
     ) -> None:
-        event = outbox_event(Event(kind, key, sequence, self._clock.now_ns(), str(key), data))
+        cause = correlation_id() or str(key)
+        event = outbox_event(Event(kind, key, sequence, self._clock.now_ns(), cause, data))
         await append(connection, await ensure_stream(connection, SERVICE_STREAM), [event])

@@ -32,6 +32,19 @@ def limit_data(row: dict[str, Any], noted: Noted | None = None) -> dict[str, Any
     }
 
 
+def limit_terms(limit: Limit) -> dict[str, Any]:
+    """Return what was agreed with a limit, as JSON values, for the trail of changes."""
+    return {
+        "limit_id": str(limit.limit_id),
+        "kind": limit.kind.value,
+        "scope": limit.scope.value,
+        "scope_id": text(limit.scope_id),
+        "threshold": f"{limit.threshold:f}",
+        "warn_share": f"{limit.warn_share:f}",
+        "on_breach": limit.on_breach.value,
+    }
+
+
 def held(
     scope: str, scope_id: UUID | None, state: str, since_ts: int | None, limit_id: UUID | None, why: str
 ) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class LimitKind(StrEnum):
 
     Of an assessment: MAX_VAR, MAX_ES, MAX_DRAWDOWN (amounts), MAX_CONCENTRATION (share of the largest position: of
     scope POSITION, that of the position in its account), MAX_STALENESS (seconds since the last price, of the oldest). Of a position, before an order and in an assessment: MAX_POSITION,
-    MAX_NOTIONAL, MAX_LOSS (result lost, fees included). Of an order, before it is taken: MAX_ORDER_SIZE,
+    MAX_NOTIONAL; in an assessment alone MAX_LOSS (result lost, fees included). Of an order, before it is taken: MAX_ORDER_SIZE,
     MAX_ORDER_NOTIONAL, PRICE_COLLAR (share by which its price is off the reference price), MAX_MESSAGE_RATE (orders and
     amendments in the last second), MAX_REPEATED_ORDERS (equal orders in the last second), MAX_SELF_TRADE (quantity of
     one's own that it would meet), MAX_WORST_CASE_POSITION (if all resting orders of its side fill), MAX_BOOK_VAR
@@ -68,6 +68,9 @@ ASSESSED = frozenset(
     }
 )
 """Kinds that an assessment holds its figures against."""
+
+FIGURES = frozenset({LimitKind.MAX_VAR, LimitKind.MAX_ES})
+"""Kinds whose figure depends on confidence, horizon and method."""
 
 
 class LimitScope(StrEnum):

@@ -23,7 +23,7 @@ th,td{text-align:right;padding:.25rem .6rem;border-bottom:1px solid #8884}th:fir
 .big{display:flex;gap:2.5rem;flex-wrap:wrap}.big b{display:block;font-size:1.5rem}.note{color:#777}
 .bar{position:relative;background:#8883;height:.9rem;min-width:12rem}.bar i{position:absolute;inset:0 auto 0 0;background:#3f9d5c}
 .bar.WARN i{background:#c9951a}.bar.BREACHED i{background:#c8453c}.bar.HEDGE i{background:#3b76c4}.bar u{position:absolute;top:0;bottom:0;width:1px;background:#777}
-.GREEN{color:#2c8a49}.YELLOW{color:#a97400}.RED{color:#c8453c}svg{max-width:100%;height:auto}
+.wide{overflow-x:auto}.GREEN{color:#2c8a49}.YELLOW{color:#a97400}.RED{color:#c8453c}svg{max-width:100%;height:auto}
 """
 
 
@@ -227,4 +227,4 @@ def _amount(value: Any) -> str:
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th scope='col'>{escape(name)}</th>" for name in names)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"

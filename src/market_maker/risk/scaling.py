@@ -42,6 +42,8 @@ class Horizon:
     interval_ns : of each observation, positive
     rule : one of `RULES`; without effect when the horizon is the interval
     growth : for the rules that add observations up
+    drift : whether means grow with time by `SQUARE_ROOT`. False leaves them out beyond the interval: over n intervals the error
+        of a mean is sqrt(ratio / n) deviations of the horizon, which for a day of seconds is more than the figure itself
 
     Raises
     ------
@@ -58,6 +60,7 @@ class Horizon:
     interval_ns: int
     rule: ScalingRule = ScalingRule.SQUARE_ROOT
     growth: Growth = Growth.COMPOUND
+    drift: bool = True
 
     def __post_init__(self) -> None:
         if self.interval_ns <= 0:
@@ -72,6 +75,11 @@ class Horizon:
     def ratio(self) -> float:
         """Intervals in the horizon."""
         return self.horizon_ns / self.interval_ns
+
+    @property
+    def mean_growth(self) -> float:
+        """Factor of means by the square root of time."""
+        return self.ratio if self.drift or self.horizon_ns == self.interval_ns else 0.0
 
     @property
     def steps(self) -> int:
@@ -92,7 +100,7 @@ class Prepared:
     values : (n,) of the interval, or of the horizon where they were added up
     rule : as it was applied
     scale : factor of deviations, 1 unless `SQUARE_ROOT`
-    time : factor of means: scale squared
+    time : factor of means: scale squared, or 0 without drift
     """
 
     values: Float64
@@ -123,7 +131,7 @@ def prepare(returns: ArrayLike, horizon: Horizon, confidence: float | Decimal, w
         return Prepared(checked_sample(returns, what, needed), ScalingRule.NONE, 1.0, 1.0)
     if horizon.rule is ScalingRule.SQUARE_ROOT:
         values = checked_sample(returns, what, needed)
-        return Prepared(values, horizon.rule, math.sqrt(horizon.ratio), horizon.ratio)
+        return Prepared(values, horizon.rule, math.sqrt(horizon.ratio), horizon.mean_growth)
     values, steps = checked_sample(returns, what), horizon.steps
     overlapping = horizon.rule is ScalingRule.OVERLAPPING
     wanted = max(LEAST_OBSERVATIONS * steps, needed + steps - 1) if overlapping else needed * steps

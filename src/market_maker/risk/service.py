@@ -24,6 +24,7 @@ from market_maker.domain.ids import BACKTEST_ACCOUNT_ID, MARKET_ACCOUNT_ID, new_
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.modes import RiskModel
 from market_maker.messaging.topics import outbox_event
+from market_maker.monitoring.logs import correlation_id
 from market_maker.monitoring.metrics import Metrics, Mode
 from market_maker.monitoring.tracing import span
 from market_maker.performance.figures import Float64
@@ -36,6 +37,7 @@ from market_maker.risk.market_view import MarketView, NoMarkets
 from market_maker.risk.measures import WANTED_OBSERVATIONS, RiskMetrics, Scope
 from market_maker.risk.model_tests import DEFAULT_METHODS, judge_models, recent_forecasts
 from market_maker.risk.models import DEFAULT_MODEL, Model
+from market_maker.risk.observation import show_models
 from market_maker.risk.prices import PriceSource
 from market_maker.risk.report import risk_page
 from market_maker.risk.sections import stress_section, with_sections
@@ -49,7 +51,7 @@ from market_maker.storage.database import Connection, Database, page
 from market_maker.storage.lake import Lake
 from market_maker.storage.outbox import SERVICE_STREAM, OutboxEvent, append, ensure_stream
 from market_maker.storage.reference import ReferenceData
-from market_maker.storage.simulation import get_positions
+from market_maker.storage.simulation import get_positions, get_watched_positions
 
 _log = structlog.get_logger("risk")
 
@@ -86,17 +88,25 @@ class RiskAssessmentService:
             database, reference, self.prices, markets or NoMarkets(), clock, Decimal(str(settings.maintenance_rate))
         )
 
+    @property
+    def usual_model(self) -> RiskModel:
+        """The figure of an assessment that names none."""
+        allowed = self._settings.risk_models
+        return RiskModel.VAR if RiskModel.VAR in allowed else allowed[0]
+
     async def calculate_risk_metrics(
         self,
         position_id: UUID,
         *,
-        risk_model: RiskModel = RiskModel.VAR,
+        risk_model: RiskModel | None = None,
         confidence_level: Decimal | None = None,
         time_horizon_ns: int | None = None,
         method: Model | str = DEFAULT_MODEL,
         scope: Scope | str = Scope.POSITION,
     ) -> tuple[UUID, RiskMetrics]:
         """Compute, save and publish the figures of a position, or of all that it is a part of; return their id and them.
+
+        `risk_model` is the figure that is asked for: by default value at risk, or the other where that is switched off.
 
         Raises
         ------
@@ -105,6 +115,7 @@ class RiskAssessmentService:
         DataError : too little price history (says how much is there and is needed), or one that the method does not fit
         """
         started = time.perf_counter()
+        risk_model = risk_model or self.usual_model
         if risk_model not in self._settings.risk_models:
             raise InvalidRequest.of("risk_model", risk_model.value, ", ".join(self._settings.risk_models))
         scope = Scope(scope)
@@ -133,9 +144,9 @@ class RiskAssessmentService:
 
     async def assess(self, position_id: UUID, **wishes: Any) -> dict[str, Any]:
         """Do `calculate_risk_metrics` and return the saved figures as JSON values."""
-        risk_model = wishes.get("risk_model", RiskModel.VAR)
+        risk_model = wishes.pop("risk_model", None) or self.usual_model
         with span("assess", {"position_id": str(position_id), "risk_model": risk_model.value}):
-            metrics_id, metrics = await self.calculate_risk_metrics(position_id, **wishes)
+            metrics_id, metrics = await self.calculate_risk_metrics(position_id, risk_model=risk_model, **wishes)
         return metrics_data(metrics_id, risk_model.value, metrics.value(risk_model), metrics.to_json())
 
     async def stress_test(
@@ -185,11 +196,12 @@ class RiskAssessmentService:
         NotFound, InvalidRequest, DataError : as `model_tests.judge_models`
         """
         subject = await self._subjects.find(position_id, Scope.POSITION)
+        default = Decimal(str(self._settings.default_confidence_level))
         found = await asyncio.to_thread(
             judge_models,
             subject.holdings[0],
             [Model(each) for each in methods] or DEFAULT_METHODS,
-            confidence_level=confidence_level or Decimal(str(self._settings.default_confidence_level)),
+            confidence_level=default if confidence_level is None else confidence_level,
             window=window,
             interval_ns=interval_ns,
         )
@@ -199,12 +211,7 @@ class RiskAssessmentService:
             await connection.execute(
                 "INSERT INTO risk_model_tests VALUES (%s, %s, %s, %s)", (test_id, position_id, Jsonb(data), now)
             )
-        for report in found["models"]:
-            if "reason" not in report:
-                expected = report["observations"] * (1.0 - report["confidence"])
-                name = report["method"].lower()
-                self._metrics.risk_quality.labels(f"exceptions_{name}").set(report["exceptions"] / expected)
-                self._metrics.risk_quality.labels(f"p_value_{name}").set(report["adjusted_p_value"] or 0.0)
+        show_models(self._metrics, found["models"])
         return data
 
     async def get_model_tests(
@@ -302,10 +309,9 @@ class RiskAssessmentService:
                     _log.info("a position could not be assessed", **shown, reason=error.detail)
 
     async def reassess_all(self) -> None:
-        """Bring the figures of every position that is not flat up to date, backtests' apart."""
-        states = await get_positions(self._database, other_than=MARKET_ACCOUNT_ID, limit=1000)
+        """Bring the figures of every position that is not flat, or has an open alert, up to date, backtests' apart."""
         await self.reassess(
-            state.position_id for state in states if state.qty_lots and state.account_id != BACKTEST_ACCOUNT_ID
+            await get_watched_positions(self._database, other_than=[MARKET_ACCOUNT_ID, BACKTEST_ACCOUNT_ID])
         )
 
     async def scenarios(self, pairs: Sequence[Instrument]) -> dict[UUID, Float64]:
@@ -329,7 +335,8 @@ class RiskAssessmentService:
         self, connection: Connection, metrics_id: UUID, risk_model: RiskModel, metrics: RiskMetrics
     ) -> OutboxEvent:
         data = await save_metrics(connection, metrics_id, risk_model, metrics)
-        return outbox_event(Event(EventType.RISK_ASSESSED, metrics_id, 1, metrics.as_of_ts, str(metrics_id), data))
+        cause = correlation_id() or str(metrics_id)
+        return outbox_event(Event(EventType.RISK_ASSESSED, metrics_id, 1, metrics.as_of_ts, cause, data))
 
     def _measure(self, risk_model: RiskModel, metrics: RiskMetrics, quote: str, seconds: float) -> None:
         self._metrics.risk_metrics.labels(risk_model.value).inc()

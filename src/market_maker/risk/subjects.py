@@ -105,23 +105,23 @@ class Subjects:
         """Return the positions of the scope, flat ones too."""
         if scope is Scope.POSITION:
             return []
+        # What backtests end with is not held by anyone.
+        beside = [MARKET_ACCOUNT_ID] + [BACKTEST_ACCOUNT_ID] * (named.account_id != BACKTEST_ACCOUNT_ID)
         found = of_account
         if scope is Scope.STRATEGY:
             if named.strategy_id is None:
                 raise InvalidRequest.of(
                     "scope", scope.value, "POSITION, PAIR, ACCOUNT or BOOK for a position without strategy"
                 )
-            found = await get_positions(self._database, strategy_id=named.strategy_id, limit=POSITIONS_MAX)
+            found = await get_positions(
+                self._database, strategy_id=named.strategy_id, other_than=beside, limit=POSITIONS_MAX
+            )
         elif scope in (Scope.BOOK, Scope.PAIR):
             pair_id = named.pair_id if scope is Scope.PAIR else None
-            found = await get_positions(
-                self._database, pair_id=pair_id, other_than=MARKET_ACCOUNT_ID, limit=POSITIONS_MAX
-            )
+            found = await get_positions(self._database, pair_id=pair_id, other_than=beside, limit=POSITIONS_MAX)
         if len(found) >= POSITIONS_MAX:
             raise InvalidRequest.of("scope", scope.value, f"a scope of fewer than {POSITIONS_MAX} positions")
-        # What backtests end with is not held by anyone.
-        invented = named.account_id != BACKTEST_ACCOUNT_ID
-        return [each for each in found if not (invented and each.account_id == BACKTEST_ACCOUNT_ID)]
+        return found
 
     async def _holdings(self, members: list[PositionState], now: int) -> list[Holding]:
         wanted = frozenset(state.position_id for state in members)

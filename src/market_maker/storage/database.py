@@ -57,9 +57,20 @@ class Database:
         self._mending: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Connect; raises Unavailable when the server is not there."""
-        async with lost_server_is_unavailable():
+        """Connect; raises Unavailable, with the reason, when the server is not there."""
+        try:
             await self._pool.open(wait=True, timeout=10.0)
+        except _LOST as error:
+            advice = "start it, or correct database_url (`market-maker doctor` looks closer)"
+            raise Unavailable(f"PostgreSQL cannot be reached: {await self._refusal()}; {advice}") from error
+
+    async def _refusal(self) -> str:
+        """Return what the server, or the way to it, says to a connection."""
+        try:
+            await (await psycopg.AsyncConnection.connect(self.dsn, connect_timeout=3)).close()
+        except psycopg.Error as error:
+            return " ".join(str(error).split())
+        return "it gives no connection in time"
 
     async def close(self) -> None:
         """Give all connections back to the server."""

@@ -1,7 +1,7 @@
 """Throws away what nobody needs any more, a little at a time: published events, old idempotency keys, old mids.
 
-This goes by itself. Orders that have ended and runs go only when an operator asks for it (`market-maker db prune`); fills and
-positions never go: a position is the sum of its fills.
+This goes by itself. Orders that have ended, runs and assessments go only when an operator asks for it (`market-maker db prune`);
+fills and positions never go: a position is the sum of its fills.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Ages:
     events_ns: int
     orders_ns: int | None = None
     runs_ns: int | None = None
+    assessments_ns: int | None = None
 
     def __post_init__(self) -> None:
         if self.orders_ns is not None and self.orders_ns < KEY_AGE_NS:
@@ -46,6 +47,11 @@ class Gone(NamedTuple):
     folders: list[str]
 
 
+_OLD_ASSESSMENT = (
+    "as_of_ts < %(ts)s AND EXISTS (SELECT 1 FROM risk_metrics newer"
+    " WHERE newer.position_id = risk_metrics.position_id AND newer.metrics_id > risk_metrics.metrics_id)"
+)
+"""The newest of a position stays: its risk page shows it."""
 _COUNT = {
     "events": (
         "SELECT count(*) FROM relay_cursors c JOIN events o ON o.stream_id = c.stream_id AND o.position <= c.published_position"
@@ -58,6 +64,7 @@ _COUNT = {
         "SELECT count(*) FROM backtest_runs WHERE status NOT IN ('PENDING', 'RUNNING')"
         " AND coalesce(finished_ts, created_ts) < %(ts)s"
     ),
+    "assessments": f"SELECT count(*) FROM risk_metrics WHERE {_OLD_ASSESSMENT}",
 }
 """How many rows of each kind are old."""
 
@@ -92,14 +99,14 @@ async def prune_for_ever(database: Database, clock: Clock, event_age_ns: int) ->
 
 def kinds_of(ages: Ages) -> list[str]:
     """Return the kinds of rows that go."""
-    asked = {"ended orders": ages.orders_ns, "runs": ages.runs_ns}
+    asked = {"ended orders": ages.orders_ns, "runs": ages.runs_ns, "assessments": ages.assessments_ns}
     return [kind for kind in _COUNT if kind not in asked or asked[kind] is not None]
 
 
 def _limit_of(kind: str, ages: Ages, now_ts: int) -> int:
     age_ns = {
         "events": ages.events_ns, "idempotency keys": KEY_AGE_NS, "prices": PRICE_AGE_NS, "ended orders": ages.orders_ns,
-        "runs": ages.runs_ns,
+        "runs": ages.runs_ns, "assessments": ages.assessments_ns,
     }[kind]  # fmt: skip
     assert age_ns is not None, kind
     return now_ts - age_ns
@@ -140,6 +147,10 @@ _DELETE = {
     "ended orders": (
         "DELETE FROM simulated_orders WHERE ctid = ANY(ARRAY("
         "SELECT ctid FROM simulated_orders WHERE status > 2 AND updated_ts < %(ts)s LIMIT %(limit)s))"
+    ),
+    "assessments": (
+        "DELETE FROM risk_metrics WHERE ctid = ANY(ARRAY("
+        f"SELECT ctid FROM risk_metrics WHERE {_OLD_ASSESSMENT} LIMIT %(limit)s))"
     ),
 }
 

@@ -5,7 +5,7 @@ It owns the mapping between rows and domain values; it decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -347,11 +347,11 @@ async def get_positions(
     pair_id: UUID | None = None,
     account_id: UUID | None = None,
     strategy_id: UUID | None = None,
-    other_than: UUID | None = None,
+    other_than: Collection[UUID] = (),
     after: UUID | None = None,
     limit: int = 100,
 ) -> list[PositionState]:
-    """Return positions, newest first, from below the id `after`; none of the account `other_than`."""
+    """Return positions, newest first, from below the id `after`; none of the accounts `other_than`."""
     query = f"""
         SELECT {_POSITION_COLUMNS} FROM positions
         WHERE position_id < %(before)s
@@ -359,14 +359,25 @@ async def get_positions(
           AND (%(pair_id)s::uuid IS NULL OR pair_id = %(pair_id)s)
           AND (%(account_id)s::uuid IS NULL OR account_id = %(account_id)s)
           AND (%(strategy_id)s::uuid IS NULL OR strategy_id = %(strategy_id)s)
-          AND (%(other_than)s::uuid IS NULL OR account_id <> %(other_than)s)
+          AND account_id <> ALL(%(other_than)s::uuid[])
         ORDER BY position_id DESC LIMIT %(limit)s
     """
     parameters = {
         "position_id": position_id, "pair_id": pair_id, "account_id": account_id, "strategy_id": strategy_id,
-        "other_than": other_than, **page(after, limit),
+        "other_than": list(other_than), **page(after, limit),
     }  # fmt: skip
     return [_to_position(row) for row in await database.fetch(query, parameters)]
+
+
+async def get_watched_positions(database: Database, other_than: Collection[UUID]) -> list[UUID]:
+    """Return all positions that are not flat, and those of open alerts; none of the accounts `other_than`."""
+    query = """
+        SELECT position_id FROM positions
+        WHERE account_id <> ALL(%(other_than)s::uuid[])
+          AND (qty_lots <> 0 OR position_id IN (SELECT position_id FROM risk_alerts WHERE state = 'RAISED'))
+        ORDER BY position_id DESC
+    """
+    return [row["position_id"] for row in await database.fetch(query, {"other_than": list(other_than)})]
 
 
 async def get_positions_beside(database: Database, position_id: UUID, limit: int) -> list[PositionState]:

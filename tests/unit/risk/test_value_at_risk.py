@@ -436,3 +436,19 @@ def test_conventions_differ_and_are_told(returns):
 def test_monte_carlo_by_name_needs_chance(returns):
     with pytest.raises(InvalidRequest, match="seeded generator"):
         estimate(returns, 0.95, ONE, Model.MONTE_CARLO)
+
+
+def test_without_drift_the_mean_counts_at_the_interval_and_not_beyond(rng):
+    """A day's normal figure from minutes of a rising market was a gain: 86,400 times the mean of a second."""
+    returns = rng.standard_normal(250) * 1e-4 + 5e-5
+    mean, deviation = returns.mean(), returns.std(ddof=1)
+    day, second = Horizon(DAY, 10**9, drift=False), Horizon(10**9, 10**9, drift=False)
+    z = stats.norm.ppf(0.95)
+    assert normal(returns, 0.95, second).value_at_risk == pytest.approx(-mean + deviation * z, rel=1e-9)
+    assert normal(returns, 0.95, day).value_at_risk == pytest.approx(deviation * z * math.sqrt(86_400), rel=1e-9)
+    assert normal(returns, 0.95, Horizon(DAY, 10**9)).value_at_risk < 0
+    fitted = student_t(returns, 0.95, day)
+    spread = fitted.basis.parameter("scale") * stats.t(fitted.basis.parameter("degrees")).ppf(0.95) * math.sqrt(86_400)
+    assert fitted.value_at_risk == pytest.approx(spread, rel=1e-9)
+    drawn = monte_carlo(fit_factors(returns[None, :]), [1.0], 0.95, day, np.random.default_rng(1))
+    assert drawn.value_at_risk == pytest.approx(deviation * z * math.sqrt(86_400), rel=0.03)

@@ -89,6 +89,51 @@ def test_an_unknown_key_is_answered_with_the_known_ones() -> None:
         load_settings(environment={"MM_SIMULATOR__MARKET_UPDATE": "1s"})
 
 
+def test_the_value_under_an_unknown_key_is_not_shown() -> None:
+    """It may be a secret: a service whose surroundings held a caller's key under MM_API_KEY wrote it into its log."""
+    with pytest.raises(InvalidRequest) as error:
+        load_settings(environment={"MM_API_KEY": "planted-key-Zq7"})
+    assert error.value.detail.startswith("api_key is no setting, did you mean api_keys? known are database_url, ")
+    assert "planted" not in f"{error.value.detail} {error.value.errors}"
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("simulator.execution_delay=2m", "simulator.execution_delay: 2m is not allowed; allowed: at most 1m"),
+        ("event_retention=5m", "event_retention: 5m is not allowed; allowed: at least 1h"),
+        ("risk.default_confidence_level=95", "risk.default_confidence_level: 95 is not allowed; allowed: less than 1"),
+        ("role=api", "role: api is not allowed; allowed: 'ALL', 'API', 'RELAY' or 'WORKER'"),
+        ("simulator.default_balance=-5 USDT", "simulator.default_balance: -5 USDT is not allowed; allowed: a positive amount"),
+    ],
+)  # fmt: skip
+def test_bounds_are_told_in_the_units_of_users(override: str, told: str) -> None:
+    """A delay of 2m was `120000000000`, allowed `less than or equal to 60000000000`; a balance below 0 was taken."""
+    with pytest.raises(InvalidRequest) as error:
+        load_settings(overrides=[override], environment={})
+    assert error.value.detail.startswith(told)
+
+
+@pytest.mark.parametrize("name", ["database_url", "rabbitmq_url"])
+def test_an_address_that_is_none_is_refused_and_not_shown(name: str) -> None:
+    with pytest.raises(
+        InvalidRequest, match=f"{name}: what was given is not allowed; allowed: the address of a"
+    ) as error:
+        load_settings(overrides=[f"{name}=mysql://user:planted-Zq7@host/name"], environment={})
+    assert "planted" not in f"{error.value.detail} {error.value.errors}"
+    good = {"database_url": ["postgres://h/n", "host=h dbname=n"], "rabbitmq_url": ["amqp://h/", "amqps://u:p@h/"]}
+    for url in good[name]:
+        assert getattr(load_settings(overrides=[f"{name}={url}"], environment={}), name) == url
+
+
+def test_nothing_needs_no_unit() -> None:
+    """The reference says `0: none` of some durations, and `0` was refused for the lack of a unit."""
+    found = load_settings(environment={"MM_RISK__ASSESSMENT_INTERVAL": "0"}, overrides=["backtest.worker_idle=0"])
+    assert (found.risk.assessment_interval, found.backtest.worker_idle) == (0, 0)
+    with pytest.raises(InvalidRequest, match="market_update_interval"):
+        load_settings(environment={"MM_SIMULATOR__MARKET_UPDATE_INTERVAL": "0"})
+
+
 def test_later_sources_win(tmp_path: Path) -> None:
     config = written(tmp_path, "simulator: {execution_delay: 1ms, seed: 1}\nport: 1")
     environment = {"MM_SIMULATOR__EXECUTION_DELAY": "2ms", "MM_PORT": "2", "HOME": "/"}

@@ -1,4 +1,6 @@
-/** How far a limit is used. Pure. */
+/** How far a limit is used, and whom a limit or a kill switch is about. Pure. */
+
+import { words } from "../figures";
 
 export interface Limit {
   limit_id: string;
@@ -27,7 +29,15 @@ const END = 1.25;
 /** Return how much of a limit is used, and where its marks stand on the bar. */
 export function useOf(limit: Pick<Limit, "threshold" | "warn_share" | "value">): Use {
   const threshold = Number(limit.threshold);
-  const share = limit.value === null ? null : threshold > 0 ? Math.abs(Number(limit.value)) / threshold : Number(limit.value) === 0 ? 0 : Infinity;
+  // A gain, which is a negative loss, uses nothing of a limit.
+  const value = Math.max(0, Number(limit.value));
+  const share = limit.value === null ? null : threshold > 0 ? value / threshold : value === 0 ? 0 : Infinity;
   const at = (part: number): number => Math.min(100, (part / END) * 100);
   return { share, width: at(share ?? 0), warnAt: at(Number(limit.warn_share)), fullAt: at(1) };
+}
+
+/** Return whom a scope covers, in words; `names` are those of accounts, strategies and pairs by their ids. */
+export function coveredBy({ scope, scope_id: id }: { scope: string; scope_id: string | null }, names: ReadonlyMap<string, string>): string {
+  if (id === null) return "everything";
+  return `${words(scope)} ${names.get(id) ?? id.slice(-12)}`;
 }

@@ -9,12 +9,14 @@ import type { Account, Items, Position, Strategy } from "../../live/types";
 import { decimal, figure, money, percent, spanOf, stamp, toneOfMoney, words } from "../figures";
 import { attempt, Dialog, Empty, Fact, Fault, Input, Panel, Segments, Select, Status, Table } from "../widgets";
 import { Accounts } from "./accounts";
-import { useOf, type Limit } from "./limits";
+import { coveredBy, useOf, type Limit } from "./limits";
 import { ModelTests } from "./model_tests";
 
 interface Figures {
   metrics_id: string;
   risk_model: string;
+  scope: string;
+  positions: number;
   quantity: string;
   mark_price: string;
   position_value: string;
@@ -53,9 +55,14 @@ export function RiskPage() {
   const [chosen, choose] = useState<string | null>(null);
   const shown = items.find((each) => each.position_id === chosen) ?? items.find((each) => Number(each.quantity) !== 0) ?? items[0];
   const nameOf = (position: Position): string => strategies.find((each) => each.strategy_id === position.strategy_id)?.name ?? (position.strategy_id ? position.strategy_id.slice(0, 8) : "manual orders");
+  const names = new Map<string, string>([
+    ...(accounts.data?.items ?? []).map((each) => [each.account_id, each.name] as const),
+    ...strategies.map((each) => [each.strategy_id, each.name] as const),
+    ...items.map((each) => [each.pair_id, pairOf(each.pair_id)?.symbol ?? each.pair_id] as const),
+  ]);
   return (
     <div class="stack">
-      <KillSwitch />
+      <KillSwitch names={names} />
       <div class={shown ? "grid two" : "grid"}>
         <Panel title="Positions" note={items.length > 1 ? "Choose one to assess it." : undefined}>
           <Fault text={positions.error} retry={positions.reload} />
@@ -79,7 +86,7 @@ export function RiskPage() {
         {shown && <Assessment key={shown.position_id} position={shown} name={nameOf(shown)} />}
       </div>
       <div class="grid two">
-        <Limits accounts={accounts.data?.items ?? []} strategies={strategies} positions={items} />
+        <Limits accounts={accounts.data?.items ?? []} strategies={strategies} positions={items} names={names} />
         <Alerts />
       </div>
       {shown && <Stress key={`stress ${shown.position_id}`} position={shown} />}
@@ -90,17 +97,19 @@ export function RiskPage() {
 }
 
 function Assessment({ position, name }: { position: Position; name: string }) {
-  const saved = useQuery<Items<Figures>>(`api/v1/risk/metrics/${position.position_id}?limit=10`, { on: ["risk.assessed"] });
+  // Those of what it is a part of are saved under it, too: a round of the schedule makes five at most.
+  const saved = useQuery<Items<Figures>>(`api/v1/risk/metrics/${position.position_id}?limit=20`, { on: ["risk.assessed"] });
+  const [scope, of] = useState("POSITION");
   const [model, choose] = useState<"VaR" | "ExpectedShortfall">("VaR");
   const [confidence, be] = useState("0.95");
   const [horizon, over] = useState("1d");
   const [method, by] = useState("HISTORICAL");
   const [busy, set] = useState(false);
   const pair = pairOf(position.pair_id);
-  const newest = saved.data?.items[0];
+  const newest = saved.data?.items.find((each) => each.scope === scope);
   const assess = async (): Promise<void> => {
     set(true);
-    const body = { position_id: position.position_id, risk_model: model, confidence_level: confidence, time_horizon: horizon, method };
+    const body = { position_id: position.position_id, risk_model: model, confidence_level: confidence, time_horizon: horizon, method, scope };
     await attempt(call<Figures>("POST", "api/v1/risk/assessment", body), () => "Assessed");
     saved.reload();
     set(false);
@@ -112,6 +121,7 @@ function Assessment({ position, name }: { position: Position; name: string }) {
           <Select label="Figure" value={model} options={[["VaR", "Value at risk"], ["ExpectedShortfall", "Expected shortfall"]]} onValue={(value) => choose(value as typeof model)} />
           <Select label="Confidence" value={confidence} options={[["0.9", "90 %"], ["0.95", "95 %"], ["0.975", "97.5 %"], ["0.99", "99 %"]]} onValue={be} />
           <Select label="Horizon" value={horizon} options={[["10m", "10 minutes"], ["1h", "1 hour"], ["1d", "1 day"], ["10d", "10 days"]]} onValue={over} />
+          <Select label="Of" value={scope} options={[["POSITION", "this position"], ["PAIR", "its pair"], ["ACCOUNT", "its account"], ...(position.strategy_id ? [["STRATEGY", "its strategy"] as const] : []), ["BOOK", "the whole book"]]} onValue={of} />
           <Select label="Method" value={method} options={METHODS.map((each) => [each, words(each)] as const)} onValue={by} />
         </div>
         <div class="actions">
@@ -129,6 +139,7 @@ function Assessment({ position, name }: { position: Position; name: string }) {
             <Fact name="Largest fall">{money(newest.drawdown)}</Fact>
           </dl>
           <p class="note gap">
+            {newest.scope === "POSITION" ? "" : `${newest.positions} ${newest.positions === 1 ? "position" : "positions"} of ${scope === "BOOK" ? "the whole book" : `its ${words(scope)}`}: `}
             {percent(Number(newest.confidence_level), 1)} over {newest.time_horizon}, {words(newest.method)}, from {newest.observations} returns of {newest.sampling_interval} scaled by {figure(newest.scaling, 3)}; coverage{" "}
             {percent(newest.coverage, 1)}; {stamp(newest.as_of_ts)} UTC
           </p>
@@ -152,7 +163,7 @@ const KINDS = [
 ];
 const ACTIONS = [["ALERT", "raise an alert"], ["REDUCE", "only reduce from then on"], ["HALT", "halt"]] as const;
 
-function Limits({ accounts, strategies, positions }: { accounts: Account[]; strategies: Strategy[]; positions: Position[] }) {
+function Limits({ accounts, strategies, positions, names }: { accounts: Account[]; strategies: Strategy[]; positions: Position[]; names: ReadonlyMap<string, string> }) {
   const { data, error, reload } = useQuery<Items<Limit>>("api/v1/risk/limits", { every: 3_000, on: ["risk.*"] });
   const [kind, choose] = useState("MAX_POSITION");
   const [threshold, write] = useState("");
@@ -181,7 +192,7 @@ function Limits({ accounts, strategies, positions }: { accounts: Account[]; stra
         keyOf={(limit) => limit.limit_id}
         empty={<p class="note">No limit is set.</p>}
         columns={[
-          { name: "Limit", isText: true, cell: (limit) => <><b>{words(limit.kind.replace("MAX_", ""))}</b> <small>{words(limit.scope)}</small></> },
+          { name: "Limit", isText: true, cell: (limit) => <><b>{words(limit.kind.replace("MAX_", ""))}</b> <small>{coveredBy(limit, names)}</small></> },
           { name: "Used", isText: true, cell: (limit) => <LimitBar limit={limit} /> },
           { name: "Threshold", cell: (limit) => decimal(limit.threshold) },
           { name: "State", isText: true, cell: (limit) => <span title={limit.evaluated_ts ? `evaluated ${stamp(limit.evaluated_ts)}` : "not evaluated yet"}><Status value={limit.state} /></span> },
@@ -245,46 +256,71 @@ function Alerts() {
 }
 
 interface Switch {
-  engaged?: boolean;
-  items?: { reason: string | null; scope?: unknown }[];
+  switch_id: string;
+  scope: string;
+  scope_id: string | null;
+  reason: string;
 }
 
-function KillSwitch() {
-  const { data, error, reload } = useQuery<Switch>("api/v1/risk/kill-switch", { every: 3_000, on: ["risk.*"] });
-  const [isAsked, ask] = useState(false);
+function KillSwitch({ names }: { names: ReadonlyMap<string, string> }) {
+  const { data, error, reload } = useQuery<Items<Switch>>("api/v1/risk/kill-switch", { every: 3_000, on: ["risk.*"] });
+  const [asked, ask] = useState<Switch | "stop" | null>(null);
   const [reason, write] = useState("");
   const [typed, type] = useState("");
-  const engaged = data?.engaged ?? false;
-  const why = data?.items?.[0]?.reason;
-  const set = async (to: boolean): Promise<void> => {
-    await attempt(call("POST", "api/v1/risk/kill-switch", { engaged: to, reason: reason.trim() || (to ? "by hand, in the dashboard" : "released in the dashboard") }), () => (to ? "Everything is being cancelled; new orders are refused" : "Orders are taken again"));
-    ask(false);
+  const items = data?.items ?? [];
+  const whole = items.find((each) => each.scope === "ALL");
+  const close = (): void => {
+    ask(null);
     write("");
     type("");
+  };
+  const send = async (): Promise<void> => {
+    const why = reason.trim();
+    if (asked === "stop") {
+      await attempt(call("POST", "api/v1/risk/kill-switch", { engaged: true, reason: why || "by hand, in the dashboard" }), () => "Everything is being cancelled; new orders are refused");
+    } else if (asked !== null) {
+      const { scope, scope_id } = asked;
+      await attempt(call("POST", "api/v1/risk/kill-switch", { engaged: false, reason: why || "released in the dashboard", scope, ...(scope_id === null ? {} : { scope_id }) }), () => "Orders are taken again");
+    }
+    close();
     reload();
   };
   return (
     <Panel title="Kill switch">
       <Fault text={error} />
-      <div class={`kill ${engaged ? "engaged" : ""}`}>
-        {engaged ? <b>Engaged: new orders are refused{why ? `, ${why}` : ""}.</b> : <span class="note">Cancels every open order and refuses new ones until it is released.</span>}
-        <button type="button" class={engaged ? "" : "danger solid"} onClick={() => ask(true)}>
-          {engaged ? "Release" : "Stop everything"}
-        </button>
+      <div class="stack">
+        {items.map((each) => (
+          <div key={each.switch_id} class="kill engaged">
+            <b>
+              Engaged{each === whole ? "" : ` for ${coveredBy(each, names)}`}: new orders are refused, {each.reason}.
+            </b>
+            <button type="button" onClick={() => ask(each)}>
+              Release
+            </button>
+          </div>
+        ))}
+        {!whole && (
+          <div class="kill">
+            <span class="note">Cancels every open order and refuses new ones until it is released.</span>
+            <button type="button" class="danger solid" onClick={() => ask("stop")}>
+              Stop everything
+            </button>
+          </div>
+        )}
       </div>
-      {isAsked && (
-        <Dialog title={engaged ? "Release the kill switch?" : "Stop everything?"} onClose={() => ask(false)}>
-          <form onSubmit={(event) => { event.preventDefault(); void set(!engaged); }}>
-            <p class="note">{engaged ? "New orders will be taken again." : "All open orders are cancelled, and every new one is refused until somebody releases the switch."}</p>
+      {asked && (
+        <Dialog title={asked === "stop" ? "Stop everything?" : `Release the kill switch of ${coveredBy(asked, names)}?`} onClose={close}>
+          <form onSubmit={(event) => { event.preventDefault(); void send(); }}>
+            <p class="note">{asked === "stop" ? "All open orders are cancelled, and every new one is refused until somebody releases the switch." : "New orders will be taken again."}</p>
             <div class="stack">
               <Input label="Reason" value={reason} onValue={write} isFirst />
-              {!engaged && <Input label="Write STOP to confirm" value={typed} onValue={type} />}
+              {asked === "stop" && <Input label="Write STOP to confirm" value={typed} onValue={type} />}
             </div>
             <div class="actions">
-              <button type="submit" class={engaged ? "primary" : "danger solid"} disabled={!engaged && typed.trim().toUpperCase() !== "STOP"}>
-                {engaged ? "Release it" : "Stop everything"}
+              <button type="submit" class={asked === "stop" ? "danger solid" : "primary"} disabled={asked === "stop" && typed.trim().toUpperCase() !== "STOP"}>
+                {asked === "stop" ? "Stop everything" : "Release it"}
               </button>
-              <button type="button" onClick={() => ask(false)}>
+              <button type="button" onClick={close}>
                 Back
               </button>
             </div>

@@ -15,17 +15,21 @@ RiskMethod = Literal[
     "PEAKS_OVER_THRESHOLD", "MONTE_CARLO",
 ]  # fmt: skip
 RiskScope = Literal["POSITION", "PAIR", "ACCOUNT", "STRATEGY", "BOOK"]
+Move = Annotated[float, Meta(ge=-1, le=1000)]
+Factor = Annotated[float, Meta(ge=0.001, le=1000)]
 StressNorm = Literal["LARGEST", "EUCLID", "SUM", "LIKELIHOOD"]
 
 
 class AssessRisk(Request):
-    """Figures of a position; what is left out comes from the settings. `time_horizon` as `1d`, from 1s.
+    """Figures of a position; what is left out comes from the settings (of `risk_model`: VaR where it may be asked for).
+
+    `time_horizon` as `1d`, from 1s.
 
     With `scope` the figures are of all positions of the named one's account, of its strategy, or of the whole book.
     """
 
     position_id: UUID
-    risk_model: Literal["VaR", "ExpectedShortfall"] = "VaR"
+    risk_model: Literal["VaR", "ExpectedShortfall"] | None = None
     confidence_level: Decimal | None = None
     time_horizon: str | None = None
     method: RiskMethod = "HISTORICAL"
@@ -85,10 +89,10 @@ class StressScenario(Request):
     """A storm: the relative move `shock` of every factor (base currency) but those in `shocks`."""
 
     name: Code
-    shock: Annotated[float, Meta(ge=-1, le=1000)] = 0.0
-    shocks: dict[str, float] = {}
-    spread_factor: Annotated[float, Meta(gt=0, le=1000)] = 1.0
-    depth_factor: Annotated[float, Meta(gt=0, le=1000)] = 1.0
+    shock: Move = 0.0
+    shocks: dict[str, Move] = {}
+    spread_factor: Factor = 1.0
+    depth_factor: Factor = 1.0
 
 
 class StressTest(Request):

@@ -119,7 +119,8 @@ def monte_carlo(
     law : of `fit_factors`
     exposures : (factors,) profit per unit of each factor's return
     confidence : in (0, 1)
-    horizon : by the square root of time only: means grow with time, the rest of each scenario with its root
+    horizon : by the square root of time only: means grow with time (without drift: not at all), the rest of each scenario
+        with its root
     rng : source of chance
     draws : scenarios; the tail has to hold 20 of them in each of `SECTIONS` parts
     convention : which quantile of the draws is value at risk
@@ -141,7 +142,7 @@ def monte_carlo(
     time = horizon.ratio
     centre = law.means if law.joint is Joint.NORMAL else np.array([fit.location for fit in law.margins])
     drawn = draw_factors(law, draws, rng) - centre[:, None]
-    losses = -(weights @ drawn) * math.sqrt(time) - float(weights @ centre) * time
+    losses = -(weights @ drawn) * math.sqrt(time) - float(weights @ centre) * horizon.mean_growth
     found = tail_figures(losses, confidence, convention)
     parts = [tail_figures(part, confidence, convention) for part in np.array_split(losses, SECTIONS)]
     errors = [

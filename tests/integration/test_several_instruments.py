@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -185,6 +186,8 @@ async def test_analysis_and_report_tell_each_leg_and_what_they_cannot_tell(desk:
     (note,) = found.content["notes"]
     assert "each leg is analysed as a run of its own" in note
     assert "say nothing of the hedge" in note
+    assert f"All together: net P&L {whole['summary']['net_pnl']}," in note
+    assert f"max drawdown {whole['summary']['max_drawdown']}," in note
     refused = await desk.service.request(
         "POST", "/api/v1/backtest/analysis", {"run_ids": [run_id], "fragility": True}
     )  # fmt: skip
@@ -196,6 +199,9 @@ async def test_analysis_and_report_tell_each_leg_and_what_they_cannot_tell(desk:
     if (dashboard.BUILT / "report.html").is_file():
         page = await desk.service.request("GET", f"/api/v1/backtest/runs/{run_id}/report")
         assert page.status == 200
+        content = page.content if isinstance(page.content, str) else bytes(page.content).decode()
+        held = content.split('id="report-data">', 1)[1].split("<", 1)[0]
+        assert json.loads(held)["notes"] == [note], "the page says it, too"
 
 
 async def test_too_few_and_wrong_pairs_are_refused_by_name(desk: Desk) -> None:

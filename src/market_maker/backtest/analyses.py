@@ -90,6 +90,7 @@ class Analyses:
             markets=self.markets,
             surfaces=[stored.surface for stored in self.stored],
             comparison=self.comparison,
+            notes=self.notes,
             created_ts=created_ts,
         )
 

@@ -44,6 +44,7 @@ def report_data(
     markets: Sequence[MarketColumns | None],
     surfaces: Sequence[Surface | None],
     comparison: RunComparison | None,
+    notes: Sequence[str],
     created_ts: int,
 ) -> dict[str, Any]:
     """Return what a page about these runs shows.
@@ -53,6 +54,7 @@ def report_data(
     runs : at least one, at most 12, each with an analysis
     markets, surfaces : of each run, where they are known
     comparison : of several runs
+    notes : what the reader must know of runs on several instruments
     created_ts : ns UTC
 
     Raises
@@ -68,6 +70,7 @@ def report_data(
             _run(run, market, surface, len(runs)) for run, market, surface in zip(runs, markets, surfaces, strict=True)
         ],
         "comparison": None if comparison is None else comparison.to_json(),
+        "notes": list(notes),
     }
 
 

@@ -195,12 +195,13 @@ class BacktestService:
         stored: list[StoredRun] = []
         notes = []
         for run_id in run_ids:
-            legs = await self._stored(run_id)
-            if len(legs) > 1:
-                notes.append(_apart(run_id, len(legs)))
+            result = await self.get_result(run_id)
+            if isinstance(result, SeveralRun):
+                notes.append(_apart(run_id, result))
                 if fragility:
-                    raise InvalidRequest.of("fragility", f"run {run_id} of {len(legs)} instruments", "runs of one")
-            stored += legs
+                    several = f"run {run_id} of {len(result.legs)} instruments"
+                    raise InvalidRequest.of("fragility", several, "runs of one")
+            stored += await self._stored(run_id, result)
         found = await asyncio.to_thread(analyse_runs, stored, self.lake, with_fragility=fragility, note=note)
         return replace(found, notes=tuple(notes))
 
@@ -211,7 +212,7 @@ class BacktestService:
         analyses = await self.analyze_backtest_results(run_ids, fragility=fragility, note=note)
         return await asyncio.to_thread(analyses.report_data, self._clock.now_ns())
 
-    async def _stored(self, run_id: UUID) -> list[StoredRun]:
+    async def _stored(self, run_id: UUID, result: RunResult | SeveralRun) -> list[StoredRun]:
         """Return a completed run, or the legs of one on several instruments, with the trials of its kind of strategy."""
         result = await self.get_result(run_id)
         row = await self._database.fetch_one(_SELECT_RUN, (run_id,))
@@ -236,11 +237,13 @@ class BacktestService:
         return configuration_of(request, self.settings)
 
 
-def _apart(run_id: UUID, legs: int) -> str:
+def _apart(run_id: UUID, several: SeveralRun) -> str:
+    whole = several.result
+    sharpe = whole.sharpe.reason if whole.sharpe.ratio is None else f"{whole.sharpe.ratio:.4g}"
     return (
-        f"run {run_id} traded {legs} instruments: each leg is analysed as a run of its own. A leg's Sharpe ratio, drawdown and"
-        " quality say nothing of the hedge between them; net P&L, drawdown and Sharpe ratio of all together are in the run's"
-        " result"
+        f"run {run_id} traded {len(several.legs)} instruments: each leg is analysed as a run of its own. A leg's Sharpe ratio,"
+        f" drawdown and quality say nothing of the hedge between them. All together: net P&L {whole.net_pnl:f},"
+        f" max drawdown {whole.max_drawdown:f}, Sharpe ratio {sharpe}"
     )
 
 

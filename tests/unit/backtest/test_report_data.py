@@ -110,6 +110,14 @@ def test_one_run_is_analysed_and_several_are_compared(rng: np.random.Generator, 
     assert both["runs"] == 2, "what the totals told before is still there"
 
 
+def test_the_page_has_the_notes_of_the_analysis(rng: np.random.Generator, on_feed: Any) -> None:
+    feed = walking_feed(rng, steps=600)
+    on_feed(feed)
+    found = analyse_runs(runs_on(feed, [1]), None)  # type: ignore[arg-type]
+    assert data_of(found)["notes"] == []
+    assert data_of(replace(found, notes=("each leg alone",)))["notes"] == ["each leg alone"]
+
+
 def test_a_recording_that_is_gone_is_missed_only_where_it_is_needed(rng: np.random.Generator, on_feed: Any) -> None:
     feed = walking_feed(rng, steps=600)
     runs = runs_on(feed, [1])

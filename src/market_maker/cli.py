@@ -17,6 +17,7 @@ from uuid import UUID
 import typer
 
 from market_maker import cli_db, cli_doctor, cli_fetch, cli_keys, cli_play, cli_risk, cli_scenario, cli_strategy
+from market_maker.cli_files import file_to_write
 from market_maker.domain.errors import InvalidRequest, MarketMakerError
 from market_maker.domain.units import parse_decimal, parse_duration, parse_instant
 from market_maker.settings import load_settings
@@ -117,7 +118,9 @@ def import_files(
     replace: Annotated[bool, typer.Option(help="take the place of days that other files have given")] = False,
     together: Annotated[bool, typer.Option(help="read all files as one recording")] = False,
     again: Annotated[bool, typer.Option(help="import although the same files were imported before")] = False,
-    report: Annotated[Path | None, typer.Option(help="write the reports to this file (.json or .html)")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="write the reports to this file (.json or .html)", callback=file_to_write)
+    ] = None,
 ) -> None:
     """Import recorded market data into the lake: whole or not at all, with a report of its quality; resumes when called again."""
     from market_maker.cli_import import run_import  # data frames are loaded by those who need them
@@ -141,7 +144,9 @@ def quality(
     pair: Annotated[str, typer.Argument(help="id of a pair, or venue/symbol")],
     first: Annotated[str | None, typer.Option("--from", help="first UTC day")] = None,
     last: Annotated[str | None, typer.Option("--to", help="last UTC day")] = None,
-    report: Annotated[Path | None, typer.Option(help="write the figures to this file (.json or .html)")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="write the figures to this file (.json or .html)", callback=file_to_write)
+    ] = None,
     config: Config = None,
     setting: Set = None,
 ) -> None:
@@ -258,7 +263,9 @@ def sweep(
     cluster: Annotated[
         str | None, typer.Option(help="Dask scheduler, such as tcp://host:8786 (default: backtest.cluster_address)")
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="write every trial to this file (.json)")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="write every trial to this file (.json)", callback=file_to_write)
+    ] = None,
     limit: RunLimits = None,
     config: Config = None,
     setting: Set = None,
@@ -283,7 +290,9 @@ def sweep(
 @app.command()
 def report(
     runs: Annotated[list[UUID], typer.Argument(help="ids of completed runs; several are set side by side")],
-    output: Annotated[Path | None, typer.Option(help="file of the page (default: report-RUN.html here)")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="file of the page (default: report-RUN.html here)", callback=file_to_write)
+    ] = None,
     fragility: Annotated[
         bool, typer.Option("--fragility", help="also run them under other latencies, queue models and fees")
     ] = False,
@@ -299,7 +308,9 @@ def report(
 @app.command()
 def analyze(
     runs: Annotated[list[UUID], typer.Argument(help="ids of completed runs; several are set side by side")],
-    output: Annotated[Path | None, typer.Option(help="write every figure to this file (.json)")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="write every figure to this file (.json)", callback=file_to_write)
+    ] = None,
     fragility: Annotated[
         bool, typer.Option("--fragility", help="also run them under other latencies, queue models and fees")
     ] = False,
@@ -336,7 +347,9 @@ def optimise(
     ] = None,
     allow_gaps: Annotated[bool, typer.Option(help="run although the data do not cover the range")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="default: one for each processor")] = None,
-    report: Annotated[Path | None, typer.Option(help="write folds, equity and figures to this file (.json)")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="write folds, equity and figures to this file (.json)", callback=file_to_write)
+    ] = None,
     config: Config = None,
     setting: Set = None,
 ) -> None:
@@ -369,14 +382,19 @@ def calibrate(
         typer.Option(help="queue-reactive: find theta and theta_reinit, so that the price moves as much as it did"),
     ] = True,
     parameters: Annotated[
-        Path | None, typer.Option(help="queue-reactive: write the market's parameters to this file (.yaml or .json)")
+        Path | None,
+        typer.Option(
+            help="queue-reactive: write the market's parameters to this file (.yaml or .json)", callback=file_to_write
+        ),
     ] = None,
     interval: Annotated[str, typer.Option(help="for how long a quote would stand")] = "100ms",
     depth_step: Annotated[float, typer.Option(help="ticks between the distances of the fit")] = 1.0,
     max_inventory: Annotated[int, typer.Option(min=1, help="lots, for the suggested risk aversion")] = 10,
     horizon: Annotated[str, typer.Option(help="session of avellaneda_stoikov, for its risk aversion")] = "10m",
     allow_gaps: Annotated[bool, typer.Option(help="estimate although the data do not cover the range")] = False,
-    report: Annotated[Path | None, typer.Option(help="write the figures to this file (.json)")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="write the figures to this file (.json)", callback=file_to_write)
+    ] = None,
     config: Config = None,
     setting: Set = None,
 ) -> None:
@@ -408,7 +426,9 @@ def avellaneda_stoikov(
     gamma: Annotated[float, typer.Option(help="risk aversion; the paper has tables for 0.1, 0.01 and 1")] = 0.1,
     paths: Annotated[int, typer.Option(min=2, help="simulated sessions")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same table")] = 0,
-    plot: Annotated[Path | None, typer.Option(help="draw a path and the profits into this file (.svg)")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="draw a path and the profits into this file (.svg)", callback=file_to_write)
+    ] = None,
 ) -> None:
     """Reproduce the tables of Avellaneda and Stoikov (2008) with the shipped strategy, beside the paper's figures."""
     from market_maker.cli_avellaneda import run_avellaneda  # kernels are loaded by those who need them
@@ -432,8 +452,12 @@ def realism(
     reference_end: Annotated[str | None, typer.Option(help="of the reference (default: end date)")] = None,
     allow_gaps: Annotated[bool, typer.Option(help="measure although the data do not cover the range")] = False,
     seed: Annotated[int, typer.Option(min=0, help="of the intervals of scores")] = 0,
-    json: Annotated[Path | None, typer.Option(help="write figures, curves and scores to this file (.json)")] = None,
-    plot: Annotated[Path | None, typer.Option(help="draw the metrics into this file (.svg)")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="write figures, curves and scores to this file (.json)", callback=file_to_write)
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="draw the metrics into this file (.svg)", callback=file_to_write)
+    ] = None,
     config: Config = None,
     setting: Set = None,
 ) -> None:
@@ -502,8 +526,12 @@ def simulate(
     against: Annotated[str | None, typer.Option(help="a second kind of strategy, on the same seeds")] = None,
     against_param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the second (repeatable)")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="default: one for each processor")] = None,
-    report: Annotated[Path | None, typer.Option(help="write all figures to this file (.json)")] = None,
-    plot: Annotated[Path | None, typer.Option(help="draw paths and results into this file (.svg)")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="write all figures to this file (.json)", callback=file_to_write)
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="draw paths and results into this file (.svg)", callback=file_to_write)
+    ] = None,
     config: Config = None,
     setting: Set = None,
 ) -> None:

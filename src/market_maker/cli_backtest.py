@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,8 +17,8 @@ from rich.table import Table
 from market_maker.backtest.service import BacktestService, RunRequest
 from market_maker.backtest.worker import Worker
 from market_maker.bootstrap import open_store
-from market_maker.domain.errors import InvalidRequest
-from market_maker.domain.units import format_instant
+from market_maker.domain.errors import Conflict, InvalidRequest
+from market_maker.domain.units import format_instant, parse_decimal, parse_duration
 from market_maker.settings import Settings
 
 _BAND = {"pessimistic": "back of the queue", "queue": "by the queue model", "optimistic": "front of the queue"}
@@ -75,25 +76,31 @@ async def run_backtest(
             with_pairs=tuple(named),
         )
         backtests = BacktestService(store.database, store.reference, store.lake, store.clock, settings.backtest)
-        run = await backtests.run_backtest(request)
+        run = await backtests.run_backtest(request, is_queued=False)
         run_id = UUID(run["run_id"])
         one = Worker(store.database, store.reference, store.lake, store.clock, store.data_dir / "results")
         work = asyncio.create_task(one.run_now(run_id))
-        with Progress(console=console) as bars:
-            task = bars.add_task("replay", total=100)
-            while run["status"] in ("PENDING", "RUNNING"):  # a worker of a running service may have been quicker
-                await asyncio.sleep(0.1)
-                if work.done():
-                    await work
-                run = await backtests.get_run(run_id)
-                bars.update(task, completed=run["progress_percent"])
+        try:
+            with Progress(console=console) as bars:
+                task = bars.add_task("replay", total=100)
+                while run["status"] in ("PENDING", "RUNNING"):
+                    await asyncio.sleep(0.1)
+                    if work.done():
+                        await work
+                    run = await backtests.get_run(run_id)
+                    bars.update(task, completed=run["progress_percent"])
+                await work
+        except asyncio.CancelledError:  # Ctrl-C
+            with contextlib.suppress(Conflict):  # It has just ended.
+                await backtests.cancel_run(run_id)
             await work
         if run["status"] != "COMPLETED":
             raise InvalidRequest(f"run {run_id}: {run['status']}: {run['error']}")
-        results = await backtests.get_backtest_results(UUID(run["strategy_id"]), limit=1)
+        result = await backtests.get_result(run_id)
         quote = (await store.reference.pair(UUID(run["pair_id"]))).instrument.quote
-    print(f"run {run_id} completed; digest {results[0]['digest']}")
-    _tell(results[0]["summary"], quote, console)
+    told = result.to_json()
+    print(f"run {run_id} completed; digest {told['digest']}")
+    _tell(told["summary"], quote, console)
     if not named:
         print(f"why an order did or did not fill: market-maker explain {run_id} ORDER")
     print(f"a page about the run: market-maker report {run_id}")

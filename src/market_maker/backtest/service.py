@@ -67,8 +67,13 @@ class BacktestService:
         self.settings = settings
         self.sweeps = Sweeps(database, reference, clock, settings)
 
-    async def run_backtest(self, request: RunRequest, correlation_id: str = "") -> dict[str, Any]:
+    async def run_backtest(
+        self, request: RunRequest, correlation_id: str = "", *, is_queued: bool = True
+    ) -> dict[str, Any]:
         """Queue a run and return it; it is durable on return and a worker takes it up.
+
+        `is_queued` False: the caller does it at once, in its own process with its own strategies and settings; a worker
+        takes it up only when the caller has died.
 
         Raises
         ------
@@ -91,7 +96,8 @@ class BacktestService:
                 " VALUES (%s, %s, %s, %s, %s, 0, NULL, NULL, NULL, 0, false, %s, NULL, NULL, 1, %s)",
                 (run_id, strategy.strategy_id, pair.instrument.pair_id, PENDING, Jsonb(configuration), now, now),
             )
-            await defer_run(connection, run_id)
+            if is_queued:
+                await defer_run(connection, run_id)
             run = (await fetch(connection, _SELECT_RUN, (run_id,)))[0]
             await tell(connection, EventType.BACKTEST_QUEUED, (run_id, 1), now, run_data(run), correlation_id)
         return run_data(run)
@@ -214,7 +220,6 @@ class BacktestService:
 
     async def _stored(self, run_id: UUID, result: RunResult | SeveralRun) -> list[StoredRun]:
         """Return a completed run, or the legs of one on several instruments, with the trials of its kind of strategy."""
-        result = await self.get_result(run_id)
         row = await self._database.fetch_one(_SELECT_RUN, (run_id,))
         assert row is not None
         strategy = await self._reference.strategy(row["strategy_id"])

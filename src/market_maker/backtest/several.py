@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from market_maker.backtest.drive import Drive, failure, refusal
+from market_maker.backtest.drive import Drive
 from market_maker.backtest.engine import RunConfig, RunProgress, RunResult, check_config, open_drive, result_of
+from market_maker.backtest.faults import failure, refusal
 from market_maker.backtest.fee_models import Contract
 from market_maker.backtest.state import FOREVER, Code
 from market_maker.domain.errors import DataError, InvalidRequest
@@ -186,7 +187,7 @@ class _Conductor:
         self._actions[0]["kind"] = 0
         try:
             self._strategy(seen, self._params, self._memory, self._actions)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise failure(error, self._kind.kind, f"clock {now} ns", reason) from error
         self._obey(now)
 

@@ -38,6 +38,18 @@ RunLimits = Annotated[
     list[str] | None,
     typer.Option("--limit", help="KIND=THRESHOLD, with :REDUCE or :HALT, as MAX_LOSS=500:HALT (repeatable)"),
 ]
+FillModel = Annotated[str, typer.Option(help="PARTIAL or NO_PARTIAL")]
+QueueModel = Annotated[
+    str | None, typer.Option(help="RISK_AVERSE, POWER, POWER2, POWER3, LOG, LOG2, FIFO, FRONT or BACK")
+]
+QueueN = Annotated[float | None, typer.Option(help="exponent of POWER, POWER2, POWER3")]
+Latency = Annotated[str | None, typer.Option(help="to the venue, such as 10ms (default: execution_delay)")]
+ResponseLatency = Annotated[str | None, typer.Option(help="back from it (default: the same)")]
+Balance = Annotated[str | None, typer.Option(help="funds at the start (default: default_balance)")]
+RunSeed = Annotated[int, typer.Option("--seed", min=0, help="of drawn latencies and absent counterparties")]
+Execution = Annotated[
+    str | None, typer.Option(help="latency, fees, funds and queue as JSON or the name of a file with it")
+]
 Set = Annotated[list[str] | None, typer.Option("--set", help="one setting, such as simulator.execution_delay=50ms")]
 
 
@@ -173,18 +185,14 @@ def backtest(
     volume_profile: Annotated[
         str | None, typer.Option(help="quantities of the history: LOW, NORMAL, HIGH or U_SHAPED")
     ] = None,
-    fill_model: Annotated[str, typer.Option(help="PARTIAL or NO_PARTIAL")] = "PARTIAL",
-    queue_model: Annotated[
-        str | None, typer.Option(help="RISK_AVERSE, POWER, POWER2, POWER3, LOG, LOG2, FIFO, FRONT or BACK")
-    ] = None,
-    queue_n: Annotated[float | None, typer.Option(help="exponent of POWER, POWER2, POWER3")] = None,
-    latency: Annotated[str | None, typer.Option(help="to the venue, such as 10ms (default: execution_delay)")] = None,
-    response_latency: Annotated[str | None, typer.Option(help="back from it (default: the same)")] = None,
-    balance: Annotated[str | None, typer.Option(help="funds at the start (default: default_balance)")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="of drawn latencies and absent counterparties")] = 0,
-    execution: Annotated[
-        str | None, typer.Option(help="latency, fees, funds and queue as JSON or the name of a file with it")
-    ] = None,
+    fill_model: FillModel = "PARTIAL",
+    queue_model: QueueModel = None,
+    queue_n: QueueN = None,
+    latency: Latency = None,
+    response_latency: ResponseLatency = None,
+    balance: Balance = None,
+    seed: RunSeed = 0,
+    execution: Execution = None,
     band: Annotated[bool, typer.Option(help="tell pessimistic and optimistic fills as well")] = True,
     record_orders: Annotated[bool, typer.Option(help="keep every decision and order event")] = False,
     limit: RunLimits = None,
@@ -196,11 +204,7 @@ def backtest(
     setting: Set = None,
 ) -> None:
     """Run a backtest here and now, with a progress bar; its result is kept like any other."""
-    from market_maker.cli_backtest import (
-        execution_of,
-        limits_of,
-        run_backtest,
-    )  # the engine is loaded by those who need it
+    from market_maker.cli_backtest import assumptions_of, limits_of, run_backtest  # loads the engine
     from market_maker.market_data.conditions import MarketConditions
     from market_maker.service import RunRequest
 
@@ -211,19 +215,16 @@ def backtest(
         start_ts=parse_instant(start, "start"),
         end_ts=parse_instant(end, "end", end_of_day=True),
         market_conditions=conditions,
-        entry_latency_ns=None if latency is None else parse_duration(latency, "--latency"),
-        response_latency_ns=None
-        if response_latency is None
-        else parse_duration(response_latency, "--response-latency"),
-        balance=None if balance is None else parse_decimal(balance, "--balance"),
-        fill_model=fill_model,
         seed=seed,
         allow_gaps=allow_gaps,
-        execution=execution_of(execution, queue_model, queue_n),
         band=band,
         record_orders=record_orders,
         limits=limits_of(limit),
-    )
+        **assumptions_of(
+            execution, queue_model, queue_n, fill_model=fill_model, latency=latency, response_latency=response_latency,
+            balance=balance,
+        ),
+    )  # fmt: skip
     asyncio.run(run_backtest(load_settings(config, overrides=setting or []), strategy, pair, wish, with_pairs or []))
 
 
@@ -259,6 +260,14 @@ def sweep(
     volume_profile: Annotated[
         str | None, typer.Option(help="quantities of the history: LOW, NORMAL, HIGH or U_SHAPED")
     ] = None,
+    fill_model: FillModel = "PARTIAL",
+    queue_model: QueueModel = None,
+    queue_n: QueueN = None,
+    latency: Latency = None,
+    response_latency: ResponseLatency = None,
+    balance: Balance = None,
+    seed: RunSeed = 0,
+    execution: Execution = None,
     threads: Annotated[int | None, typer.Option(min=1, help="default: one for each processor")] = None,
     cluster: Annotated[
         str | None, typer.Option(help="Dask scheduler, such as tcp://host:8786 (default: backtest.cluster_address)")
@@ -271,7 +280,7 @@ def sweep(
     setting: Set = None,
 ) -> None:
     """Try many parameter sets in shared passes over one market; each is kept, and the same command goes on after a stop."""
-    from market_maker.cli_backtest import limits_of
+    from market_maker.cli_backtest import assumptions_of, limits_of
     from market_maker.cli_sweep import parse_grid, run_sweep  # the engine is loaded by those who need it
     from market_maker.market_data.conditions import MarketConditions
     from market_maker.service import RunRequest
@@ -280,7 +289,11 @@ def sweep(
     MarketConditions.of(conditions)
     wish = partial(
         RunRequest, start_ts=parse_instant(start, "start"), end_ts=parse_instant(end, "end", end_of_day=True),
-        market_conditions=conditions, allow_gaps=allow_gaps, band=False, limits=limits_of(limit),
+        market_conditions=conditions, seed=seed, allow_gaps=allow_gaps, band=False, limits=limits_of(limit),
+        **assumptions_of(
+            execution, queue_model, queue_n, fill_model=fill_model, latency=latency, response_latency=response_latency,
+            balance=balance,
+        ),
     )  # fmt: skip
     overrides = [*(setting or []), *([] if cluster is None else [f"backtest.cluster_address={cluster}"])]
     sweep_settings = load_settings(config, overrides=overrides)
@@ -346,6 +359,14 @@ def optimise(
         str | None, typer.Option(help="id of the pair, or venue/symbol; default: the strategy's own")
     ] = None,
     allow_gaps: Annotated[bool, typer.Option(help="run although the data do not cover the range")] = False,
+    fill_model: FillModel = "PARTIAL",
+    queue_model: QueueModel = None,
+    queue_n: QueueN = None,
+    latency: Latency = None,
+    response_latency: ResponseLatency = None,
+    balance: Balance = None,
+    execution: Execution = None,
+    limit: RunLimits = None,
     threads: Annotated[int | None, typer.Option(min=1, help="default: one for each processor")] = None,
     report: Annotated[
         Path | None, typer.Option(help="write folds, equity and figures to this file (.json)", callback=file_to_write)
@@ -354,12 +375,17 @@ def optimise(
     setting: Set = None,
 ) -> None:
     """Search parameters on parts of a recording and judge the choice on the others, which is shown first; goes on after a stop."""
+    from market_maker.cli_backtest import assumptions_of, limits_of
     from market_maker.cli_optimise import Wish, run_optimise, word_of  # the engine is loaded by those who need it
     from market_maker.service import RunRequest
 
     request = partial(
         RunRequest, start_ts=parse_instant(start, "start"), end_ts=parse_instant(end, "end", end_of_day=True),
-        allow_gaps=allow_gaps, band=False,
+        allow_gaps=allow_gaps, band=False, limits=limits_of(limit),
+        **assumptions_of(
+            execution, queue_model, queue_n, fill_model=fill_model, latency=latency, response_latency=response_latency,
+            balance=balance,
+        ),
     )  # fmt: skip
     wish = Wish(
         param, *word_of(search, method), trials=trials, objective=objective, folds=folds,

@@ -47,6 +47,27 @@ def execution_of(text: str | None, queue_model: str | None, queue_n: float | Non
     return options or None
 
 
+def assumptions_of(
+    execution: str | None,
+    queue_model: str | None,
+    queue_n: float | None,
+    *,
+    fill_model: str,
+    latency: str | None,
+    response_latency: str | None,
+    balance: str | None,
+) -> dict[str, Any]:
+    """Return the fields of a `RunRequest` about fills, latency and funds; InvalidRequest names the option that is wrong."""
+    back = None if response_latency is None else parse_duration(response_latency, "--response-latency")
+    return {
+        "execution": execution_of(execution, queue_model, queue_n),
+        "fill_model": fill_model,
+        "entry_latency_ns": None if latency is None else parse_duration(latency, "--latency"),
+        "response_latency_ns": back,
+        "balance": None if balance is None else parse_decimal(balance, "--balance"),
+    }
+
+
 def limits_of(words: Sequence[str] | None) -> list[dict[str, str]]:
     """Return the limits of the command line, `KIND=THRESHOLD` or `KIND=THRESHOLD:ON_BREACH`; the run checks them."""
     found = []
@@ -94,6 +115,8 @@ async def run_backtest(
             with contextlib.suppress(Conflict):  # It has just ended.
                 await backtests.cancel_run(run_id)
             await work
+            console.print(f"stopped: run {run_id} is {(await backtests.get_run(run_id))['status']}")
+            raise SystemExit(130) from None
         if run["status"] != "COMPLETED":
             raise InvalidRequest(f"run {run_id}: {run['status']}: {run['error']}")
         result = await backtests.get_result(run_id)

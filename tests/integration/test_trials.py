@@ -245,6 +245,50 @@ async def test_the_command_tries_keeps_and_tells_the_best(
     assert await count_trials(database, KIND, strategy_id) == 60
 
 
+async def test_sets_are_tried_and_searched_under_the_assumptions_of_a_backtest(
+    recorded: Recorded, database: Database, tmp_path: Path
+) -> None:
+    strategy_id = str(await strategy_of(database))
+    report = tmp_path / "report.json"
+    fees = {"model": "PER_VALUE", "maker": "0.0002", "taker": "0.0005"}
+    words = ["--execution", json.dumps({"fees": fees}), "--latency", "5ms", "--response-latency", "7ms", "--balance"]
+    words += [
+        "20000",
+        "--fill-model",
+        "NO_PARTIAL",
+        "--queue-model",
+        "POWER",
+        "--queue-n",
+        "3",
+        "--limit",
+        "MAX_LOSS=900",
+    ]
+    told = await asyncio.to_thread(
+        recorded.command, "sweep", strategy_id, *SPAN, *words, "--seed", "4", "--grid", "half_spread_ticks=3",
+        "--report", str(report),
+    )  # fmt: skip
+    (trial,) = json.loads(report.read_text())["trials"]
+    assert Decimal(trial["summary"]["fees"]) > 0
+    told = await asyncio.to_thread(
+        recorded.command, "backtest", str(await strategy_of(database, half_spread_ticks=3)), *SPAN, *words, "--seed", "4"
+    )  # fmt: skip
+    assert trial["digest"] in told
+
+    searched = ["--param", "half_spread_ticks=3:3:1", "--search", "grid", "--folds", "0", "--report", str(report)]
+    await asyncio.to_thread(recorded.command, "optimise", strategy_id, *SPAN, *words, *searched)
+    with psycopg.connect(recorded.dsn) as connection:
+        found = connection.execute(
+            "SELECT configuration FROM backtest_trials WHERE strategy_id = %s", (strategy_id,)
+        ).fetchall()
+    assert len(found) == 2
+    for (configuration,) in found:
+        assert configuration["execution"]["fees"] == fees
+        assert (configuration["queue_model"], configuration["fill_model"]) == ("POWER", "NO_PARTIAL")
+        assert (configuration["entry_latency_ns"], configuration["response_latency_ns"]) == (5_000_000, 7_000_000)
+        assert Decimal(configuration["balance"]) == 20_000
+        assert configuration["limits"][0]["kind"] == "MAX_LOSS"
+
+
 async def test_trials_are_listed_by_rest_page_by_page(recorded: Recorded, database: Database) -> None:
     strategy_id = await strategy_of(database)
     await asyncio.to_thread(recorded.sweep, strategy_id, "--grid", "half_spread_ticks=1:7:1")

@@ -176,7 +176,7 @@ class BacktestService:
         config = run_config(row, strategy, instrument)
         # As they were then: the strategy may have changed since.
         config = replace(config, parameters=known["configuration"]["parameters"])
-        return await asyncio.to_thread(explain_run, self.lake, config, known["data_hash"], order_id)
+        return await asyncio.to_thread(explain_run, self.lake, config, known, order_id)
 
     async def analyze_backtest_results(
         self, run_ids: Sequence[UUID], *, fragility: bool = False, note: Note | None = None

@@ -120,10 +120,10 @@ async def run_backtest(
         if run["status"] != "COMPLETED":
             raise InvalidRequest(f"run {run_id}: {run['status']}: {run['error']}")
         result = await backtests.get_result(run_id)
-        quote = (await store.reference.pair(UUID(run["pair_id"]))).instrument.quote
+        currency = (await store.reference.pair(UUID(run["pair_id"]))).instrument.settled_in
     told = result.to_json()
     print(f"run {run_id} completed; digest {told['digest']}")
-    _tell(told["summary"], quote, console)
+    _tell(told["summary"], currency, console)
     if not named:
         print(f"why an order did or did not fill: market-maker explain {run_id} ORDER")
     print(f"a page about the run: market-maker report {run_id}")
@@ -135,11 +135,11 @@ def _console() -> Console:
     return plain if plain.is_terminal else Console(width=250)
 
 
-def _tell(summary: Mapping[str, Any], quote: str, console: Console) -> None:
+def _tell(summary: Mapping[str, Any], currency: str, console: Console) -> None:
     figures = dict(summary)
     band = figures.pop("band", None)
     if band is not None:
-        table = Table("fills", f"net P&L, {quote}", "fills", "volume", "max drawdown", "Sharpe", box=None)
+        table = Table("fills", f"net P&L, {currency}", "fills", "volume", "max drawdown", "Sharpe", box=None)
         for name, words in _BAND.items():
             one = band[name]
             ratio = "-" if one["sharpe"] is None else f"{one['sharpe']:.2f}"
@@ -149,7 +149,7 @@ def _tell(summary: Mapping[str, Any], quote: str, console: Console) -> None:
     if "limits" in figures:
         _tell_limits(figures.pop("limits"), console)
     if "legs" in figures:
-        _tell_legs(figures.pop("legs"), quote, console)
+        _tell_legs(figures.pop("legs"), currency, console)
     sharpe = figures.pop("sharpe")
     figures["sharpe"] = sharpe["ratio"] if sharpe["reason"] is None else sharpe["reason"]
     for part, values in (figures.pop("market_conditions", None) or {}).items():
@@ -158,8 +158,8 @@ def _tell(summary: Mapping[str, Any], quote: str, console: Console) -> None:
         print(f"  {name:30} {value}")
 
 
-def _tell_legs(legs: Sequence[Mapping[str, Any]], quote: str, console: Console) -> None:
-    table = Table("leg", f"net P&L, {quote}", "fees", "fills", "position", "max drawdown", box=None)
+def _tell_legs(legs: Sequence[Mapping[str, Any]], currency: str, console: Console) -> None:
+    table = Table("leg", f"net P&L, {currency}", "fees", "fills", "position", "max drawdown", box=None)
     for leg in legs:
         one = leg["summary"]
         figures = (one["net_pnl"], one["fees"], f"{one['fills']:,}", one["position"], one["max_drawdown"])

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from market_maker.backtest.analysis import CAUSES, AnalysedRun, RunColumns
+from market_maker.backtest.analysis import CAUSES, NOT_INVERSE, AnalysedRun, RunColumns
 from market_maker.backtest.market_columns import MarketColumns
 from market_maker.backtest.trial_counts import Surface
 from market_maker.domain.errors import InvalidRequest
@@ -76,7 +76,9 @@ def report_data(
 
 def _run(run: AnalysedRun, market: MarketColumns | None, surface: Surface | None, runs: int) -> dict[str, Any]:
     if run.columns is None or run.analysis is None or run.quality is None:
-        raise InvalidRequest.of("run_ids", run.run_id, "runs with samples, of SPOT or LINEAR pairs")
+        why = NOT_INVERSE if run.result.samples.height else "it has no samples"
+        allowed = f"runs that are analysed one by one; of this one, {why}. `analyze` has its totals"
+        raise InvalidRequest.of("run_ids", run.run_id, allowed)
     result, pair, columns = run.result, run.instrument, run.columns
     known = result.reproducibility
     analysis = run.analysis.to_json()

@@ -17,6 +17,7 @@ from uuid import UUID
 import typer
 
 from market_maker import cli_db, cli_doctor, cli_fetch, cli_keys, cli_play, cli_risk, cli_scenario, cli_strategy
+from market_maker.cli_files import file_to_write
 from market_maker.domain.errors import InvalidRequest, MarketMakerError
 from market_maker.domain.units import parse_decimal, parse_duration, parse_instant
 from market_maker.settings import load_settings
@@ -36,6 +37,18 @@ Config = Annotated[Path | None, typer.Option("--config", help="YAML file of sett
 RunLimits = Annotated[
     list[str] | None,
     typer.Option("--limit", help="KIND=THRESHOLD, with :REDUCE or :HALT, as MAX_LOSS=500:HALT (repeatable)"),
+]
+FillModel = Annotated[str, typer.Option(help="PARTIAL or NO_PARTIAL")]
+QueueModel = Annotated[
+    str | None, typer.Option(help="RISK_AVERSE, POWER, POWER2, POWER3, LOG, LOG2, FIFO, FRONT or BACK")
+]
+QueueN = Annotated[float | None, typer.Option(help="exponent of POWER, POWER2, POWER3")]
+Latency = Annotated[str | None, typer.Option(help="to the venue, such as 10ms (default: execution_delay)")]
+ResponseLatency = Annotated[str | None, typer.Option(help="back from it (default: the same)")]
+Balance = Annotated[str | None, typer.Option(help="funds at the start (default: default_balance)")]
+RunSeed = Annotated[int, typer.Option("--seed", min=0, help="of drawn latencies and absent counterparties")]
+Execution = Annotated[
+    str | None, typer.Option(help="latency, fees, funds and queue as JSON or the name of a file with it")
 ]
 Set = Annotated[list[str] | None, typer.Option("--set", help="one setting, such as simulator.execution_delay=50ms")]
 
@@ -117,7 +130,9 @@ def import_files(
     replace: Annotated[bool, typer.Option(help="take the place of days that other files have given")] = False,
     together: Annotated[bool, typer.Option(help="read all files as one recording")] = False,
     again: Annotated[bool, typer.Option(help="import although the same files were imported before")] = False,
-    report: Annotated[Path | None, typer.Option(help="write the reports to this file (.json or .html)")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="write the reports to this file (.json or .html)", callback=file_to_write)
+    ] = None,
 ) -> None:
     """Import recorded market data into the lake: whole or not at all, with a report of its quality; resumes when called again."""
     from market_maker.cli_import import run_import  # data frames are loaded by those who need them
@@ -141,7 +156,9 @@ def quality(
     pair: Annotated[str, typer.Argument(help="id of a pair, or venue/symbol")],
     first: Annotated[str | None, typer.Option("--from", help="first UTC day")] = None,
     last: Annotated[str | None, typer.Option("--to", help="last UTC day")] = None,
-    report: Annotated[Path | None, typer.Option(help="write the figures to this file (.json or .html)")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="write the figures to this file (.json or .html)", callback=file_to_write)
+    ] = None,
     config: Config = None,
     setting: Set = None,
 ) -> None:
@@ -168,18 +185,14 @@ def backtest(
     volume_profile: Annotated[
         str | None, typer.Option(help="quantities of the history: LOW, NORMAL, HIGH or U_SHAPED")
     ] = None,
-    fill_model: Annotated[str, typer.Option(help="PARTIAL or NO_PARTIAL")] = "PARTIAL",
-    queue_model: Annotated[
-        str | None, typer.Option(help="RISK_AVERSE, POWER, POWER2, POWER3, LOG, LOG2, FIFO, FRONT or BACK")
-    ] = None,
-    queue_n: Annotated[float | None, typer.Option(help="exponent of POWER, POWER2, POWER3")] = None,
-    latency: Annotated[str | None, typer.Option(help="to the venue, such as 10ms (default: execution_delay)")] = None,
-    response_latency: Annotated[str | None, typer.Option(help="back from it (default: the same)")] = None,
-    balance: Annotated[str | None, typer.Option(help="funds at the start (default: default_balance)")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="of drawn latencies and absent counterparties")] = 0,
-    execution: Annotated[
-        str | None, typer.Option(help="latency, fees, funds and queue as JSON or the name of a file with it")
-    ] = None,
+    fill_model: FillModel = "PARTIAL",
+    queue_model: QueueModel = None,
+    queue_n: QueueN = None,
+    latency: Latency = None,
+    response_latency: ResponseLatency = None,
+    balance: Balance = None,
+    seed: RunSeed = 0,
+    execution: Execution = None,
     band: Annotated[bool, typer.Option(help="tell pessimistic and optimistic fills as well")] = True,
     record_orders: Annotated[bool, typer.Option(help="keep every decision and order event")] = False,
     limit: RunLimits = None,
@@ -191,11 +204,7 @@ def backtest(
     setting: Set = None,
 ) -> None:
     """Run a backtest here and now, with a progress bar; its result is kept like any other."""
-    from market_maker.cli_backtest import (
-        execution_of,
-        limits_of,
-        run_backtest,
-    )  # the engine is loaded by those who need it
+    from market_maker.cli_backtest import assumptions_of, limits_of, run_backtest  # loads the engine
     from market_maker.market_data.conditions import MarketConditions
     from market_maker.service import RunRequest
 
@@ -206,19 +215,16 @@ def backtest(
         start_ts=parse_instant(start, "start"),
         end_ts=parse_instant(end, "end", end_of_day=True),
         market_conditions=conditions,
-        entry_latency_ns=None if latency is None else parse_duration(latency, "--latency"),
-        response_latency_ns=None
-        if response_latency is None
-        else parse_duration(response_latency, "--response-latency"),
-        balance=None if balance is None else parse_decimal(balance, "--balance"),
-        fill_model=fill_model,
         seed=seed,
         allow_gaps=allow_gaps,
-        execution=execution_of(execution, queue_model, queue_n),
         band=band,
         record_orders=record_orders,
         limits=limits_of(limit),
-    )
+        **assumptions_of(
+            execution, queue_model, queue_n, fill_model=fill_model, latency=latency, response_latency=response_latency,
+            balance=balance,
+        ),
+    )  # fmt: skip
     asyncio.run(run_backtest(load_settings(config, overrides=setting or []), strategy, pair, wish, with_pairs or []))
 
 
@@ -254,17 +260,27 @@ def sweep(
     volume_profile: Annotated[
         str | None, typer.Option(help="quantities of the history: LOW, NORMAL, HIGH or U_SHAPED")
     ] = None,
+    fill_model: FillModel = "PARTIAL",
+    queue_model: QueueModel = None,
+    queue_n: QueueN = None,
+    latency: Latency = None,
+    response_latency: ResponseLatency = None,
+    balance: Balance = None,
+    seed: RunSeed = 0,
+    execution: Execution = None,
     threads: Annotated[int | None, typer.Option(min=1, help="default: one for each processor")] = None,
     cluster: Annotated[
         str | None, typer.Option(help="Dask scheduler, such as tcp://host:8786 (default: backtest.cluster_address)")
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="write every trial to this file (.json)")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="write every trial to this file (.json)", callback=file_to_write)
+    ] = None,
     limit: RunLimits = None,
     config: Config = None,
     setting: Set = None,
 ) -> None:
     """Try many parameter sets in shared passes over one market; each is kept, and the same command goes on after a stop."""
-    from market_maker.cli_backtest import limits_of
+    from market_maker.cli_backtest import assumptions_of, limits_of
     from market_maker.cli_sweep import parse_grid, run_sweep  # the engine is loaded by those who need it
     from market_maker.market_data.conditions import MarketConditions
     from market_maker.service import RunRequest
@@ -273,7 +289,11 @@ def sweep(
     MarketConditions.of(conditions)
     wish = partial(
         RunRequest, start_ts=parse_instant(start, "start"), end_ts=parse_instant(end, "end", end_of_day=True),
-        market_conditions=conditions, allow_gaps=allow_gaps, band=False, limits=limits_of(limit),
+        market_conditions=conditions, seed=seed, allow_gaps=allow_gaps, band=False, limits=limits_of(limit),
+        **assumptions_of(
+            execution, queue_model, queue_n, fill_model=fill_model, latency=latency, response_latency=response_latency,
+            balance=balance,
+        ),
     )  # fmt: skip
     overrides = [*(setting or []), *([] if cluster is None else [f"backtest.cluster_address={cluster}"])]
     sweep_settings = load_settings(config, overrides=overrides)
@@ -283,7 +303,9 @@ def sweep(
 @app.command()
 def report(
     runs: Annotated[list[UUID], typer.Argument(help="ids of completed runs; several are set side by side")],
-    output: Annotated[Path | None, typer.Option(help="file of the page (default: report-RUN.html here)")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="file of the page (default: report-RUN.html here)", callback=file_to_write)
+    ] = None,
     fragility: Annotated[
         bool, typer.Option("--fragility", help="also run them under other latencies, queue models and fees")
     ] = False,
@@ -299,7 +321,9 @@ def report(
 @app.command()
 def analyze(
     runs: Annotated[list[UUID], typer.Argument(help="ids of completed runs; several are set side by side")],
-    output: Annotated[Path | None, typer.Option(help="write every figure to this file (.json)")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="write every figure to this file (.json)", callback=file_to_write)
+    ] = None,
     fragility: Annotated[
         bool, typer.Option("--fragility", help="also run them under other latencies, queue models and fees")
     ] = False,
@@ -335,18 +359,33 @@ def optimise(
         str | None, typer.Option(help="id of the pair, or venue/symbol; default: the strategy's own")
     ] = None,
     allow_gaps: Annotated[bool, typer.Option(help="run although the data do not cover the range")] = False,
+    fill_model: FillModel = "PARTIAL",
+    queue_model: QueueModel = None,
+    queue_n: QueueN = None,
+    latency: Latency = None,
+    response_latency: ResponseLatency = None,
+    balance: Balance = None,
+    execution: Execution = None,
+    limit: RunLimits = None,
     threads: Annotated[int | None, typer.Option(min=1, help="default: one for each processor")] = None,
-    report: Annotated[Path | None, typer.Option(help="write folds, equity and figures to this file (.json)")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="write folds, equity and figures to this file (.json)", callback=file_to_write)
+    ] = None,
     config: Config = None,
     setting: Set = None,
 ) -> None:
     """Search parameters on parts of a recording and judge the choice on the others, which is shown first; goes on after a stop."""
+    from market_maker.cli_backtest import assumptions_of, limits_of
     from market_maker.cli_optimise import Wish, run_optimise, word_of  # the engine is loaded by those who need it
     from market_maker.service import RunRequest
 
     request = partial(
         RunRequest, start_ts=parse_instant(start, "start"), end_ts=parse_instant(end, "end", end_of_day=True),
-        allow_gaps=allow_gaps, band=False,
+        allow_gaps=allow_gaps, band=False, limits=limits_of(limit),
+        **assumptions_of(
+            execution, queue_model, queue_n, fill_model=fill_model, latency=latency, response_latency=response_latency,
+            balance=balance,
+        ),
     )  # fmt: skip
     wish = Wish(
         param, *word_of(search, method), trials=trials, objective=objective, folds=folds,
@@ -369,14 +408,19 @@ def calibrate(
         typer.Option(help="queue-reactive: find theta and theta_reinit, so that the price moves as much as it did"),
     ] = True,
     parameters: Annotated[
-        Path | None, typer.Option(help="queue-reactive: write the market's parameters to this file (.yaml or .json)")
+        Path | None,
+        typer.Option(
+            help="queue-reactive: write the market's parameters to this file (.yaml or .json)", callback=file_to_write
+        ),
     ] = None,
     interval: Annotated[str, typer.Option(help="for how long a quote would stand")] = "100ms",
     depth_step: Annotated[float, typer.Option(help="ticks between the distances of the fit")] = 1.0,
     max_inventory: Annotated[int, typer.Option(min=1, help="lots, for the suggested risk aversion")] = 10,
     horizon: Annotated[str, typer.Option(help="session of avellaneda_stoikov, for its risk aversion")] = "10m",
     allow_gaps: Annotated[bool, typer.Option(help="estimate although the data do not cover the range")] = False,
-    report: Annotated[Path | None, typer.Option(help="write the figures to this file (.json)")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="write the figures to this file (.json)", callback=file_to_write)
+    ] = None,
     config: Config = None,
     setting: Set = None,
 ) -> None:
@@ -408,7 +452,9 @@ def avellaneda_stoikov(
     gamma: Annotated[float, typer.Option(help="risk aversion; the paper has tables for 0.1, 0.01 and 1")] = 0.1,
     paths: Annotated[int, typer.Option(min=2, help="simulated sessions")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same table")] = 0,
-    plot: Annotated[Path | None, typer.Option(help="draw a path and the profits into this file (.svg)")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="draw a path and the profits into this file (.svg)", callback=file_to_write)
+    ] = None,
 ) -> None:
     """Reproduce the tables of Avellaneda and Stoikov (2008) with the shipped strategy, beside the paper's figures."""
     from market_maker.cli_avellaneda import run_avellaneda  # kernels are loaded by those who need them
@@ -432,8 +478,12 @@ def realism(
     reference_end: Annotated[str | None, typer.Option(help="of the reference (default: end date)")] = None,
     allow_gaps: Annotated[bool, typer.Option(help="measure although the data do not cover the range")] = False,
     seed: Annotated[int, typer.Option(min=0, help="of the intervals of scores")] = 0,
-    json: Annotated[Path | None, typer.Option(help="write figures, curves and scores to this file (.json)")] = None,
-    plot: Annotated[Path | None, typer.Option(help="draw the metrics into this file (.svg)")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="write figures, curves and scores to this file (.json)", callback=file_to_write)
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="draw the metrics into this file (.svg)", callback=file_to_write)
+    ] = None,
     config: Config = None,
     setting: Set = None,
 ) -> None:
@@ -502,8 +552,12 @@ def simulate(
     against: Annotated[str | None, typer.Option(help="a second kind of strategy, on the same seeds")] = None,
     against_param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the second (repeatable)")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="default: one for each processor")] = None,
-    report: Annotated[Path | None, typer.Option(help="write all figures to this file (.json)")] = None,
-    plot: Annotated[Path | None, typer.Option(help="draw paths and results into this file (.svg)")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="write all figures to this file (.json)", callback=file_to_write)
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="draw paths and results into this file (.svg)", callback=file_to_write)
+    ] = None,
     config: Config = None,
     setting: Set = None,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,8 +17,8 @@ from rich.table import Table
 from market_maker.backtest.service import BacktestService, RunRequest
 from market_maker.backtest.worker import Worker
 from market_maker.bootstrap import open_store
-from market_maker.domain.errors import InvalidRequest
-from market_maker.domain.units import format_instant
+from market_maker.domain.errors import Conflict, InvalidRequest
+from market_maker.domain.units import format_instant, parse_decimal, parse_duration
 from market_maker.settings import Settings
 
 _BAND = {"pessimistic": "back of the queue", "queue": "by the queue model", "optimistic": "front of the queue"}
@@ -44,6 +45,27 @@ def execution_of(text: str | None, queue_model: str | None, queue_n: float | Non
     given = {"queue_model": queue_model, "queue_n": queue_n}
     options |= {name: value for name, value in given.items() if value is not None}
     return options or None
+
+
+def assumptions_of(
+    execution: str | None,
+    queue_model: str | None,
+    queue_n: float | None,
+    *,
+    fill_model: str,
+    latency: str | None,
+    response_latency: str | None,
+    balance: str | None,
+) -> dict[str, Any]:
+    """Return the fields of a `RunRequest` about fills, latency and funds; InvalidRequest names the option that is wrong."""
+    back = None if response_latency is None else parse_duration(response_latency, "--response-latency")
+    return {
+        "execution": execution_of(execution, queue_model, queue_n),
+        "fill_model": fill_model,
+        "entry_latency_ns": None if latency is None else parse_duration(latency, "--latency"),
+        "response_latency_ns": back,
+        "balance": None if balance is None else parse_decimal(balance, "--balance"),
+    }
 
 
 def limits_of(words: Sequence[str] | None) -> list[dict[str, str]]:
@@ -75,25 +97,33 @@ async def run_backtest(
             with_pairs=tuple(named),
         )
         backtests = BacktestService(store.database, store.reference, store.lake, store.clock, settings.backtest)
-        run = await backtests.run_backtest(request)
+        run = await backtests.run_backtest(request, is_queued=False)
         run_id = UUID(run["run_id"])
         one = Worker(store.database, store.reference, store.lake, store.clock, store.data_dir / "results")
         work = asyncio.create_task(one.run_now(run_id))
-        with Progress(console=console) as bars:
-            task = bars.add_task("replay", total=100)
-            while run["status"] in ("PENDING", "RUNNING"):  # a worker of a running service may have been quicker
-                await asyncio.sleep(0.1)
-                if work.done():
-                    await work
-                run = await backtests.get_run(run_id)
-                bars.update(task, completed=run["progress_percent"])
+        try:
+            with Progress(console=console) as bars:
+                task = bars.add_task("replay", total=100)
+                while run["status"] in ("PENDING", "RUNNING"):
+                    await asyncio.sleep(0.1)
+                    if work.done():
+                        await work
+                    run = await backtests.get_run(run_id)
+                    bars.update(task, completed=run["progress_percent"])
+                await work
+        except asyncio.CancelledError:  # Ctrl-C
+            with contextlib.suppress(Conflict):  # It has just ended.
+                await backtests.cancel_run(run_id)
             await work
+            console.print(f"stopped: run {run_id} is {(await backtests.get_run(run_id))['status']}")
+            raise SystemExit(130) from None
         if run["status"] != "COMPLETED":
             raise InvalidRequest(f"run {run_id}: {run['status']}: {run['error']}")
-        results = await backtests.get_backtest_results(UUID(run["strategy_id"]), limit=1)
-        quote = (await store.reference.pair(UUID(run["pair_id"]))).instrument.quote
-    print(f"run {run_id} completed; digest {results[0]['digest']}")
-    _tell(results[0]["summary"], quote, console)
+        result = await backtests.get_result(run_id)
+        currency = (await store.reference.pair(UUID(run["pair_id"]))).instrument.settled_in
+    told = result.to_json()
+    print(f"run {run_id} completed; digest {told['digest']}")
+    _tell(told["summary"], currency, console)
     if not named:
         print(f"why an order did or did not fill: market-maker explain {run_id} ORDER")
     print(f"a page about the run: market-maker report {run_id}")
@@ -105,11 +135,11 @@ def _console() -> Console:
     return plain if plain.is_terminal else Console(width=250)
 
 
-def _tell(summary: Mapping[str, Any], quote: str, console: Console) -> None:
+def _tell(summary: Mapping[str, Any], currency: str, console: Console) -> None:
     figures = dict(summary)
     band = figures.pop("band", None)
     if band is not None:
-        table = Table("fills", f"net P&L, {quote}", "fills", "volume", "max drawdown", "Sharpe", box=None)
+        table = Table("fills", f"net P&L, {currency}", "fills", "volume", "max drawdown", "Sharpe", box=None)
         for name, words in _BAND.items():
             one = band[name]
             ratio = "-" if one["sharpe"] is None else f"{one['sharpe']:.2f}"
@@ -119,7 +149,7 @@ def _tell(summary: Mapping[str, Any], quote: str, console: Console) -> None:
     if "limits" in figures:
         _tell_limits(figures.pop("limits"), console)
     if "legs" in figures:
-        _tell_legs(figures.pop("legs"), quote, console)
+        _tell_legs(figures.pop("legs"), currency, console)
     sharpe = figures.pop("sharpe")
     figures["sharpe"] = sharpe["ratio"] if sharpe["reason"] is None else sharpe["reason"]
     for part, values in (figures.pop("market_conditions", None) or {}).items():
@@ -128,8 +158,8 @@ def _tell(summary: Mapping[str, Any], quote: str, console: Console) -> None:
         print(f"  {name:30} {value}")
 
 
-def _tell_legs(legs: Sequence[Mapping[str, Any]], quote: str, console: Console) -> None:
-    table = Table("leg", f"net P&L, {quote}", "fees", "fills", "position", "max drawdown", box=None)
+def _tell_legs(legs: Sequence[Mapping[str, Any]], currency: str, console: Console) -> None:
+    table = Table("leg", f"net P&L, {currency}", "fees", "fills", "position", "max drawdown", box=None)
     for leg in legs:
         one = leg["summary"]
         figures = (one["net_pnl"], one["fees"], f"{one['fills']:,}", one["position"], one["max_drawdown"])

@@ -131,7 +131,7 @@ def run_optimise(
             with console.status("reading the recorded market"):
                 task = runner.run(_task(store, settings, strategy, pair, request, wish))
             made = _run(runner, store, task, wish.threads, console)
-            tell(made, task.base.instrument.quote, console)
+            tell(made, task.base.instrument.settled_in, console)
             if report is not None:
                 report.write_text(json.dumps(made, indent=1), "utf-8")
                 console.print(f"report: {report}", markup=False)
@@ -193,7 +193,7 @@ def _run(runner: asyncio.Runner, store: Store, task: _Task, threads: int | None,
     return report_of(outcomes, task.base.instrument, task.search, trials_of_kind=tried) | head | pair
 
 
-def tell(made: dict[str, Any], quote: str, console: Console) -> None:
+def tell(made: dict[str, Any], currency: str, console: Console) -> None:
     """Print a report: out of sample, the folds, in sample, and what may be used from now on."""
     judged = made["out_of_sample"]
     if judged is not None:
@@ -234,7 +234,7 @@ def tell(made: dict[str, Any], quote: str, console: Console) -> None:
     for each in made["stability"]:
         if each["at_bound"]:
             console.print(f"{each['name']}: chosen at a bound in {each['at_bound']} of {len(each['values'])} folds")
-    console.print(f"Money in {quote}. {made['note']}", markup=False)
+    console.print(f"Money in {currency}. {made['note']}", markup=False)
 
 
 def _figures(found: dict[str, Any]) -> list[str]:

@@ -184,8 +184,8 @@ async def _tell(store: Store, made: _Sweep, console: Console) -> None:
         table.add_row(str(place), *figures, *counts, *(str(trial["parameters"][name]) for name in made.names))
     console.print(table)
     tried = await count_trials(store.database, made.strategy.kind)
-    quote = made.instrument.quote
-    console.print(f"Money in {quote}. Sweep {made.plan.sweep_id}; trials of {made.strategy.kind} so far: {tried:,}.")
+    currency = made.instrument.settled_in
+    console.print(f"Money in {currency}. Sweep {made.plan.sweep_id}; trials of {made.strategy.kind} so far: {tried:,}.")
     console.print(
         "The best of many trials is not evidence: some set always looks good by chance. Judge it on data that no trial has"
         f" seen, and count all {tried:,} trials.",

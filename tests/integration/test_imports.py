@@ -16,6 +16,7 @@ from collector_lines import DAY_MS, depth, snapshot, trade, ts, write
 from market_maker.domain.clock import SimulatedClock
 from market_maker.domain.errors import Conflict, DataError, InvalidRequest, NotFound
 from market_maker.domain.ids import new_id
+from market_maker.domain.instrument import ContractType, Instrument
 from market_maker.domain.units import Money
 from market_maker.market_data import catalogue
 from market_maker.market_data.import_queue import ImportQueue
@@ -244,6 +245,11 @@ async def test_finer_numbers_of_a_later_file_change_the_steps_of_the_pair(
     )
     second = await service.import_data([later])
     assert second.pair_ids == first.pair_ids
+    told = [text for text in second.report["warnings"] if "from now on" in text]
+    assert [text.partition(":")[0] for text in told] == [
+        "the tick of binance-usdm/X is 0.05 from now on, it was 0.1",
+        "the lot of binance-usdm/X is 0.0005 from now on, it was 0.001",
+    ]
     pair = await service._reference.pair(first.pair_ids[0])
     assert (pair.instrument.tick_size, pair.instrument.lot_size) == (Decimal("0.05"), Decimal("0.0005"))
     for at, best in ((2000, "9.9"), (3 * DAY_MS + 3000, "9.95")):
@@ -252,6 +258,27 @@ async def test_finer_numbers_of_a_later_file_change_the_steps_of_the_pair(
     assert {item["verdict"] for item in await service.get_quality(pair.instrument)} <= {"PASS", "WARN"}
     with pytest.raises(DataError, match="nothing of binance-usdm X is recorded in the range"):
         await service.get_quality(pair.instrument, first=date(2030, 1, 1))
+
+
+async def test_a_pair_that_is_kept_otherwise_than_the_file_says_is_told(
+    service: MarketDataService, tmp_path: Path
+) -> None:
+    """Results of an inverse contract that is kept as a spot pair are in the wrong currency, and nobody was told."""
+    kept = Instrument(
+        new_id(), "binance-usdm", "ABUSDT", "AB", "USDT", Decimal("0.1"), Decimal("0.001"), ContractType.INVERSE
+    )
+    await service._reference.add_pair(kept, None, 0)
+    file = tmp_path / "trades.csv"
+    file.write_text(
+        "exchange,symbol,timestamp,local_timestamp,id,side,price,amount\n"
+        "binance-futures,ABUSDT,1583020800000000,1583020800001000,1,buy,10.5,2\n"
+    )
+    imported = await service.import_data([file])
+    assert imported.pair_ids == (kept.pair_id,)
+    (told,) = [text for text in imported.report["warnings"] if "is kept as" in text]
+    assert told.startswith(
+        "the file says that binance-usdm/ABUSDT is LINEAR, the pair is kept as INVERSE: results would"
+    )
 
 
 # --- the queue

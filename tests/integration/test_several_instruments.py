@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -63,17 +65,21 @@ class Desk:
             await asyncio.sleep(0.1)
         raise AssertionError(run)
 
-    def command(self, *words: str, code: int = 0) -> str:
+    def begin(self, *words: str) -> subprocess.Popen[str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MM_")}
         environment |= {"MM_DATABASE_URL": self.service.dsn, "MM_DATA_DIR": str(self.service.folder), "COLUMNS": "200"}
         if "MM_KERNEL_CACHE" in os.environ:
             environment["MM_KERNEL_CACHE"] = os.environ["MM_KERNEL_CACHE"]
-        done = subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-m", "market_maker", *words],
-            env=environment, capture_output=True, text=True, timeout=100, check=False,
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        assert done.returncode == code, done.stderr + done.stdout
-        return done.stdout if code == 0 else done.stderr
+
+    def command(self, *words: str, code: int = 0) -> str:
+        process = self.begin(*words)
+        out, err = process.communicate(timeout=100)
+        assert process.returncode == code, err + out
+        return out if code == 0 else err
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +191,8 @@ async def test_analysis_and_report_tell_each_leg_and_what_they_cannot_tell(desk:
     (note,) = found.content["notes"]
     assert "each leg is analysed as a run of its own" in note
     assert "say nothing of the hedge" in note
+    assert f"All together: net P&L {whole['summary']['net_pnl']}," in note
+    assert f"max drawdown {whole['summary']['max_drawdown']}," in note
     refused = await desk.service.request(
         "POST", "/api/v1/backtest/analysis", {"run_ids": [run_id], "fragility": True}
     )  # fmt: skip
@@ -196,6 +204,49 @@ async def test_analysis_and_report_tell_each_leg_and_what_they_cannot_tell(desk:
     if (dashboard.BUILT / "report.html").is_file():
         page = await desk.service.request("GET", f"/api/v1/backtest/runs/{run_id}/report")
         assert page.status == 200
+        content = page.content if isinstance(page.content, str) else bytes(page.content).decode()
+        held = content.split('id="report-data">', 1)[1].split("<", 1)[0]
+        assert json.loads(held)["notes"] == [note], "the page says it, too"
+
+
+SLOW = """
+import time
+from market_maker.strategies.contract import StrategyKind
+from market_maker.strategies.parameters import INTERVAL
+
+def on_wake(view, params, memory, actions):
+    time.sleep(0.01)
+
+KIND = StrategyKind("slow_own", "Waits.", (INTERVAL,), "slow_own:on_wake", is_compiled=False)
+"""
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+async def test_a_command_does_its_run_itself_beside_the_workers_of_a_service(
+    desk: Desk, tmp_path: Path, is_stopped: bool
+) -> None:
+    """A worker knows nothing of the strategy file of the command, and failed the run when it was quicker."""
+    file = tmp_path / "slow_own.py"
+    file.write_text(SLOW)
+    own = ("--set", f"strategy_files={file}")
+    name = f"own {is_stopped}"
+    strategy_id = desk.command("strategy", "add", name, "slow_own", "binance-usdm/BTCUSDT", *own).strip()
+    end = SPAN[1] if is_stopped else "2024-08-08T23:54:40Z"
+    process = desk.begin("backtest", name, SPAN[0], end, "--no-band", *own, "--allow-gaps")
+    if is_stopped:
+        for _ in range(600):
+            await asyncio.sleep(0.1)
+            runs = (await desk.service.get(f"/api/v1/backtest/runs?strategy_id={strategy_id}"))["items"]
+            if runs and runs[0]["progress_percent"]:
+                break
+        process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=100)
+    (run,) = (await desk.service.get(f"/api/v1/backtest/runs?strategy_id={strategy_id}"))["items"]
+    if is_stopped:
+        assert (process.returncode, run["status"]) == (130, "CANCELED"), err + out
+        assert f"stopped: run {run['run_id']} is CANCELED" in out
+    else:
+        assert (process.returncode, run["status"]) == (0, "COMPLETED"), err + out
 
 
 async def test_too_few_and_wrong_pairs_are_refused_by_name(desk: Desk) -> None:

@@ -245,6 +245,88 @@ async def test_the_command_tries_keeps_and_tells_the_best(
     assert await count_trials(database, KIND, strategy_id) == 60
 
 
+async def test_sets_are_tried_and_searched_under_the_assumptions_of_a_backtest(
+    recorded: Recorded, database: Database, tmp_path: Path
+) -> None:
+    strategy_id = str(await strategy_of(database))
+    report = tmp_path / "report.json"
+    fees = {"model": "PER_VALUE", "maker": "0.0002", "taker": "0.0005"}
+    words = ["--execution", json.dumps({"fees": fees}), "--latency", "5ms", "--response-latency", "7ms", "--balance"]
+    words += [
+        "20000",
+        "--fill-model",
+        "NO_PARTIAL",
+        "--queue-model",
+        "POWER",
+        "--queue-n",
+        "3",
+        "--limit",
+        "MAX_LOSS=900",
+    ]
+    told = await asyncio.to_thread(
+        recorded.command, "sweep", strategy_id, *SPAN, *words, "--seed", "4", "--grid", "half_spread_ticks=3",
+        "--report", str(report),
+    )  # fmt: skip
+    (trial,) = json.loads(report.read_text())["trials"]
+    assert Decimal(trial["summary"]["fees"]) > 0
+    told = await asyncio.to_thread(
+        recorded.command, "backtest", str(await strategy_of(database, half_spread_ticks=3)), *SPAN, *words, "--seed", "4"
+    )  # fmt: skip
+    assert trial["digest"] in told
+
+    searched = ["--param", "half_spread_ticks=3:3:1", "--search", "grid", "--folds", "0", "--report", str(report)]
+    await asyncio.to_thread(recorded.command, "optimise", strategy_id, *SPAN, *words, *searched)
+    with psycopg.connect(recorded.dsn) as connection:
+        found = connection.execute(
+            "SELECT configuration FROM backtest_trials WHERE strategy_id = %s", (strategy_id,)
+        ).fetchall()
+    assert len(found) == 2
+    for (configuration,) in found:
+        assert configuration["execution"]["fees"] == fees
+        assert (configuration["queue_model"], configuration["fill_model"]) == ("POWER", "NO_PARTIAL")
+        assert (configuration["entry_latency_ns"], configuration["response_latency_ns"]) == (5_000_000, 7_000_000)
+        assert Decimal(configuration["balance"]) == 20_000
+        assert configuration["limits"][0]["kind"] == "MAX_LOSS"
+
+
+OWN = """
+from market_maker.strategies.contract import StrategyKind
+from market_maker.strategies.parameters import INTERVAL, ORDER_LOTS
+from market_maker.strategies.actions import place
+
+def on_wake(view, params, memory, actions):
+    if view.position_lots == 0 and len(view.orders) == 0:
+        place(actions, {side}, 1, 1, 0, 0, int(params[0]))
+
+KIND = StrategyKind("own_maker", "Takes once.", (ORDER_LOTS, INTERVAL), "own_maker:on_wake", is_compiled=False)
+"""
+
+
+@pytest.mark.slow
+async def test_an_own_strategy_that_was_changed_is_tried_anew(
+    recorded: Recorded, database: Database, tmp_path: Path
+) -> None:
+    """Its trials were known by name and parameters, and a sweep showed what the old text had earned."""
+    file, report = tmp_path / "own_maker.py", tmp_path / "report.json"
+    own = ("--set", f"strategy_files={file}")
+    sweep = ("sweep", "own", *SPAN, *own, "--grid", "order_lots=1,2", "--report", str(report))
+    file.write_text(OWN.replace("{side}", "1"))
+    await asyncio.to_thread(recorded.command, "strategy", "add", "own", "own_maker", "binance-usdm/BTCUSDT", *own)
+    await asyncio.to_thread(recorded.command, *sweep)
+    bought = json.loads(report.read_text())["trials"]
+    assert "2 of 2 sets were tried before" in await asyncio.to_thread(recorded.command, *sweep)
+    told = await asyncio.to_thread(recorded.command, "backtest", "own", *SPAN, *own)
+    run_id = re.findall(r"run (\S+) completed", told)[0]
+    assert "filled" in await asyncio.to_thread(recorded.command, "explain", run_id, "1", *own)
+    file.write_text(OWN.replace("{side}", "-1"))
+    assert "tried before" not in await asyncio.to_thread(recorded.command, *sweep)
+    sold = json.loads(report.read_text())["trials"]
+    assert [Decimal(each["summary"]["position"]) for each in bought] == [Decimal("0.001"), Decimal("0.002")]
+    assert [Decimal(each["summary"]["position"]) for each in sold] == [Decimal("-0.001"), Decimal("-0.002")]
+    told = await asyncio.to_thread(recorded.command, "explain", run_id, "1", *own, code=2)
+    assert "the file of strategy own_maker has changed since the run" in told
+
+
 async def test_trials_are_listed_by_rest_page_by_page(recorded: Recorded, database: Database) -> None:
     strategy_id = await strategy_of(database)
     await asyncio.to_thread(recorded.sweep, strategy_id, "--grid", "half_spread_ticks=1:7:1")

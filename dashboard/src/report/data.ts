@@ -251,6 +251,7 @@ export interface Report {
   created_ts: Instant;
   runs: Run[];
   comparison: Comparison | null;
+  notes: string[];
 }
 
 /** Return the running sum of differences, each then multiplied by `unit`. */

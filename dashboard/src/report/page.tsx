@@ -37,6 +37,11 @@ export function Page({ report }: { report: Report }) {
         </button>
       </header>
       <main>
+        {report.notes.map((note) => (
+          <p key={note} class="caution">
+            {note}
+          </p>
+        ))}
         {isMany && <Compared report={report} />}
         {isMany && (
           <nav class="tabs" aria-label="Runs">

@@ -90,6 +90,7 @@ class Analyses:
             markets=self.markets,
             surfaces=[stored.surface for stored in self.stored],
             comparison=self.comparison,
+            notes=self.notes,
             created_ts=created_ts,
         )
 
@@ -111,9 +112,14 @@ def analyse_runs(
     DataError
         The grid was asked for, and a recorded market is not there or not the one that was run on.
     InvalidRequest
-        The grid of more runs than are analysed one by one.
+        Runs that settle in several currencies, or the grid of more runs than are analysed one by one.
     """
     told = note or _silent
+    currencies = sorted({run.config.instrument.settled_in for run in stored})
+    if len(currencies) > 1:
+        raise InvalidRequest.of(
+            "run_ids", f"runs in {', '.join(currencies)}", "runs in one currency: money of several does not add up"
+        )
     totals = analyse([run.result for run in stored], [run.run_id for run in stored])
     if len(stored) > COMPARED_MAX:
         if with_fragility:

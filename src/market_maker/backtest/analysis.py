@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from market_maker.backtest.execution import Execution
 from market_maker.backtest.fragility import FragilityGrid
 from market_maker.backtest.market_columns import MarketColumns
 from market_maker.backtest.result import RunResult
@@ -234,7 +235,7 @@ def analysed(
             mids=market.mids if market is not None and len(market.mids.ts) else None,
             order_lives=None if events is None else order_lives(events, columns.end_ts),
             cause_names=CAUSES,
-            latency_ns=configuration["entry_latency_ns"],
+            latency_ns=Execution.of(configuration.get("execution")).usual_entry_ns(configuration["entry_latency_ns"]),
             trials=trials,
         ),
     )

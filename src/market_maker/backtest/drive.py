@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market_maker.backtest.compiled import Kernel, compiled_kernel
+from market_maker.backtest.faults import failure, refusal
 from market_maker.backtest.fee_models import Contract, FeeState, per_value
 from market_maker.backtest.fee_models.funding import Funding
 from market_maker.backtest.guard import write_limits
@@ -26,7 +27,6 @@ from market_maker.backtest.state import (
     FILL_DTYPE,
     FOREVER,
     LOG_DTYPE,
-    ORDERS_MAX,
     SAMPLE_DTYPE,
     Code,
     Stretch,
@@ -38,7 +38,7 @@ from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.instrument import MAX_TICK_LOTS, Instrument
 from market_maker.market_data.replay import TRADE_ROW, Feed
 from market_maker.risk.limits import Limit
-from market_maker.strategies.actions import WAKE_BOOK, WAKE_ORDER, WAKE_TIMER, WAKE_TRADE, Records, View
+from market_maker.strategies.actions import WAKE_BOOK, WAKE_TIMER, WAKE_TRADE, Records, View
 
 LEVERAGE_MAX = 1000
 _OF_SET = (
@@ -48,7 +48,6 @@ _OF_SET = (
 VIEW_NUMBERS = 14
 _NO_ENTRIES = np.zeros(0, LOG_DTYPE)
 _NO_FILLS = np.zeros((len(FILL_DTYPE.names or ()), 0), np.int64)
-_WAKES = {WAKE_TIMER: "interval", WAKE_BOOK: "book", WAKE_TRADE: "trade", WAKE_ORDER: "order"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +256,7 @@ class Drive:
                         ts,
                     )
                 )
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise failure(error, self.name, self._now(), int(self.state.reasons.max())) from error
             if code in {Code.REACHED, Code.AWAKE}:
                 return code
@@ -287,7 +286,7 @@ class Drive:
             try:
                 if strategy is not None:
                     strategy(view, self._params[k], self._memory[k], self.state.actions)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise failure(error, self.name, self._now(), view.wake_reason) from error
             code = Code(self.kernel.obey(self.sealed, k))
             if code != Code.REACHED:
@@ -472,22 +471,3 @@ class _Stream:
         if self._wakes_on & WAKE_TRADE:
             wakes[stretch.trades[:-1]] = True
         return np.append(np.flatnonzero(wakes), FOREVER).astype(np.int64)
-
-
-def failure(error: Exception, name: str, when: str, wake_reason: int) -> InvalidRequest:
-    """Return the error of a strategy that failed: it names the strategy, the time and what it was woken by."""
-    woken = [word for bit, word in _WAKES.items() if wake_reason & bit] or ["interval"]
-    return InvalidRequest(f"strategy {name} failed at {when}, woken by {' and '.join(woken)}: {error!r}")
-
-
-def refusal(code: Code, name: str, when: str) -> InvalidRequest:
-    """Return the error that a code of the kernel stands for."""
-    texts: dict[Any, str] = {
-        Code.TOO_MANY_ORDERS: f"more than {ORDERS_MAX} own orders open or in flight; cancel some first",
-        Code.TOO_MANY_IN_FLIGHT: "more messages in flight than are kept; lower the latency or the order rate",
-        Code.TOO_MANY_MARKS: "own orders took from more levels than are remembered; trade fewer levels",
-        Code.INVALID_ORDER: "an order with a side other than +1/-1, a price or quantity out of range, GTD without an end, "
-        "post-only on an order that may not rest, or a change of an order that has no price",
-        Code.ENDLESS: "it is woken by its own orders again and again at one instant; give the run a latency, or send less",
-    }
-    return InvalidRequest(f"{name} at {when}: {texts[code]}")

@@ -353,38 +353,43 @@ def _reproducibility(config: RunConfig, feed: Feed, strategy: PreparedStrategy, 
     more: dict[str, Any] = {"limits": limits_json(config.limits)} if config.limits else {}
     if config.market_conditions is not None:
         more["market_conditions"] = config.market_conditions.to_json()
-    return {
-        "seed": config.seed,
-        "configuration": {
-            "pair": {
-                "venue": pair.venue,
-                "symbol": pair.symbol,
-                "tick_size": str(pair.tick_size),
-                "lot_size": str(pair.lot_size),
-                "contract_type": pair.contract_type.value,
-                "maker_fee": str(pair.maker_fee),
-                "taker_fee": str(pair.taker_fee),
-            },
-            "strategy": strategy.kind.kind,
-            "parameters": dict(strategy.values),
-            "start_ts": str(config.start_ts),
-            "end_ts": str(config.end_ts),
-            "entry_latency_ns": config.entry_latency_ns,
-            "response_latency_ns": config.response_latency_ns,
-            "balance": str(config.balance),
-            "fill_model": config.fill_model.value,
-            "queue_model": drive.sets[k].queue_model.name,
-            "execution": config.execution.to_json(),
-            "sample_interval_ns": config.sample_interval_ns,
-            "allow_gaps": config.allow_gaps,
+    text = strategy.kind.source_hash()
+    return (
+        {
+            "seed": config.seed,
+            "configuration": {
+                "pair": {
+                    "venue": pair.venue,
+                    "symbol": pair.symbol,
+                    "tick_size": str(pair.tick_size),
+                    "lot_size": str(pair.lot_size),
+                    "contract_type": pair.contract_type.value,
+                    "maker_fee": str(pair.maker_fee),
+                    "taker_fee": str(pair.taker_fee),
+                },
+                "strategy": strategy.kind.kind,
+                "parameters": dict(strategy.values),
+                "start_ts": str(config.start_ts),
+                "end_ts": str(config.end_ts),
+                "entry_latency_ns": config.entry_latency_ns,
+                "response_latency_ns": config.response_latency_ns,
+                "balance": str(config.balance),
+                "fill_model": config.fill_model.value,
+                "queue_model": drive.sets[k].queue_model.name,
+                "execution": config.execution.to_json(),
+                "sample_interval_ns": config.sample_interval_ns,
+                "allow_gaps": config.allow_gaps,
+            }
+            | more,
+            "data_hash": feed.data_hash,
+            "tables": [dict(table) for table in feed.tables],
+            "coverage": feed.coverage,
+            "missing": [[str(begin), str(end)] for begin, end in feed.missing],
+            "events": drive.events_done,
         }
-        | more,
-        "data_hash": feed.data_hash,
-        "tables": [dict(table) for table in feed.tables],
-        "coverage": feed.coverage,
-        "missing": [[str(begin), str(end)] for begin, end in feed.missing],
-        "events": drive.events_done,
-    } | _environment()
+        | ({} if text is None else {"strategy_source": text})
+        | _environment()
+    )
 
 
 @cache

@@ -6,6 +6,7 @@ this time the kernel writes down what happens to it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -106,11 +107,18 @@ def explain_order(config: RunConfig, feed: Feed, strategy: PreparedStrategy, ord
     return Story(order_id, side, drive.sets[0].queue_model.name, _verdict(log, config.instrument), steps)
 
 
-def explain_run(lake: Lake, config: RunConfig, data_hash: str, order_id: int) -> Story:
-    """Return the story of an order of a run that was done on recorded data; DataError when they have changed since."""
+def explain_run(lake: Lake, config: RunConfig, known: Mapping[str, Any], order_id: int) -> Story:
+    """Return the story of an order of a run that was done on recorded data.
+
+    `known` : the run's `reproducibility`. DataError when its recorded market, or its strategy's file, has changed since.
+    """
     strategy = find_strategy(config.strategy_kind).prepare(config.parameters)
+    if known.get("strategy_source") not in {None, strategy.kind.source_hash()}:
+        raise DataError(
+            f"the file of strategy {config.strategy_kind} has changed since the run; run the backtest again"
+        )
     config, feed = open_market(config, lake)
-    if feed.data_hash != data_hash:
+    if feed.data_hash != known["data_hash"]:
         raise DataError("the recorded market has changed since the run; run the backtest again")
     if config.market_conditions is not None:
         feed, _ = under_conditions(feed, config.market_conditions, config.instrument)

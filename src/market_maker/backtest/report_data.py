@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from market_maker.backtest.analysis import CAUSES, AnalysedRun, RunColumns
+from market_maker.backtest.analysis import CAUSES, NOT_INVERSE, AnalysedRun, RunColumns
 from market_maker.backtest.market_columns import MarketColumns
 from market_maker.backtest.trial_counts import Surface
 from market_maker.domain.errors import InvalidRequest
@@ -44,6 +44,7 @@ def report_data(
     markets: Sequence[MarketColumns | None],
     surfaces: Sequence[Surface | None],
     comparison: RunComparison | None,
+    notes: Sequence[str],
     created_ts: int,
 ) -> dict[str, Any]:
     """Return what a page about these runs shows.
@@ -53,6 +54,7 @@ def report_data(
     runs : at least one, at most 12, each with an analysis
     markets, surfaces : of each run, where they are known
     comparison : of several runs
+    notes : what the reader must know of runs on several instruments
     created_ts : ns UTC
 
     Raises
@@ -68,12 +70,15 @@ def report_data(
             _run(run, market, surface, len(runs)) for run, market, surface in zip(runs, markets, surfaces, strict=True)
         ],
         "comparison": None if comparison is None else comparison.to_json(),
+        "notes": list(notes),
     }
 
 
 def _run(run: AnalysedRun, market: MarketColumns | None, surface: Surface | None, runs: int) -> dict[str, Any]:
     if run.columns is None or run.analysis is None or run.quality is None:
-        raise InvalidRequest.of("run_ids", run.run_id, "runs with samples, of SPOT or LINEAR pairs")
+        why = NOT_INVERSE if run.result.samples.height else "it has no samples"
+        allowed = f"runs that are analysed one by one; of this one, {why}. `analyze` has its totals"
+        raise InvalidRequest.of("run_ids", run.run_id, allowed)
     result, pair, columns = run.result, run.instrument, run.columns
     known = result.reproducibility
     analysis = run.analysis.to_json()

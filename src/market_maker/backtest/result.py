@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from market_maker.backtest.fee_models import Contract
 from market_maker.backtest.guard import LimitOutcome
 from market_maker.domain.errors import DataError
-from market_maker.domain.instrument import EXACT, Instrument
+from market_maker.domain.instrument import EXACT, ContractType, Instrument
 from market_maker.domain.order import Liquidity, Side
 from market_maker.domain.position import PositionState
 from market_maker.performance.drawdown import max_drawdown
@@ -174,10 +174,11 @@ class RunResult:
         return position
 
     def to_json_with_columns(self) -> dict[str, Any]:
-        """Return `to_json` with the equity curve and the fills by column: times and money as text in quote currency."""
+        """Return `to_json` with the equity curve and the fills by column: times and money as text, money as in the summary."""
         pair = self.reproducibility["configuration"]["pair"]
         tick, lot = Decimal(pair["tick_size"]), Decimal(pair["lot_size"])
-        cash = EXACT.multiply(tick, lot)
+        kind = ContractType(pair["contract_type"])
+        cash = Contract.of(Instrument(UUID(int=0), pair["venue"], pair["symbol"], "", "", tick, lot, kind)).cash_unit
 
         def scaled(frame: pl.DataFrame, name: str, unit: Decimal) -> list[str]:
             return [f"{EXACT.multiply(Decimal(value), unit):f}" for value in frame[name]]

@@ -67,8 +67,13 @@ class BacktestService:
         self.settings = settings
         self.sweeps = Sweeps(database, reference, clock, settings)
 
-    async def run_backtest(self, request: RunRequest, correlation_id: str = "") -> dict[str, Any]:
+    async def run_backtest(
+        self, request: RunRequest, correlation_id: str = "", *, is_queued: bool = True
+    ) -> dict[str, Any]:
         """Queue a run and return it; it is durable on return and a worker takes it up.
+
+        `is_queued` False: the caller does it at once, in its own process with its own strategies and settings; a worker
+        takes it up only when the caller has died.
 
         Raises
         ------
@@ -91,7 +96,8 @@ class BacktestService:
                 " VALUES (%s, %s, %s, %s, %s, 0, NULL, NULL, NULL, 0, false, %s, NULL, NULL, 1, %s)",
                 (run_id, strategy.strategy_id, pair.instrument.pair_id, PENDING, Jsonb(configuration), now, now),
             )
-            await defer_run(connection, run_id)
+            if is_queued:
+                await defer_run(connection, run_id)
             run = (await fetch(connection, _SELECT_RUN, (run_id,)))[0]
             await tell(connection, EventType.BACKTEST_QUEUED, (run_id, 1), now, run_data(run), correlation_id)
         return run_data(run)
@@ -170,7 +176,7 @@ class BacktestService:
         config = run_config(row, strategy, instrument)
         # As they were then: the strategy may have changed since.
         config = replace(config, parameters=known["configuration"]["parameters"])
-        return await asyncio.to_thread(explain_run, self.lake, config, known["data_hash"], order_id)
+        return await asyncio.to_thread(explain_run, self.lake, config, known, order_id)
 
     async def analyze_backtest_results(
         self, run_ids: Sequence[UUID], *, fragility: bool = False, note: Note | None = None
@@ -195,12 +201,13 @@ class BacktestService:
         stored: list[StoredRun] = []
         notes = []
         for run_id in run_ids:
-            legs = await self._stored(run_id)
-            if len(legs) > 1:
-                notes.append(_apart(run_id, len(legs)))
+            result = await self.get_result(run_id)
+            if isinstance(result, SeveralRun):
+                notes.append(_apart(run_id, result))
                 if fragility:
-                    raise InvalidRequest.of("fragility", f"run {run_id} of {len(legs)} instruments", "runs of one")
-            stored += legs
+                    several = f"run {run_id} of {len(result.legs)} instruments"
+                    raise InvalidRequest.of("fragility", several, "runs of one")
+            stored += await self._stored(run_id, result)
         found = await asyncio.to_thread(analyse_runs, stored, self.lake, with_fragility=fragility, note=note)
         return replace(found, notes=tuple(notes))
 
@@ -211,9 +218,8 @@ class BacktestService:
         analyses = await self.analyze_backtest_results(run_ids, fragility=fragility, note=note)
         return await asyncio.to_thread(analyses.report_data, self._clock.now_ns())
 
-    async def _stored(self, run_id: UUID) -> list[StoredRun]:
+    async def _stored(self, run_id: UUID, result: RunResult | SeveralRun) -> list[StoredRun]:
         """Return a completed run, or the legs of one on several instruments, with the trials of its kind of strategy."""
-        result = await self.get_result(run_id)
         row = await self._database.fetch_one(_SELECT_RUN, (run_id,))
         assert row is not None
         strategy = await self._reference.strategy(row["strategy_id"])
@@ -236,11 +242,13 @@ class BacktestService:
         return configuration_of(request, self.settings)
 
 
-def _apart(run_id: UUID, legs: int) -> str:
+def _apart(run_id: UUID, several: SeveralRun) -> str:
+    whole = several.result
+    sharpe = whole.sharpe.reason if whole.sharpe.ratio is None else f"{whole.sharpe.ratio:.4g}"
     return (
-        f"run {run_id} traded {legs} instruments: each leg is analysed as a run of its own. A leg's Sharpe ratio, drawdown and"
-        " quality say nothing of the hedge between them; net P&L, drawdown and Sharpe ratio of all together are in the run's"
-        " result"
+        f"run {run_id} traded {len(several.legs)} instruments: each leg is analysed as a run of its own. A leg's Sharpe ratio,"
+        f" drawdown and quality say nothing of the hedge between them. All together: net P&L {whole.net_pnl:f},"
+        f" max drawdown {whole.max_drawdown:f}, Sharpe ratio {sharpe}"
     )
 
 

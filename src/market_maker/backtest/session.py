@@ -10,8 +10,9 @@ from decimal import Decimal
 
 import numpy as np
 
-from market_maker.backtest.drive import Drive, SetOfRun, refusal
+from market_maker.backtest.drive import Drive, SetOfRun
 from market_maker.backtest.execution import is_of_orders, queue_model_of
+from market_maker.backtest.faults import refusal
 from market_maker.backtest.fee_models import Contract, FeeState
 from market_maker.backtest.ladder.kernel import next_outward, slot_of
 from market_maker.backtest.latency_models import LatencyState, constant

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from market_maker.backtest.drive import Drive, failure, refusal
+from market_maker.backtest.drive import Drive
 from market_maker.backtest.engine import RunConfig, RunProgress, RunResult, check_config, open_drive, result_of
+from market_maker.backtest.faults import failure, refusal
 from market_maker.backtest.fee_models import Contract
 from market_maker.backtest.state import FOREVER, Code
 from market_maker.domain.errors import DataError, InvalidRequest
-from market_maker.domain.instrument import ContractType
 from market_maker.market_data.replay import Feed
 from market_maker.performance.drawdown import max_drawdown
 from market_maker.performance.returns import Sharpe, sharpe_ratio
@@ -186,7 +186,7 @@ class _Conductor:
         self._actions[0]["kind"] = 0
         try:
             self._strategy(seen, self._params, self._memory, self._actions)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise failure(error, self._kind.kind, f"clock {now} ns", reason) from error
         self._obey(now)
 
@@ -221,9 +221,11 @@ def _check(configs: Sequence[RunConfig], feeds: Sequence[Feed], strategy: Prepar
             raise InvalidRequest.of(
                 "instruments", config.instrument.symbol, "the range and sampling clock of the first"
             )
-        if _currency(config) != _currency(first):
-            allowed = f"instruments that settle in {_currency(first)}, as the first one does"
-            raise InvalidRequest.of("instruments", f"{config.instrument.symbol} in {_currency(config)}", allowed)
+        if config.instrument.settled_in != first.instrument.settled_in:
+            allowed = f"instruments that settle in {first.instrument.settled_in}, as the first one does"
+            raise InvalidRequest.of(
+                "instruments", f"{config.instrument.symbol} in {config.instrument.settled_in}", allowed
+            )
         if config.market_conditions is not None:
             raise InvalidRequest.of("market_conditions", "set", "none with several instruments")
         is_constant = config.execution.latency is None and config.response_latency_ns > 0
@@ -232,11 +234,6 @@ def _check(configs: Sequence[RunConfig], feeds: Sequence[Feed], strategy: Prepar
             raise InvalidRequest.of("response_latency", config.response_latency_ns, allowed)
     if max(feed.first_ts for feed in feeds) >= min(first.end_ts, *(feed.last_ts for feed in feeds)):
         raise DataError("the recorded markets have no time in common in the range of the run")
-
-
-def _currency(config: RunConfig) -> str:
-    pair = config.instrument
-    return pair.base if pair.contract_type is ContractType.INVERSE else pair.quote
 
 
 def _together(configs: Sequence[RunConfig], legs: tuple[RunResult, ...]) -> SeveralResult:

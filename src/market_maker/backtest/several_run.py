@@ -20,7 +20,7 @@ from market_maker.backtest.engine import RunConfig, RunProgress, open_market
 from market_maker.backtest.result import RunResult
 from market_maker.backtest.several import INSTRUMENTS_MAX, SeveralResult, run_several
 from market_maker.domain.errors import DataError, InvalidRequest
-from market_maker.domain.instrument import EXACT, ContractType, Instrument
+from market_maker.domain.instrument import EXACT, Instrument
 from market_maker.performance.returns import Sharpe
 from market_maker.storage.lake import Lake, sha256_of
 from market_maker.strategies.contract import StrategyKind, find_strategy
@@ -187,10 +187,10 @@ def check_legs(kind: StrategyKind, instruments: Sequence[Instrument], configurat
         raise InvalidRequest.of("with_pairs", f"{len(more)} pairs", f"{INSTRUMENTS_MAX - 1} at most")
     if len({pair.pair_id for pair in instruments}) < len(instruments):
         raise InvalidRequest.of("with_pairs", ", ".join(more), "each pair once, and not the run's own")
-    wanted = _currency(instruments[0])
+    wanted = instruments[0].settled_in
     for name, pair in zip(more, instruments[1:], strict=True):
-        if _currency(pair) != wanted:
-            given = f"{name} in {_currency(pair)}"
+        if pair.settled_in != wanted:
+            given = f"{name} in {pair.settled_in}"
             raise InvalidRequest.of("with_pairs", given, f"pairs that settle in {wanted}, as the run's own does")
     if "market_conditions" in configuration:
         raise InvalidRequest.of(
@@ -198,10 +198,6 @@ def check_legs(kind: StrategyKind, instruments: Sequence[Instrument], configurat
         )
     if configuration["record_orders"]:
         raise InvalidRequest.of("record_orders", True, "false with several instruments")
-
-
-def _currency(pair: Instrument) -> str:
-    return pair.base if pair.contract_type is ContractType.INVERSE else pair.quote
 
 
 def _pair_of(leg: RunResult) -> dict[str, str]:

@@ -128,6 +128,9 @@ def trial_key(config: RunConfig, feed: Feed) -> str:
     ]  # fmt: skip
     # Not there without limits: known trials stay known.
     known += [limits_json(config.limits)] if config.limits else []
+    # Nor of shipped strategies; one's own may have another text today under the same name.
+    text = strategy.kind.source_hash()
+    known += [] if text is None else [text]
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 

@@ -296,7 +296,7 @@ class Worker:
                 "digest": result.digest(),
                 "coverage": content["reproducibility"]["coverage"],
                 "events": result.reproducibility["events"],
-                "quote": instruments[0].quote,
+                "quote": instruments[0].settled_in,
                 "position_id": position_ids[0],
                 "position_ids": position_ids,
                 "result": f"/api/v1/backtest/runs/{run['run_id']}/result",

@@ -100,6 +100,11 @@ class Instrument:
         return self._cash.text(tick_lots)
 
     @property
+    def settled_in(self) -> str:
+        """Currency of cash, fees and results: the base of an INVERSE contract, the quote of all others."""
+        return self.base if self.contract_type is ContractType.INVERSE else self.quote
+
+    @property
     def tick_lot(self) -> Decimal:
         """Value in quote currency of one lot at a price of one tick: the unit of cash in kernels."""
         return EXACT.multiply(self.tick_size, self.lot_size)

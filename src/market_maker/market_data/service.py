@@ -131,6 +131,8 @@ class MarketDataService:
             # Whoever held a lock before may have died in the middle of publishing: nothing of that may be swept away.
             await self._finish_under_lock(instruments)
             report = await asyncio.to_thread(stage_all)
+            for instrument in instruments.values():
+                report.warnings += self._changes(reading, instrument)
             await self._keep_pairs(instruments)
             chosen = await catalogue.publish_import(self.database, self.lake, report, self._clock.now_ns(), import_id)
         finally:
@@ -175,6 +177,28 @@ class MarketDataService:
             if not Decimal("1e-18") <= size <= 10**9:
                 raise InvalidRequest.of(name, str(size), "between 1e-18 and 1e9")
         return Instrument(new_id(), venue, symbol, base, quote, tick, lot, contract)
+
+    def _changes(self, reading: Reading, instrument: Instrument) -> list[str]:
+        """Return in words what the files change of a pair that is there, and what they say otherwise than it is kept."""
+        pair = self._reference.find_pair(instrument.venue, instrument.symbol)
+        if pair is None:
+            return []
+        known, name = pair.instrument, f"{instrument.venue}/{instrument.symbol}"
+        told = [
+            f"the {what} of {name} is {now:f} from now on, it was {was:f}: what strategies are told in {what}s becomes as much smaller"
+            for what, was, now in (
+                ("tick", known.tick_size, instrument.tick_size),
+                ("lot", known.lot_size, instrument.lot_size),
+            )
+            if was != now
+        ]
+        stated = reading.facts(instrument.symbol).get("contract_type", known.contract_type)
+        if stated != known.contract_type:
+            told.append(
+                f"the file says that {name} is {stated}, the pair is kept as {known.contract_type}: results would be in the wrong"
+                " currency; import the file under another --symbol or --venue to have a pair of its own"
+            )
+        return told
 
     async def _keep_pairs(self, instruments: dict[tuple[str, str], Instrument]) -> None:
         for (venue, symbol), instrument in instruments.items():

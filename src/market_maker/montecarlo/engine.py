@@ -17,9 +17,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from market_maker.backtest.drive import VIEW_NUMBERS, Capacity, Drive, failure, refusal
+from market_maker.backtest.drive import VIEW_NUMBERS, Capacity, Drive
 from market_maker.backtest.engine import RunConfig, check_config, open_drive, result_of
 from market_maker.backtest.execution import Execution
+from market_maker.backtest.faults import failure, refusal
 from market_maker.backtest.queue_models import QueueModel
 from market_maker.backtest.result import FillModel, RunResult
 from market_maker.backtest.state import CHANCE_SCALE, FOREVER, Code, no_stretch
@@ -212,7 +213,7 @@ class Simulation:
                     self._memory,
                     ts,
                 )
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise failure(error, self.strategy.kind.kind, self._now(), int(drive.state.reasons.max())) from error
             if code == Code.REACHED:
                 return False
@@ -251,7 +252,7 @@ class Simulation:
         view = self.look()
         try:
             self._by_hand(view, self._params[0], self._memory[0], self.drive.state.actions)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise failure(error, self.strategy.kind.kind, self._now(), view.wake_reason) from error
         self.obey()
 

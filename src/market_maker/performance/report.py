@@ -19,15 +19,19 @@ class RunFigures(Protocol):
 
     @property
     def net_pnl(self) -> Decimal:
-        """Profit after fees."""
+        """Profit after fees and funding."""
 
     @property
     def gross_pnl(self) -> Decimal:
-        """Profit before fees."""
+        """Profit before fees and funding."""
 
     @property
     def fees(self) -> Decimal:
         """Fees paid."""
+
+    @property
+    def funding(self) -> Decimal:
+        """Funding paid; negative: received."""
 
     @property
     def spread_capture(self) -> Decimal:
@@ -72,13 +76,14 @@ class Run(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One run in the table; `residual` is net_pnl - spread_capture - inventory_pnl + fees and must be 0."""
+    """One run in the table; `residual` is net_pnl - spread_capture - inventory_pnl + fees + funding and must be 0."""
 
     label: str
     net_pnl: Decimal
     spread_capture: Decimal
     inventory_pnl: Decimal
     fees: Decimal
+    funding: Decimal
     residual: Decimal
     max_drawdown: Decimal
     turnover: Decimal
@@ -98,6 +103,7 @@ class AnalysisReport:
     spread_capture: Decimal
     inventory_pnl: Decimal
     fees: Decimal
+    funding: Decimal
     residual: Decimal
     turnover: Decimal
     worst_drawdown: Decimal
@@ -145,6 +151,7 @@ def analyse(results: Sequence[Run], labels: Sequence[str] | None = None) -> Anal
         spread_capture=sum((row.spread_capture for row in rows), Decimal(0)),
         inventory_pnl=sum((row.inventory_pnl for row in rows), Decimal(0)),
         fees=sum((row.fees for row in rows), Decimal(0)),
+        funding=sum((row.funding for row in rows), Decimal(0)),
         residual=sum((row.residual for row in rows), Decimal(0)),
         turnover=sum((row.turnover for row in rows), Decimal(0)),
         worst_drawdown=max(row.max_drawdown for row in rows),
@@ -164,7 +171,8 @@ def _row(label: str, run: RunFigures) -> RunRow:
         spread_capture=run.spread_capture,
         inventory_pnl=run.inventory_pnl,
         fees=run.fees,
-        residual=run.net_pnl - run.spread_capture - run.inventory_pnl + run.fees,
+        funding=run.funding,
+        residual=run.net_pnl - run.spread_capture - run.inventory_pnl + run.fees + run.funding,
         max_drawdown=run.max_drawdown,
         turnover=run.turnover,
         sharpe=run.sharpe.ratio,

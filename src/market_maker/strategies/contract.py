@@ -7,6 +7,7 @@ owner names in the settings, never by code that a request carries. This module i
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import math
@@ -158,6 +159,20 @@ class StrategyKind:
         module, _, name = self.source.partition(":")
         function: Callable[..., None] = getattr(importlib.import_module(module), name)
         return function
+
+    def source_hash(self) -> str | None:
+        """Return the sha256 of the file that a strategy of a user's own is in, None of a shipped one.
+
+        The versions of the code tell what a shipped strategy does; of another, its results are those of this text alone.
+        """
+        return None if self.kind in SHIPPED else _hash_of_module(self.source.partition(":")[0])
+
+
+@cache
+def _hash_of_module(name: str) -> str | None:
+    """Return the sha256 of a module's file; once in a process, as its code is loaded once."""
+    path = getattr(importlib.import_module(name), "__file__", None)
+    return None if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 _FROM_FILES: dict[str, StrategyKind] = {}

@@ -96,3 +96,22 @@ def test_the_default_queue_is_the_exact_one_where_the_feed_allows_it():
     assert queue_model_of(QueueModel.POWER, of_orders=True) is QueueModel.POWER
     with pytest.raises(InvalidRequest, match="does not tell single orders"):
         queue_model_of(QueueModel.FIFO, of_orders=False)
+
+
+@pytest.mark.parametrize(
+    ("latency", "usual"),
+    [
+        (None, 100),
+        ({"model": "LOG_NORMAL", "entry": {"mean_ns": 5, "deviation_ns": 2}, "response": {"mean_ns": 9, "deviation_ns": 2}}, 5),
+        ({"model": "CONSTANT", "entry_ns": 7, "response_ns": 8}, 7),
+        ({"model": "CONSTANT"}, 100),
+        ({"model": "RECORDED", "rows": [[10, 13, 20], [30, 0, 50], [60, 64, 70], [80, 95, 99]]}, 4),
+        (
+            {"model": "UNDER_LOAD", "entry_ns": 6, "response_ns": 6, "window_ns": 100, "quiet_events": 3,
+             "ns_per_event": 2, "most_ns": 90},
+            6,
+        ),
+    ],
+)  # fmt: skip
+def test_the_usual_way_to_the_venue_is_the_models(latency: dict[str, object] | None, usual: int) -> None:
+    assert Execution.of({"latency": latency}).usual_entry_ns(100) == usual

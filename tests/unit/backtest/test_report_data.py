@@ -18,6 +18,7 @@ from market_maker.backtest.analyses import Analyses, StoredRun, analyse_runs
 from market_maker.backtest.trial_counts import swept_names
 from market_maker.dashboard import report_page
 from market_maker.domain.errors import DataError, InvalidRequest
+from market_maker.domain.instrument import ContractType
 from market_maker.market_data.replay import Feed
 
 TEMPLATE = '<body><script type="application/json" id="report-data"></script></body>'
@@ -110,6 +111,14 @@ def test_one_run_is_analysed_and_several_are_compared(rng: np.random.Generator, 
     assert both["runs"] == 2, "what the totals told before is still there"
 
 
+def test_the_page_has_the_notes_of_the_analysis(rng: np.random.Generator, on_feed: Any) -> None:
+    feed = walking_feed(rng, steps=600)
+    on_feed(feed)
+    found = analyse_runs(runs_on(feed, [1]), None)  # type: ignore[arg-type]
+    assert data_of(found)["notes"] == []
+    assert data_of(replace(found, notes=("each leg alone",)))["notes"] == ["each leg alone"]
+
+
 def test_a_recording_that_is_gone_is_missed_only_where_it_is_needed(rng: np.random.Generator, on_feed: Any) -> None:
     feed = walking_feed(rng, steps=600)
     runs = runs_on(feed, [1])
@@ -132,6 +141,29 @@ def test_too_many_runs_are_told_by_totals_and_have_no_page(rng: np.random.Genera
     assert "50 at most" in str(found.reason)
     with pytest.raises(InvalidRequest, match="1 to 12 runs"):
         found.report_data(0)
+
+
+def test_an_inverse_run_has_money_in_its_base_currency_and_no_page(rng: np.random.Generator, on_feed: Any) -> None:
+    """The columns were told in tick-lots of the quote currency: a balance of 10 coins as ten billion."""
+    feed = walking_feed(rng, steps=600)
+    on_feed(feed)
+    pair = replace(PAIR, contract_type=ContractType.INVERSE)
+    config = a_config(feed, instrument=pair, balance=Decimal(10))
+    result = a_result(config, feed)
+    told, summary = result.to_json_with_columns(), result.summary
+    assert summary.fills > 10
+    assert Decimal(told["equity"]["equity"][0]) == 10
+    assert abs(Decimal(told["equity"]["equity"][-1]) - summary.final_equity) < Decimal("0.001")
+    assert sum(map(Decimal, told["fills"]["fee"])) == summary.fees
+    paid = sum(Decimal(q) / Decimal(p) for q, p in zip(told["fills"]["quantity"], told["fills"]["price"], strict=True))
+    assert abs(paid - summary.turnover) < Decimal("1e-6")
+    assert (pair.settled_in, PAIR.settled_in) == ("A", "B")
+    run = stored(result, config)
+    with pytest.raises(InvalidRequest, match="an inverse contract is analysed by its totals only"):
+        analyse_runs([run], None).report_data(0)  # type: ignore[arg-type]
+    (linear,) = runs_on(feed, [1])
+    with pytest.raises(InvalidRequest, match="run_ids: runs in A, B is not allowed; allowed: runs in one currency"):
+        analyse_runs([run, linear], None)  # type: ignore[arg-type]
 
 
 def test_an_empty_run_can_be_shown(rng: np.random.Generator, on_feed: Any) -> None:

@@ -17,6 +17,7 @@ from reference_book import Book
 from test_replay_kernel import PAIR, random_feed
 
 from market_maker.backtest.engine import RunConfig, run, run_sets
+from market_maker.backtest.faults import failure
 from market_maker.backtest.result import RunResult
 from market_maker.domain.errors import InvalidRequest
 from market_maker.market_data.replay import Feed, feed_of
@@ -143,6 +144,11 @@ def fails(view, params, memory, actions):
         raise KeyError("no such thing")
 
 
+def leaves(view, params, memory, actions):
+    """End the process, as a script would."""
+    sys.exit("I give up")
+
+
 def never_stops(view, params, memory, actions):
     """Answer every answer with another order, at once."""
     place(actions, 1, 0, 1, 0, 1, 1)
@@ -150,9 +156,22 @@ def never_stops(view, params, memory, actions):
 
 def test_a_failure_names_strategy_time_and_what_it_was_woken_by(feed):
     with pytest.raises(
-        InvalidRequest, match=r"strategy random_trader failed at clock \d+ ns, woken by trade: KeyError"
+        InvalidRequest,
+        match=r"strategy random_trader failed at clock \d+ ns, woken by trade: KeyError: 'no such thing' "
+        r"\(test_wakes.py, line \d+\)",
     ):
         run(config(feed), feed, strategy("trade", source=f"{__name__}:fails", is_compiled=False))
+
+
+def test_a_strategy_cannot_end_the_process(feed):
+    with pytest.raises(InvalidRequest, match="woken by trade: SystemExit: I give up"):
+        run(config(feed), feed, strategy("trade", source=f"{__name__}:leaves", is_compiled=False))
+
+
+def test_what_a_compiler_says_of_a_failure_is_shortened():
+    error = failure(TypeError("\x1b[1mno implementation" + " of it" * 1000), "mine", "clock 1 ns", WAKE_BOOK)
+    assert error.detail.startswith("strategy mine failed at clock 1 ns, woken by book: TypeError: no implementation of")
+    assert len(error.detail) < 500
 
 
 @pytest.mark.parametrize("is_compiled", [True, False])

@@ -16,6 +16,7 @@ class Figures:
     spread_capture: Decimal
     inventory_pnl: Decimal
     fees: Decimal
+    funding: Decimal = Decimal(0)
     max_drawdown: Decimal = Decimal(1)
     turnover: Decimal = Decimal(10)
     fills: int = 4
@@ -29,7 +30,7 @@ class Figures:
 
     @property
     def gross_pnl(self):
-        return self.net_pnl + self.fees
+        return self.net_pnl + self.fees + self.funding
 
 
 def test_totals_best_and_worst():
@@ -41,6 +42,13 @@ def test_totals_best_and_worst():
     assert (report.net_pnl, report.best, report.worst, report.profitable_runs) == (Decimal("-1.5"), "a", "b", 1)
     assert (report.residual, report.worst_drawdown, report.maker_share) == (0, Decimal(7), 0.75)
     assert report.to_json()["rows"][1]["net_pnl"] == "-3"
+
+
+def test_funding_is_a_cause_of_profit_and_leaves_no_residual():
+    paid = Figures(Decimal("0.7"), Decimal(2), Decimal("0.5"), Decimal(1), funding=Decimal("0.8"))
+    report = analyse([paid, paid])
+    assert (report.residual, report.funding) == (0, Decimal("1.6"))
+    assert [row.residual for row in report.rows] == [0, 0]
 
 
 def test_nothing_to_analyse_and_wrong_labels():

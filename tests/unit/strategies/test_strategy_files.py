@@ -102,3 +102,9 @@ def test_the_command_knows_it(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "behind_ticks" in done.stdout
+
+
+def test_the_text_of_an_own_strategy_is_known_and_that_of_a_shipped_one_is_the_versions(tmp_path):
+    one, other = (add_strategy_file(written(tmp_path, name)) for name in ("own_maker_20", "own_maker_21"))
+    assert one.source_hash() == one.source_hash() != other.source_hash()
+    assert find_strategy("grid").source_hash() is None

@@ -299,8 +299,8 @@ def _tell(source: Source, notes: Notes, kind: str, symbols: dict[tuple[str, str]
     exchanges = sorted({exchange for exchange, _ in symbols if _IN_CONTRACTS.fullmatch(exchange)})
     if exchanges and kind != "derivative_ticker":
         notes.warnings.append(
-            f"{source.path.name}: amounts of {', '.join(exchanges)} are contracts or USD, not coins: give the pair its contract"
-            " type and multiplier"
+            f"{source.path.name}: amounts of {', '.join(exchanges)} are contracts or USD, not coins: results of an inverse"
+            " contract are right only for a pair that was added as INVERSE before (POST /api/v1/pairs); no multiplier is applied"
         )
 
 

@@ -293,7 +293,7 @@ class RiskAssessmentService:
     async def reassess(self, position_ids: Iterable[UUID]) -> None:
         """Bring the figures of positions up to date, and once each those of the sums that limits bound them in.
 
-        What has no history enough, or cannot be added up, is passed over.
+        What has no history enough, or cannot be added up, is passed over; limits on it tell why.
         """
         done: set[tuple[Scope, UUID | None]] = set()
         for position_id in position_ids:
@@ -302,11 +302,14 @@ class RiskAssessmentService:
                 if (scope, scope_id) in done:
                     continue
                 done.add((scope, scope_id))
+                reason = None
                 try:
                     await self.calculate_risk_metrics(position_id, scope=scope)
                 except (DataError, NotFound, InvalidRequest) as error:
+                    reason = error.detail
                     shown = {"position_id": str(position_id), "scope": scope.value}
-                    _log.info("a position could not be assessed", **shown, reason=error.detail)
+                    _log.info("a position could not be assessed", **shown, reason=reason)
+                self.control.note_unseen(scope, scope_id, reason)
 
     async def reassess_all(self) -> None:
         """Bring the figures of every position that is not flat, or has an open alert, up to date, backtests' apart."""

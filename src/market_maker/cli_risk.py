@@ -140,6 +140,9 @@ def limits(url: Url = LOCAL, api_key: Key = None) -> None:
         for each in found
     ]  # fmt: skip
     _show(("limit_id", "kind", "scope", "value", "threshold", "state", "on_breach", "hold", "evaluated"), rows)
+    for each in found:
+        if each.not_evaluated:
+            print(f"limit {each.limit_id} could not be evaluated: {each.not_evaluated}")
 
 
 @app.command("add-limit")

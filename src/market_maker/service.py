@@ -24,6 +24,7 @@ from market_maker.domain.position import Position, PositionState, describe_posit
 from market_maker.matching.codes import Phase
 from market_maker.messaging.bus import Message
 from market_maker.messaging.topics import EVENTS_EXCHANGE, SCHEMA_VERSION, outbox_event
+from market_maker.monitoring.logs import correlation_id
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.service import PlaceOptions
 from market_maker.simulator.session import AtEnd, Pace, Playback, ScenarioWish, SessionRules
@@ -249,6 +250,8 @@ class MarketMakerService:
             await self._transfer_stored(stored, wanted, target_lots, given_ticks)
             return
 
+        cause = correlation_id()
+
         def transfer(exchange: SimulatedExchange, ts: int, statements: list[tuple[str, tuple[Any, ...]]]) -> None:
             state = exchange.venue.positions[stored.position_id]
             _check_version(state, wanted)
@@ -259,6 +262,8 @@ class MarketMakerService:
                 exchange.venue.transfer(state, side, price_ticks, abs(delta), ts)
                 row = (new_id(), state.position_id, int(side), price_ticks, abs(delta), ts)
                 statements.append((simulation.INSERT_TRANSFER, row))
+                if cause is not None:
+                    exchange.changes.causes[state.position_id] = cause
 
         await loop.act_and_record(transfer)
 
@@ -283,7 +288,7 @@ class MarketMakerService:
             await connection.execute(simulation.INSERT_TRANSFER, row)
             described = await self.describe(state)
             data, key = position_data(described), state.position_id
-            event = Event(EventType.POSITION_UPDATED, key, state.version, now, str(key), data)
+            event = Event(EventType.POSITION_UPDATED, key, state.version, now, correlation_id() or str(key), data)
             stream = await ensure_stream(connection, SERVICE_STREAM)
             await append(connection, stream, [outbox_event(event)])
         self.parts.risk.control.note_changed([stored.position_id])

@@ -28,6 +28,13 @@ async def test_one_id_leads_from_the_request_to_the_event(make_service: MakeServ
     await service.request("POST", "/api/v1/risk/kill-switch", stopped, X_Correlation_Id="desk-7.44")
     trail = (await service.request("GET", "/api/v1/risk/audit", None)).content["items"]
     assert [each["details"]["correlation_id"] for each in trail] == ["desk-7.44"]
+    held = {"pair_id": DEFAULT_PAIR, "quantity": "0.01"}
+    opened = await service.request("POST", "/api/v1/positions", held, X_Correlation_Id="desk-7.45")
+    account = opened.content["account_id"]
+    await service.request(
+        "POST", f"/api/v1/accounts/{account}/transfers", {"amount": "5"}, X_Correlation_Id="desk-7.46"
+    )
+    await service.request("POST", f"/api/v1/accounts/{account}/reset", None, X_Correlation_Id="desk-7.47")
     evil = await service.request("GET", "/health/live", None, X_Correlation_Id='x" "level": "error')
     assert '"' not in evil.headers["x-correlation-id"]
     with psycopg.connect(database_dsn) as connection:
@@ -35,8 +42,19 @@ async def test_one_id_leads_from_the_request_to_the_event(make_service: MakeServ
             "SELECT type, body::json ->> 'correlation_id' FROM events WHERE aggregate_id = %s ORDER BY sequence",
             (placed.content["order_id"],),
         ).fetchall()
+        changed = connection.execute(
+            "SELECT type, body::json ->> 'correlation_id' FROM events"
+            " WHERE type IN ('simulator.position.updated', 'simulator.account.transferred')"
+            " AND aggregate_id::text <> body::json ->> 'correlation_id' ORDER BY ts"  # one that is made with its order
+        ).fetchall()
         of_risk = connection.execute("SELECT body::json ->> 'correlation_id' FROM events WHERE type LIKE 'risk.%'")
         assert of_risk.fetchall() == [("desk-7.44",)]
+    assert changed == [
+        ("simulator.position.updated", "desk-7.45"),
+        ("simulator.account.transferred", "desk-7.46"),
+        ("simulator.position.updated", "desk-7.47"),
+        ("simulator.account.transferred", "desk-7.47"),
+    ]
     assert ("simulator.order.received", "desk-7.42") in rows
     assert ("simulator.order.cancel_requested", "desk-7.43") in rows
     assert service.terminate() == 0

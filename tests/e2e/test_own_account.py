@@ -98,6 +98,35 @@ async def test_nothing_of_one_account_leaks_to_another(service: tuple[ServicePro
     assert (await asked(process, "admin", "GET", f"/api/v1/simulator/orders/{orders['ben']}")).status == 200
 
 
+async def test_a_bound_key_assesses_its_own_and_sees_no_sum_over_others(
+    service: tuple[ServiceProcess, dict[str, str]],
+) -> None:
+    """The client names the scope always and was refused; sums that the schedule saves under a position told all others' values."""
+    process, accounts = service
+    of = {}
+    for name in ("ann", "ben"):
+        held = {"pair_id": DEFAULT_PAIR, "quantity": "0.1"}
+        of[name] = (await asked(process, name, "POST", "/api/v1/positions", held)).content["position_id"]
+    path = "/api/v1/risk/assessment"
+
+    async def status(scope: str) -> int:
+        return int((await asked(process, "ann", "POST", path, {"position_id": of["ann"], "scope": scope})).status)
+
+    async with asyncio.timeout(30):
+        while await status("POSITION") != 201:  # noqa: ASYNC110  (it is the market that goes on)
+            await asyncio.sleep(0.5)
+    assert [await status(scope) for scope in ("ACCOUNT", "PAIR", "BOOK")] == [201, 403, 403]
+    await asked(process, "admin", "POST", "/api/v1/risk/limits", {"kind": "MAX_NOTIONAL", "threshold": "7"})
+    whole = await asked(process, "admin", "POST", path, {"position_id": of["ann"], "scope": "BOOK"})
+    assert of["ben"] in json.dumps(whole.content["components"])
+    seen = await asked(process, "ann", "GET", f"/api/v1/risk/metrics/{of['ann']}")
+    assert {each["scope"] for each in seen.content["items"]} == {"POSITION", "ACCOUNT"}
+    assert of["ben"] not in json.dumps(seen.content)
+    page = await asked(process, "ann", "GET", f"/api/v1/risk/report/{of['ann']}")
+    assert ("MAX_NOTIONAL" in str(page.content), "with all of its book" in str(page.content)) == (False, False)
+    assert accounts["ben"] not in str(page.content)
+
+
 async def test_the_stream_tells_each_account_its_own(service: tuple[ServiceProcess, dict[str, str]]) -> None:
     process, accounts = service
     address = f"ws://127.0.0.1:{process.port}/api/v1/stream"

@@ -134,3 +134,23 @@ async def test_assessments_at_once_raise_one_alert(settings: Settings) -> None:
         await risk.add_limit("MAX_POSITION", "POSITION", held, Decimal("0.5"), Decimal("0.8"))
         await asyncio.gather(*(risk.calculate_risk_metrics(held) for _ in range(6)))
         assert await alerts(runtime) == [("CRITICAL", "RAISED")]
+
+
+async def test_a_limit_tells_why_it_is_not_evaluated(settings: Settings) -> None:
+    """One position without a history among all silenced every limit on the book, and only a line of the log told it."""
+    with psycopg.connect(str(settings.database_url), autocommit=True) as connection:
+        kept = connection.execute("DELETE FROM simulated_prices RETURNING pair_id, ts, mid_half_ticks").fetchall()
+    async with running(settings) as runtime:
+        await a_position(runtime)
+        risk = runtime.service.parts.risk
+        for kind in ("MAX_NOTIONAL", "MAX_ORDER_SIZE"):
+            await risk.add_limit(kind, "ALL", None, Decimal(10), Decimal("0.8"))
+        await risk.reassess_all()
+        notional, size = await risk.control.get_limits()
+        assert "no price history" in notional["not_evaluated"]
+        assert (notional["evaluated_ts"], size["not_evaluated"]) == (None, None)
+        with psycopg.connect(str(settings.database_url), autocommit=True) as connection:
+            connection.cursor().executemany("INSERT INTO simulated_prices VALUES (%s, %s, %s)", kept)
+        await risk.reassess_all()
+        notional, _ = await risk.control.get_limits()
+        assert (notional["state"], notional["not_evaluated"]) == ("BREACHED", None)

@@ -30,6 +30,8 @@ _ORDER = re.compile(rf"/api/v1/simulator/orders/{_ID}/?")
 _POSITION = re.compile(rf"/api/v1/(positions|risk/metrics|risk/report)/{_ID}/?")
 _ACCOUNT = re.compile(rf"/api/v1/accounts/{_ID}/?")
 _ASSESSMENT = re.compile(r"/api/v1/risk/assessment/?")
+OWN_SCOPES = ("POSITION", "ACCOUNT")
+ALL_SCOPES = (*OWN_SCOPES, "PAIR", "STRATEGY", "BOOK")
 
 
 class OutOfBounds(Exception):
@@ -44,6 +46,11 @@ def bind(account_id: UUID | None) -> None:
 def bound_account() -> UUID | None:
     """Return the account that the present request is bound to, None when it may act for all."""
     return _bound.get()
+
+
+def own_scopes() -> tuple[str, ...]:
+    """Return the scopes of risk figures that the present request may see: sums over other accounts are not a bound one's."""
+    return ALL_SCOPES if _bound.get() is None else OWN_SCOPES
 
 
 def account_of(wished: UUID | None) -> UUID | None:
@@ -103,7 +110,9 @@ def _position_in(body: bytes) -> str:
         content = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return ""
-    if isinstance(content, dict) and set(content) & {"scope", "account_id", "strategy_id"}:
+    if isinstance(content, dict) and (
+        set(content) & {"account_id", "strategy_id"} or content.get("scope", OWN_SCOPES[0]) not in OWN_SCOPES
+    ):
         raise OutOfBounds
     return str(content.get("position_id", "")) if isinstance(content, dict) else ""
 

@@ -12,6 +12,7 @@ from litestar.exceptions import PermissionDeniedException
 from litestar.params import FromPath, FromQuery
 
 from market_maker.api.answers import After, AnyRequest, Limit, Service, answer, body_of, page
+from market_maker.api.own_account import own_scopes
 from market_maker.api.schemas import (
     AlertPage,
     AssessRisk,
@@ -103,7 +104,7 @@ class Risk(Controller):
         self, service: Service, position_id: FromPath[UUID], after: After = None, limit: Limit = 100
     ) -> Response[RiskMetricsPage]:
         """Return the saved figures of a position, newest first."""
-        items = await service.parts.risk.get_risk_metrics(position_id, after=after, limit=limit)
+        items = await service.parts.risk.get_risk_metrics(position_id, after=after, limit=limit, scopes=own_scopes())
         return page(RiskMetricsPage, items, "metrics_id", limit)
 
     @get("/limits", summary="List limits")
@@ -156,7 +157,7 @@ class Risk(Controller):
     @get("/report/{position_id:uuid}", summary="The risk page of a position", media_type="text/html")
     async def report(self, service: Service, position_id: FromPath[UUID]) -> Response[bytes]:
         """Return the newest figures of a position with charts, limits and tests of models: one HTML page without a network."""
-        page_text = await service.parts.risk.report(position_id)
+        page_text = await service.parts.risk.report(position_id, scopes=own_scopes())
         return Response(page_text.encode(), media_type="text/html; charset=utf-8")
 
     @get("/audit", summary="Changes of limits and switches")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class FieldError:
 
 def shorten(value: Any, limit: int = 100) -> str:
     """Return `value` as text of at most `limit` characters that UTF-8 can carry."""
-    text = value if isinstance(value, str) else repr(value)
+    text = str(value) if isinstance(value, str | UUID) else repr(value)
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

@@ -119,6 +119,7 @@ class RiskControl:
         self._changed: set[UUID] = set()
         self._to_halt: list[Limit] = []
         self._stale = False
+        self._unseen: dict[tuple[LimitScope, UUID | None], str] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     # ------------------------------------------------------------------ life
@@ -235,7 +236,22 @@ class RiskControl:
         rows = await self._database.fetch(query, {"id": limit_id})
         if limit_id is not None and not rows:
             raise NotFound.of("limit", "limit_id", str(limit_id))
-        return [limit_data(row, self.guard.noted.get(row["limit_id"])) for row in rows]
+        return [
+            limit_data(
+                row,
+                self.guard.noted.get(row["limit_id"]),
+                self._unseen.get((LimitScope(row["scope"]), row["scope_id"])),
+            )
+            for row in rows
+        ]
+
+    def note_unseen(self, scope: Scope, scope_id: UUID | None, reason: str | None) -> None:
+        """Take note why what the limits of a scope bound could not be assessed; None when it could."""
+        key = (SCOPES[scope], scope_id)
+        if reason is not None:
+            self._unseen[key] = reason
+        else:
+            self._unseen.pop(key, None)
 
     async def remove_limit(self, limit_id: UUID) -> None:
         """Delete a limit; its alerts stay, and those that are open are cleared. NotFound when there is none."""

@@ -8,11 +8,14 @@ from uuid import UUID
 
 from market_maker.risk.alerts import Alert, AlertState, Severity
 from market_maker.risk.guard import GUARDED, KillSwitch, Noted
-from market_maker.risk.limits import Hold, Limit, LimitKind, LimitScope, OnBreach
+from market_maker.risk.limits import ASSESSED, Hold, Limit, LimitKind, LimitScope, OnBreach
 
 
-def limit_data(row: dict[str, Any], noted: Noted | None = None) -> dict[str, Any]:
-    """Return a limit as JSON values; what the guard has noted since the last writing goes before the row."""
+def limit_data(row: dict[str, Any], noted: Noted | None = None, unseen: str | None = None) -> dict[str, Any]:
+    """Return a limit as JSON values; what the guard has noted since the last writing goes before the row.
+
+    `unseen` is why what it bounds could not be assessed; it is told of kinds that an assessment evaluates.
+    """
     state, value, evaluated_ts = row["state"], row["value"], row["evaluated_ts"]
     if noted is not None and row["kind"] in GUARDED and noted.ts > (evaluated_ts or 0):
         state, value, evaluated_ts = noted.state.value, noted.value, noted.ts
@@ -29,6 +32,7 @@ def limit_data(row: dict[str, Any], noted: Noted | None = None) -> dict[str, Any
         "on_breach": row["on_breach"],
         "hold": row["hold"],
         "hold_ts": text(row["hold_ts"]),
+        "not_evaluated": unseen if row["kind"] in ASSESSED else None,
     }
 
 

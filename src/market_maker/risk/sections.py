@@ -187,14 +187,18 @@ def _over_time(
 
 
 def _inventory(metrics: RiskMetrics, observed: Observed, deviation: float) -> dict[str, Any]:
-    """Return the risk over the time to work the inventory off: at the pace traded so far, or else over the horizon."""
+    """Return the risk over the time to work the inventory off: at the pace traded so far, or else over the horizon.
+
+    What was traded or transferred to build up what is held tells nothing of how fast it goes, and is left out of the pace.
+    """
     gross = observed.gross
     if not gross:
         raise DataError("inventory: every position is flat; at least one that is not is needed")
     speed = 0.0
     for holding in observed.holdings:
         age_s = max(metrics.as_of_ts / 1e9 - (holding.position.position_id.int >> 80) / 1e3, 1.0)
-        speed += float(holding.position.volume_tick_lots * holding.instrument.tick_lot) / age_s
+        beyond = max(holding.position.volume_tick_lots - abs(holding.position.cost_tick_lots), 0)
+        speed += float(beyond * holding.instrument.tick_lot) / age_s
     by_turnover = speed > 0.0
     wanted = gross / speed * 1e9 if by_turnover else metrics.time_horizon_ns
     holding_ns = int(min(max(wanted, HOLDING_NS[0]), HOLDING_NS[1]))

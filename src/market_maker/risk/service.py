@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -32,7 +32,7 @@ from market_maker.risk.alerts import Alert
 from market_maker.risk.assessment import assess_holdings, least_observations
 from market_maker.risk.control import RiskControl
 from market_maker.risk.history import PriceHistory, choose_returns, on_one_grid, returns_at
-from market_maker.risk.limits import LimitScope, covers
+from market_maker.risk.limits import SCOPES, LimitScope, covers
 from market_maker.risk.market_view import MarketView, NoMarkets
 from market_maker.risk.measures import WANTED_OBSERVATIONS, RiskMetrics, Scope
 from market_maker.risk.model_tests import DEFAULT_METHODS, judge_models, recent_forecasts
@@ -227,15 +227,17 @@ class RiskAssessmentService:
         rows = await self._database.fetch(query, {"position_id": position_id, **page(after, limit)})
         return [row["details"] for row in rows]
 
-    async def report(self, position_id: UUID) -> str:
+    async def report(self, position_id: UUID, *, scopes: Collection[str] = tuple(Scope)) -> str:
         """Return the risk page of a position, HTML: its newest saved figures with charts, limits and tests of models.
+
+        Of figures and limits of `scopes` alone.
 
         Raises
         ------
         NotFound : no such position
         Conflict : it has never been assessed
         """
-        saved = await self.get_risk_metrics(position_id, limit=1)
+        saved = await self.get_risk_metrics(position_id, limit=1, scopes=scopes)
         if not saved:
             raise Conflict(f"position {position_id} has not been assessed yet; POST /api/v1/risk/assessment first")
         subject = await self._subjects.find(position_id, Scope.POSITION)
@@ -243,7 +245,8 @@ class RiskAssessmentService:
         covering = [
             each
             for each in await self.control.get_limits()
-            if covers(LimitScope(each["scope"]), each["scope_id"] and UUID(str(each["scope_id"])), holding.position)
+            if LimitScope(each["scope"]) in {SCOPES[Scope(scope)] for scope in scopes}
+            and covers(LimitScope(each["scope"]), each["scope_id"] and UUID(str(each["scope_id"])), holding.position)
         ]
         raised = await self.control.get_alerts(state="RAISED", limit=1000)
         tests = await self.get_model_tests(position_id, limit=1)
@@ -267,12 +270,17 @@ class RiskAssessmentService:
         )
 
     async def get_risk_metrics(
-        self, position_id: UUID, *, after: UUID | None = None, limit: int = 100
+        self,
+        position_id: UUID,
+        *,
+        after: UUID | None = None,
+        limit: int = 100,
+        scopes: Collection[str] = tuple(Scope),
     ) -> list[dict[str, Any]]:
-        """Return the saved figures of a position, newest first. NotFound for an unknown position."""
+        """Return the saved figures of a position, newest first, of `scopes` alone. NotFound for an unknown position."""
         if not await get_positions(self._database, position_id=position_id):
             raise NotFound.of("position", "position_id", str(position_id))
-        return await get_metrics(self._database, position_id, after=after, limit=limit)
+        return await get_metrics(self._database, position_id, after=after, limit=limit, scopes=scopes)
 
     async def notify_risk_alert(self, alert: Alert) -> None:
         """Save an alert and publish it: raised or cleared, by its state."""
@@ -293,7 +301,7 @@ class RiskAssessmentService:
     async def reassess(self, position_ids: Iterable[UUID]) -> None:
         """Bring the figures of positions up to date, and once each those of the sums that limits bound them in.
 
-        What has no history enough, or cannot be added up, is passed over.
+        What has no history enough, or cannot be added up, is passed over; limits on it tell why.
         """
         done: set[tuple[Scope, UUID | None]] = set()
         for position_id in position_ids:
@@ -302,11 +310,14 @@ class RiskAssessmentService:
                 if (scope, scope_id) in done:
                     continue
                 done.add((scope, scope_id))
+                reason = None
                 try:
                     await self.calculate_risk_metrics(position_id, scope=scope)
                 except (DataError, NotFound, InvalidRequest) as error:
+                    reason = error.detail
                     shown = {"position_id": str(position_id), "scope": scope.value}
-                    _log.info("a position could not be assessed", **shown, reason=error.detail)
+                    _log.info("a position could not be assessed", **shown, reason=reason)
+                self.control.note_unseen(scope, scope_id, reason)
 
     async def reassess_all(self) -> None:
         """Bring the figures of every position that is not flat, or has an open alert, up to date, backtests' apart."""

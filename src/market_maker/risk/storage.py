@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -9,7 +10,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from market_maker.domain.modes import RiskModel
-from market_maker.risk.measures import RiskMetrics
+from market_maker.risk.measures import RiskMetrics, Scope
 from market_maker.storage.database import Connection, Database, page
 
 
@@ -37,14 +38,22 @@ async def save_metrics(
 
 
 async def get_metrics(
-    database: Database, position_id: UUID, *, after: UUID | None = None, limit: int = 100
+    database: Database,
+    position_id: UUID,
+    *,
+    after: UUID | None = None,
+    limit: int = 100,
+    scopes: Collection[str] = tuple(Scope),
 ) -> list[dict[str, Any]]:
-    """Return the saved figures of a position as JSON values, newest first."""
+    """Return the saved figures of a position as JSON values, newest first; of `scopes` alone."""
     query = """
         SELECT metrics_id, risk_model, value, details FROM risk_metrics
-        WHERE position_id = %(position_id)s AND metrics_id < %(before)s ORDER BY metrics_id DESC LIMIT %(limit)s
+        WHERE position_id = %(position_id)s AND metrics_id < %(before)s
+          AND coalesce(details ->> 'scope', 'POSITION') = ANY(%(scopes)s)
+        ORDER BY metrics_id DESC LIMIT %(limit)s
     """
-    rows = await database.fetch(query, {"position_id": position_id, **page(after, limit)})
+    wanted = {"position_id": position_id, "scopes": [str(each) for each in scopes], **page(after, limit)}
+    rows = await database.fetch(query, wanted)
     return [metrics_data(row["metrics_id"], row["risk_model"], row["value"], row["details"]) for row in rows]
 
 

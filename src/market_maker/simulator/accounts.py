@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from market_maker.domain.ids import BACKTEST_ACCOUNT_ID, MARKET_ACCOUNT_ID, new_
 from market_maker.domain.instrument import EXACT
 from market_maker.domain.order import Side
 from market_maker.messaging.topics import outbox_event
+from market_maker.monitoring.logs import correlation_id
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.loop import PairLoop
 from market_maker.storage import accounts as stored
@@ -153,7 +155,7 @@ class Accounts:
                 if held:
                     raise Conflict(f"no market runs for pair {stake['pair_id']}, in which the account has a position")
             for loop in list(self._loops.values()):
-                await loop.act_and_record(lambda exchange, ts, rows: _clear(exchange, ts, rows, account_id))
+                await loop.act_and_record(partial(_clear, account_id=account_id, cause=correlation_id()))
             missing = EXACT.subtract(account.initial_balance, self.add(account).balance())
             if missing:
                 await self._book(account, missing, "RESET")
@@ -183,7 +185,9 @@ class Accounts:
                     "reason": reason,
                 }
                 key = account.account_id
-                event = Event(EventType.ACCOUNT_TRANSFERRED, key, number, now, str(made.transfer_id), data)
+                event = Event(
+                    EventType.ACCOUNT_TRANSFERRED, key, number, now, correlation_id() or str(made.transfer_id), data
+                )
                 stream = await ensure_stream(connection, SERVICE_STREAM)
                 await append(connection, stream, [outbox_event(event)])
         except BaseException:
@@ -196,7 +200,12 @@ class Accounts:
 
 
 def _clear(
-    exchange: SimulatedExchange, ts: int, statements: list[tuple[str, tuple[Any, ...]]], account_id: UUID
+    exchange: SimulatedExchange,
+    ts: int,
+    statements: list[tuple[str, tuple[Any, ...]]],
+    *,
+    account_id: UUID,
+    cause: str | None,
 ) -> None:
     """End an account's orders in a market and bring its positions there to zero at the reference price."""
     venue = exchange.venue
@@ -207,3 +216,5 @@ def _clear(
         side, lots = (Side.SELL if position.qty_lots > 0 else Side.BUY), abs(position.qty_lots)
         venue.transfer(position, side, price_ticks, lots, ts)
         statements.append((INSERT_TRANSFER, (new_id(), position.position_id, int(side), price_ticks, lots, ts)))
+        if cause is not None:
+            exchange.changes.causes[position.position_id] = cause

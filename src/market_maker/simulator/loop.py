@@ -407,7 +407,8 @@ class PairLoop:
         if checkpoint or self._last_ts - self._checkpoint_ts >= CHECKPOINT_NS:
             statements = statements + self._checkpoint(exchange)
         is_new = {order.order_id for order in changes.new_orders}
-        events = changes.events + [self._position_event(exchange, key) for key in changes.positions]
+        positions = [self._position_event(exchange, key, changes.causes.get(key)) for key in changes.positions]
+        events = changes.events + positions
         batch = Batch(
             stream_id=self._stream_id,
             new_orders=changes.new_orders,
@@ -458,7 +459,7 @@ class PairLoop:
             (PRUNE_LOG, (session_id, number)),
         ]
 
-    def _position_event(self, exchange: SimulatedExchange, position_id: UUID) -> Event | None:
+    def _position_event(self, exchange: SimulatedExchange, position_id: UUID, cause: str | None) -> Event | None:
         state = exchange.venue.positions[position_id]
         if state.account_id == MARKET_ACCOUNT_ID:
             return None
@@ -469,7 +470,7 @@ class PairLoop:
             position_id,
             state.version,
             self._last_ts,
-            str(position_id),
+            cause or str(position_id),
             position_data(position),
         )
 

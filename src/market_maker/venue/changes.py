@@ -34,14 +34,15 @@ class Changes:
     """All that must be committed together, in the order in which it happened.
 
     `reshaped` are the changed orders whose price, quantity, stop or amendment changed. `mids` are (ns UTC, mid in half ticks) after each step of the market; `commands` rows of its log, see
-    `venue.commands`. `is_rewritten`: the market was changed in a way that its log does not tell, so that it must be written whole. `statements` are
-    further SQL with parameters, of those who act on the market.
+    `venue.commands`. `is_rewritten`: the market was changed in a way that its log does not tell, so that it must be written whole. `causes` are the correlation ids of positions
+    that a request changed without an order. `statements` are further SQL with parameters, of those who act on the market.
     """
 
     new_orders: list[Order] = field(default_factory=list)
     changed_orders: dict[UUID, Order] = field(default_factory=dict)
     reshaped: set[UUID] = field(default_factory=set)
     positions: dict[UUID, PositionState] = field(default_factory=dict)
+    causes: dict[UUID, str] = field(default_factory=dict)
     fills: list[Fill] = field(default_factory=list)
     prints: list[Print] = field(default_factory=list)
     mids: list[tuple[int, int]] = field(default_factory=list)

@@ -13,6 +13,8 @@ export interface Limit {
   state: "OK" | "WARN" | "BREACHED";
   value: string | null;
   evaluated_ts: string | null;
+  /** Why it could not be evaluated when it was last tried. */
+  not_evaluated?: string | null;
 }
 
 export interface Use {

@@ -195,7 +195,7 @@ function Limits({ accounts, strategies, positions, names }: { accounts: Account[
           { name: "Limit", isText: true, cell: (limit) => <><b>{words(limit.kind.replace("MAX_", ""))}</b> <small>{coveredBy(limit, names)}</small></> },
           { name: "Used", isText: true, cell: (limit) => <LimitBar limit={limit} /> },
           { name: "Threshold", cell: (limit) => decimal(limit.threshold) },
-          { name: "State", isText: true, cell: (limit) => <span title={limit.evaluated_ts ? `evaluated ${stamp(limit.evaluated_ts)}` : "not evaluated yet"}><Status value={limit.state} /></span> },
+          { name: "State", isText: true, cell: (limit) => <span title={limit.evaluated_ts ? `evaluated ${stamp(limit.evaluated_ts)}` : "not evaluated yet"}><Status value={limit.state} />{limit.not_evaluated && <small title={limit.not_evaluated}> not evaluated</small>}</span> },
           { name: "Hold", cell: (limit) => limit.hold && limit.hold !== "ACTIVE" ? <button type="button" onClick={() => void attempt(call("POST", `api/v1/risk/limits/${limit.limit_id}/reset`), () => "Orders are taken again").then(reload)}>Reset</button> : null },
           { name: "Remove", cell: (limit) => <button type="button" class="icon small danger" aria-label={`Remove limit ${words(limit.kind)} ${limit.threshold}`} onClick={() => void attempt(call("DELETE", `api/v1/risk/limits/${limit.limit_id}`)).then(reload)}>×</button> },
         ]}

@@ -183,7 +183,10 @@ class NewLimit(Request):
 
 
 class LimitView(View):
-    """A limit with its last value and when it was last evaluated (ns). `hold` is what a breach holds back."""
+    """A limit with its last value and when it was last evaluated (ns). `hold` is what a breach holds back.
+
+    `not_evaluated` tells why it could not be evaluated when it was last tried, such as too little price history.
+    """
 
     limit_id: UUID
     kind: LimitKindName
@@ -197,6 +200,7 @@ class LimitView(View):
     on_breach: BreachAction
     hold: HoldState
     hold_ts: str | None
+    not_evaluated: str | None = None
 
 
 class ScopeState(View):

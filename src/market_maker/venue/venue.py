@@ -339,6 +339,10 @@ class Venue:
         order.amend_arrival_ts = order.amend_price_ticks = order.amend_qty_lots = order.amend_stop_ticks = 0
         if order.triggered:
             stop = 0
+        if not order.priority:
+            # It has overtaken its order, which was sent in a latency spike.
+            self._refuse_amend(order, RejectReason.UNKNOWN_ORDER, ts)
+            return
         if self.faults.refuses_orders:
             self._refuse_amend(order, RejectReason.OUTAGE, ts)
             return

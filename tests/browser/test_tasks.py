@@ -471,6 +471,12 @@ def test_a_recording_is_played_as_a_market(visit: Visit, service: Service, sampl
     wait_until(lambda: int(bar.get_attribute("aria-valuenow") or 0) > 0, 30)
     begun = session_of(service, pair["pair_id"])
     assert (begun["playback"]["pace"], begun["speed"]) == ("CLOCK", 20)
+    # Nothing is offered that a recording refuses.
+    offered = page.get_by_label("Scenario", exact=True).locator("option").all_inner_texts()
+    assert offered == ["feed gap", "latency spike", "order rejects", "partial outage"]
+    assert page.get_by_role("button", name="Record", exact=True).count() == 0
+    assert page.get_by_role("button", name="Measure").count() == 0
+    assert page.get_by_role("heading", name="Phase").count() == 0
     page.get_by_role("link", name="Market", exact=True).click()
     wait_until(lambda: page.locator(".bids .price-button").count() >= 10)
     shown = float(page.locator(".bids .price-button").first.inner_text())

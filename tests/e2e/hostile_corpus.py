@@ -239,9 +239,11 @@ def cases(document: dict[str, Any], known: Known) -> Iterator[Case]:
            "pair_id": known.pair_id, "import_id": NOBODY, "sweep_id": NOBODY, "scenario_id": NOBODY,
            "account_id": known.account_id}  # fmt: skip
     for template, methods in document["paths"].items():
-        target = template.format(**ids)
+        # Orders of a run have numbers.
+        known_ids = {**ids, "order_id": "1"} if "/runs/{run_id}/orders/" in template else ids
+        target = template.format(**known_ids)
         for method, operation in methods.items():
-            yield from _paths(method, template, ids, bodies.get((method, template)))
+            yield from _paths(method, template, known_ids, bodies.get((method, template)))
             yield from _queries(method, template, target, operation)
             yield from _protocol(method, template, target)
             if "requestBody" in operation:
@@ -256,7 +258,7 @@ def _paths(method: str, template: str, ids: dict[str, str], body: dict[str, Any]
         for wrong in [*WRONG_PATH, NOBODY]:
             target = template.replace("{" + name + "}", wrong if "%" in wrong else quote(wrong, safe=""))
             expected = name if wrong not in {"%2e%2e", "..%2f..%2fetc%2fpasswd"} else None
-            query = "?start=2022-01-01&end=2022-01-02" if "/bars/" in template else ""
+            query = "?start=2022-01-01&end=2022-01-02" if "/market-data/bars/" in template else ""
             query = "?at=2022-01-01" if "/market-data/orderbook/" in template else query
             yield Case(
                 f"path {name}={wrong[:30]}", method, template, target.format(**ids) + query, content, {}, expected
@@ -271,6 +273,9 @@ def _queries(method: str, template: str, target: str, operation: dict[str, Any])
         for wrong in WRONG_QUERY[kind]:
             query = "&".join(f"{key}={quote(value, safe='')}" for key, value in {**good, name: wrong}.items())
             yield Case(f"query {name}={wrong[:30]!r}", method, template, f"{target}?{query}", names=name)
+    if template.startswith("/api/v1/"):
+        query = "&".join([*(f"{key}={quote(value, safe='')}" for key, value in good.items()), "misspelt=1"])
+        yield Case("query misspelt", method, template, f"{target}?{query}", names="misspelt")
     if method == "get":
         always = frozenset({200, *CLIENT_FAULT})
         yield Case("query garbage", method, template, target + "?%ff=%00&&&=&a=b;c&" + "x=1&" * 500, statuses=always)

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -38,6 +39,7 @@ from market_maker.client import (
     StreamTrades,
 )
 from market_maker.client.conversation import Answer, Call, Outcome, Send
+from market_maker.client.stream import Stream, stream_address
 from market_maker.domain.errors import Conflict, DataError, InvalidRequest, NotFound, Unavailable
 from market_maker.domain.units import format_instant
 
@@ -254,6 +256,17 @@ def test_stop_waits_and_iceberg_shows_a_part(client: StrictClient) -> None:
         with pytest.raises(InvalidRequest) as caught:
             client.place_order(DEFAULT_PAIR, "BUY", "0.001", **wrong)
         assert caught.value.errors[0].field == field
+
+
+def test_a_dated_order_tells_its_end(client: StrictClient) -> None:
+    wish = {"time_in_force": "GTD", "expire_time": "2190-01-01T12:00:00Z"}
+    order = client.place_order(DEFAULT_PAIR, "BUY", "0.001", "30000", wait=True, **wish)
+    assert (order.status, order.expire_time) == ("NEW", "2190-01-01T12:00:00.000000000Z")
+    assert client.get_order(order.order_id).expire_time == order.expire_time
+    assert client.cancel_order(order.order_id, wait=True).status == "CANCELED"
+    assert client.place_order(DEFAULT_PAIR, "BUY", "0.001", "30000").expire_time is None
+    with pytest.raises(InvalidRequest, match="2190-01-01T12:00:00"):
+        client.place_order(DEFAULT_PAIR, "BUY", "0.001", "30000", expire_time="2190-01-01T12:00:00Z")
 
 
 def test_amended_order(client: StrictClient) -> None:
@@ -1080,7 +1093,7 @@ def test_deltas_rebuild_the_book_and_the_tape_tells_public_trades(client: Strict
                 known |= {each.trade_id for each in message.trades}
     for each in (order, iceberg):
         client.cancel_order(each.order_id)
-    with pytest.raises(InvalidRequest, match="deltas"), client.stream([], deltas=[NOBODY]) as stream:
+    with pytest.raises(InvalidRequest, match="no pair"), client.stream([], deltas=[NOBODY]) as stream:
         stream.receive(5)
 
 
@@ -1096,7 +1109,30 @@ def test_orders_of_an_account_are_canceled_when_its_stream_ends(client: StrictCl
     until(lambda: client.get_order(placed[0].order_id).status == "CANCELED")
     assert client.get_order(placed[1].order_id).status == "NEW"
     assert client.cancel_all_orders(account_id=other).cancel_requested == 1
-    with pytest.raises(InvalidRequest), client.stream([], cancel_on_disconnect=NOBODY) as stream:
+    with pytest.raises(InvalidRequest, match="no account"), client.stream([], cancel_on_disconnect=NOBODY) as stream:
+        stream.receive(5)
+
+
+def test_a_filter_that_is_spelled_wrong_cancels_nothing(client: StrictClient, http: httpx.Client) -> None:
+    """It was left out in silence, and the orders of all accounts were cancelled."""
+    order = client.place_order(DEFAULT_PAIR, "BUY", "0.001", "30000", wait=True)
+    answer = http.delete("/api/v1/simulator/orders", params={"acount_id": str(NOBODY)})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "acount_id")
+    assert answer.json()["errors"][0]["allowed"] == "a known parameter: account_id, pair_id"
+    assert not client.get_order(order.order_id).cancel_requested
+    twice = http.get("/api/v1/simulator/orders?limit=1&limit=2")
+    assert (twice.status_code, twice.json()["errors"][0]["field"]) == (400, "limit")
+    client.cancel_order(order.order_id)
+    session_id = client.get_sessions().items[0].session_id
+    misspelt = http.delete(f"/api/v1/simulator/sessions/{session_id}/scenarios/x").json()
+    assert [fault["field"] for fault in misspelt["errors"]] == ["scenario_id"]
+    value = http.get("/api/v1/simulator/orders", params={"limit": 5000}).json()["errors"][0]["value"]
+    assert value == "5000"
+    address = stream_address(str(http.base_url).rstrip("/"), None, ["backtest.#"], [])
+    with (
+        pytest.raises(InvalidRequest, match="trade: "),
+        Stream(replace(address, url=address.url + "&trade=x")) as stream,
+    ):
         stream.receive(5)
 
 

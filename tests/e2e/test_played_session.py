@@ -19,7 +19,8 @@ from e2e.test_api import StrictClient, until
 from market_maker.api.schemas import PlayRecording, TradingRules
 from market_maker.cli import app
 from market_maker.client import Client, StreamDelta, StreamEvent
-from market_maker.domain.errors import Conflict, DataError, InvalidRequest
+from market_maker.domain.errors import Conflict, DataError, InvalidRequest, Unavailable
+from market_maker.domain.ids import DEFAULT_PAIR_ID
 from market_maker.domain.units import parse_instant
 
 FILE = "LOBSTER_SampleFile_GOOG_2012-06-21_10.zip"
@@ -164,6 +165,29 @@ def test_a_kill_in_the_middle_loses_nothing(client: StrictClient, pair: Any, ser
         again.change_session(session.session_id, step="1s")
         assert again.get_order(resting.order_id).status == "CANCELED"
         again.change_session(session.session_id, state="STOPPED")
+
+
+def test_a_recording_that_is_gone_holds_up_nobody_else(
+    client: StrictClient, pair: Any, service: ServiceProcess
+) -> None:
+    """While one market could not be restored no session was listed, and no order of pairs behind it was cancelled."""
+    session = client.start_session(pair.pair_id, playback=recording(), speed=1.0)
+    service.kill()
+    days = service.folder / "lake" / "venue=nasdaq"
+    away = days.with_name("away")
+    days.rename(away)
+    asyncio.run(service.start())
+    with StrictClient(f"http://127.0.0.1:{service.port}") as again:
+        again.asked = set()
+        assert [each.pair_id for each in again.get_sessions().items] == [DEFAULT_PAIR_ID]
+        with pytest.raises(Unavailable, match="cannot be played"):
+            again.get_session(session.session_id)
+        order = again.place_order(DEFAULT_PAIR_ID, "BUY", "0.001", "30000", wait=True)
+        with pytest.raises(Unavailable, match="cannot be played"):
+            again.cancel_all_orders()
+        until(lambda: again.get_order(order.order_id).status == "CANCELED")
+        away.rename(days)
+        until(lambda: session.session_id in [each.session_id for each in again.get_sessions().items])
 
 
 def test_at_the_end_it_stops_or_plays_again(client: StrictClient, pair: Any) -> None:

@@ -52,6 +52,22 @@ async def test_a_stopped_session_leaves_no_open_order(make_service: MakeService,
     assert service.faults() == []
 
 
+async def test_a_pair_whose_session_is_being_started_has_one_already(
+    make_service: MakeService, database_dsn: str
+) -> None:
+    """The second of two starts at once waited for half a minute, and was told that another service ran the pair."""
+    service = make_service(database_dsn)
+    await service.start()
+    path = f"/api/v1/simulator/sessions/{(await service.session())['session_id']}"
+    assert (await service.request("PATCH", path, {"state": "STOPPED"})).status == 200
+    started = time.monotonic()
+    wishes = (service.request("POST", "/api/v1/simulator/sessions", {"pair_id": DEFAULT_PAIR}) for _ in range(3))
+    answers = await asyncio.gather(*wishes)
+    assert sorted(answer.status for answer in answers) == [201, 409, 409]
+    assert time.monotonic() - started < 10.0
+    assert (await service.session())["state"] == "RUNNING"
+
+
 async def test_nobody_waits_for_a_paused_market(make_service: MakeService, database_dsn: str) -> None:
     service = make_service(database_dsn, MM_SIMULATOR__EXECUTION_DELAY="1s")
     await service.start()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -15,6 +17,7 @@ from market_maker.bootstrap import Runtime, running
 from market_maker.domain.ids import DEFAULT_PAIR_ID
 from market_maker.messaging.bus import Message
 from market_maker.messaging.rabbitmq import RabbitBus
+from market_maker.service import AtEnd, Playback
 from market_maker.settings import Settings
 
 BID = {"pair_id": str(DEFAULT_PAIR_ID), "side": "BUY", "type": "LIMIT", "price": "30000", "amount": "0.001"}
@@ -78,6 +81,53 @@ async def test_an_order_is_placed_once_answered_and_canceled(desk: Desk) -> None
     status, _ = await desk.ask({"command": "cancel_order", "order_id": order["order_id"]}, "m-3")
     assert status == 409
     assert desk.dead.empty()
+
+
+async def test_an_order_is_amended_and_all_are_canceled(desk: Desk) -> None:
+    _, order = await desk.ask({"command": "place_order", "order": BID, "wait": True}, "m-1")
+    change = {
+        "command": "amend_order",
+        "order_id": order["order_id"],
+        "price": "30001",
+        "amount": "0.002",
+        "wait": True,
+    }
+    status, amended = await desk.ask(change, "m-2")
+    assert (status, amended["price"], amended["amount"]) == (200, "30001.00", "0.00200")
+    status, problem = await desk.ask({**change, "price": "30001.001"}, "m-3")
+    assert (status, problem["errors"][0]["field"]) == (400, "price")
+    nobody = "01a20000-0000-7000-8000-000000000000"
+    status, problem = await desk.ask({"command": "cancel_all_orders", "account_id": nobody}, "m-4")
+    assert (status, problem["errors"][0]["field"]) == (404, "account_id")
+    pair_id = str(DEFAULT_PAIR_ID)
+    assert await desk.ask({"command": "cancel_all_orders", "pair_id": pair_id}, "m-5") == (202, {"cancel_requested": 1})
+    assert await desk.ask({"command": "cancel_all_orders"}, "m-6") == (202, {"cancel_requested": 0})
+
+
+async def test_a_recording_takes_the_same_commands(desk: Desk) -> None:
+    simulator = desk.runtime.service.parts.simulator
+    session_id = UUID((await simulator.get_sessions())[0]["session_id"])
+    await simulator.record(session_id, True)
+    begin = time.time_ns()
+    await asyncio.sleep(2.5)
+    await simulator.record(session_id, False)
+    await simulator.set_session_state(session_id, "STOPPED")
+    # A tenth of the clock's pace: 2.5 s of recording are more than this needs.
+    played = Playback(begin, time.time_ns(), at_end=AtEnd.PAUSE, allow_gaps=True)
+    await simulator.start_session(DEFAULT_PAIR_ID, playback=played, speed=0.1, execution_delay_ns=1_000_000)
+    status, order = await desk.ask({"command": "place_order", "order": BID, "wait": True}, "m-1")
+    assert (status, order["status"]) == (201, "NEW")
+    change = {"command": "amend_order", "order_id": order["order_id"], "price": "30001", "wait": True}
+    status, amended = await desk.ask(change, "m-2")
+    assert (status, amended["status"], amended["price"]) == (200, "NEW", "30001.00")
+    cancel = {"command": "cancel_order", "order_id": order["order_id"], "wait": True}
+    assert [(status, found["status"]) for status, found in [await desk.ask(cancel, "m-3")]] == [(200, "CANCELED")]
+    taker = {key: value for key, value in BID.items() if key != "price"} | {"type": "MARKET"}
+    _, filled = await desk.ask({"command": "place_order", "order": taker, "wait": True}, "m-4")
+    assert (filled["status"], filled["cum_qty"]) == ("FILLED", "0.00100")
+    stop = {**taker, "type": "STOP", "stop_price": "60000"}
+    status, problem = await desk.ask({"command": "place_order", "order": stop}, "m-5")
+    assert (status, problem["errors"][0]["field"]) == (400, "type")
 
 
 async def test_the_key_of_an_order_counts_before_that_of_the_message(desk: Desk) -> None:

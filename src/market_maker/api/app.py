@@ -23,6 +23,7 @@ from market_maker.api.ops import Operations
 from market_maker.api.own_account import check_bounds
 from market_maker.api.pages import Pages
 from market_maker.api.problems import handle
+from market_maker.api.query import query_check
 from market_maker.api.reference import Accounts, Pairs, Positions, Strategies
 from market_maker.api.risk import Risk
 from market_maker.api.scenarios import ScenarioKinds, Scenarios
@@ -122,6 +123,7 @@ def _litestar(service: Any, metrics: Metrics, health: Health, hub: StreamHub, bu
             "openapi": given(document),
         },
         exception_handlers={Exception: handle},
+        before_request=query_check(document),
         openapi_config=OpenAPIConfig(
             title="Market Maker Service", version=version("market-maker"), path="/schema", render_plugins=[]
         ),

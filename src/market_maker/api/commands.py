@@ -1,4 +1,4 @@
-"""Commands from the bus: place and cancel, by the same code and with the same answers as over HTTP.
+"""Commands from the bus: place, amend and cancel, by the same code and with the same answers as over HTTP.
 
 A command stands in the queue `<prefix>.commands`; its answer goes to the queue of its `reply_to` with its correlation id.
 What is no command, and what was refused while nobody awaits an answer, becomes a dead letter with the reason. A message that
@@ -15,8 +15,8 @@ import msgspec
 from litestar import Response
 
 from market_maker.api.problems import decode, from_error
-from market_maker.api.schemas import PlaceOrder, Request
-from market_maker.api.simulator import cancel_order, client_key, place_order
+from market_maker.api.schemas import AmendOrder, PlaceOrder, Request
+from market_maker.api.simulator import amend_order, cancel_all_orders, cancel_order, client_key, place_order
 from market_maker.domain.errors import InvalidRequest, MarketMakerError, Unavailable
 from market_maker.domain.ids import new_id
 from market_maker.service import MarketMakerService, Message
@@ -32,6 +32,13 @@ class PlaceOrderCommand(Request, tag_field="command", tag="place_order"):
     wait: bool = False
 
 
+class AmendOrderCommand(AmendOrder, kw_only=True, tag_field="command", tag="amend_order"):
+    """Amend an order, as `PATCH /api/v1/simulator/orders/{order_id}` does."""
+
+    order_id: UUID
+    wait: bool = False
+
+
 class CancelOrderCommand(Request, tag_field="command", tag="cancel_order"):
     """Cancel an order, as `DELETE /api/v1/simulator/orders/{order_id}` does."""
 
@@ -39,7 +46,15 @@ class CancelOrderCommand(Request, tag_field="command", tag="cancel_order"):
     wait: bool = False
 
 
-_command_decoder = msgspec.json.Decoder(PlaceOrderCommand | CancelOrderCommand)
+class CancelAllOrdersCommand(Request, tag_field="command", tag="cancel_all_orders"):
+    """Cancel all open orders (of one pair, of one account), as `DELETE /api/v1/simulator/orders` does."""
+
+    pair_id: UUID | None = None
+    account_id: UUID | None = None
+
+
+Command = PlaceOrderCommand | AmendOrderCommand | CancelOrderCommand | CancelAllOrdersCommand
+_command_decoder = msgspec.json.Decoder(Command)
 _order_decoder = msgspec.json.Decoder(PlaceOrder)
 
 
@@ -96,6 +111,10 @@ class CommandListener:
         command, correlation_id = _read(message), _correlation(message)
         if isinstance(command, CancelOrderCommand):
             return await cancel_order(self._service, command.order_id, correlation_id, wait=command.wait)
+        if isinstance(command, AmendOrderCommand):
+            return await amend_order(self._service, command.order_id, command, correlation_id, wait=command.wait)
+        if isinstance(command, CancelAllOrdersCommand):
+            return await cancel_all_orders(self._service, command.pair_id, command.account_id, correlation_id)
         body = bytes(command.order)
         wish: PlaceOrder = decode(body, _order_decoder)
         key = client_key(wish) or f"message:{message.message_id}"
@@ -108,12 +127,12 @@ class _Unreadable(Exception):
         self.cause = cause
 
 
-def _read(message: Message) -> PlaceOrderCommand | CancelOrderCommand:
+def _read(message: Message) -> Command:
     try:
         if not _MESSAGE_ID.fullmatch(message.message_id):
             allowed = "1 to 128 letters, digits and . _ : -, which make the command safe to deliver twice"
             raise InvalidRequest.of("message_id", message.message_id, allowed)
-        command: PlaceOrderCommand | CancelOrderCommand = decode(message.body, _command_decoder)
+        command: Command = decode(message.body, _command_decoder)
     except InvalidRequest as error:
         raise _Unreadable(error) from None
     return command

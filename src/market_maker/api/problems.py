@@ -7,6 +7,7 @@ import re
 from decimal import Decimal
 from functools import cache
 from typing import Any, cast, get_args
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -38,7 +39,13 @@ _STATUS: dict[type[MarketMakerError], tuple[int, str]] = {
 }
 _PATH = re.compile(r" - at `(?:key in )?\$?\.?(?P<path>[^`]*)`$")
 _NAMES = re.compile(rb'"([^"\\]*+)"\s*+:')
+_IDS = (re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}"), "the text of a UUID")
+_NUMBERS = (re.compile(r"-?[0-9]{1,18}"), "a whole number")
 _NOT_NUMBERS = re.compile(rb"\s*-?(NaN|Infinity)")
+_JSON_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,), "bool": (bool,), "null": (type(None),), "array": (list,), "object": (dict,),
+}  # fmt: skip
+_ALLOWED = {"Invalid UUID": "the text of a UUID", "Invalid decimal string": "a decimal number"}
 _log = structlog.get_logger("api")
 
 
@@ -129,11 +136,22 @@ def _invalid_field(body: bytes, message: str, kind: Any) -> InvalidRequest:
     for named in (unknown, missing):
         if named:
             path = f"{path}.{named[1]}" if path else named[1]
+    path = _named(body, path, reason)
     value = "" if missing else shorten(_value_at(body, path))
     allowed = "a known field" if unknown else "this field is required" if missing else _in_words(reason)
     return InvalidRequest(
         f"{shorten(path) or 'body'}: {shorten(reason, 300)}", (FieldError(shorten(path) or "body", value, allowed),)
     )
+
+
+def _named(body: bytes, path: str, reason: str) -> str:
+    """Return a path whose last part is a name: of a value in an object of any names the decoder tells only its type."""
+    got = re.search(r", got `(.*)`$", reason)
+    around = _value_at(body, path.removesuffix("[...]")) if path.endswith("[...]") and got else None
+    if got and isinstance(around, dict):
+        name = next((name for name, value in around.items() if isinstance(value, _JSON_TYPES.get(got[1], ()))), None)
+        return path if name is None else f"{path.removesuffix('[...]')}.{name}"
+    return path
 
 
 def _value_at(body: bytes, path: str) -> Any:
@@ -150,7 +168,7 @@ def _in_words(reason: str) -> str:
     expected = re.match(r"Expected `(.*?)`(?:, got .*)?$", reason)
     if reason.startswith("Expected one of "):
         return reason.removeprefix("Expected ")
-    return f"a value of type {expected[1]}" if expected else shorten(reason, 300)
+    return f"a value of type {expected[1]}" if expected else _ALLOWED.get(reason, shorten(reason, 300))
 
 
 def _choices(kind: Any, path: str) -> list[str]:
@@ -178,11 +196,7 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
 
 def _from_framework(error: HTTPException, request: Request[Any, Any, Any]) -> Response[bytes]:
     extra = error.extra if isinstance(error.extra, list) else []
-    faults = tuple(
-        FieldError(shorten(str(item.get("key", "request"))), "", shorten(str(item.get("message", "")), 300))
-        for item in extra
-        if isinstance(item, dict)
-    )
+    faults = tuple(_fault_of_query(request, item) for item in extra if isinstance(item, dict))
     if error.status_code == 404:
         faults = _misspelt_ids(request)
     titles = {
@@ -196,6 +210,13 @@ def _from_framework(error: HTTPException, request: Request[Any, Any, Any]) -> Re
     return problem(error.status_code, titles.get(error.status_code, "Error"), detail, faults, dict(error.headers or {}))
 
 
+def _fault_of_query(request: Request[Any, Any, Any], item: dict[str, Any]) -> FieldError:
+    """Return what the framework says of a parameter, with its value."""
+    name = str(item.get("key", "request"))
+    given, told = request.query_params.get(name, ""), str(item.get("message", ""))
+    return FieldError(shorten(name), shorten(given), _in_words(told))
+
+
 def _misspelt_ids(request: Request[Any, Any, Any]) -> tuple[FieldError, ...]:
     """Return the fault of an address that would be one of ours if only its ids were ids."""
     given = request.scope["path"].strip("/").split("/")
@@ -204,10 +225,11 @@ def _misspelt_ids(request: Request[Any, Any, Any]) -> tuple[FieldError, ...]:
         if len(parts) == len(given) and all(
             not isinstance(part, str) or part == text for part, text in zip(parts, given, strict=True)
         ):
-            pairs = zip(parts, given, strict=True)
+            pairs = [(part, text) for part, text in zip(parts, given, strict=True) if not isinstance(part, str)]
             return tuple(
-                FieldError(part.name, shorten(text), "the text of a UUID")
+                FieldError(part.name, shorten(text), allowed)
                 for part, text in pairs
-                if not isinstance(part, str)
+                for pattern, allowed in (_IDS if part.type is UUID else _NUMBERS,)
+                if not pattern.fullmatch(text)
             )
     return ()

@@ -116,16 +116,7 @@ class Orders(Controller):
     ) -> Response[OrderView]:
         """Ask for another price, total amount or stop price: durable when answered (202); with `wait` the outcome (200)."""
         wish = await body_of(request, AmendOrder)
-        order = await service.parts.simulator.amend_simulated_order(
-            order_id,
-            price=wish.price,
-            amount=wish.amount,
-            stop_price=wish.stop_price,
-            wait=wait,
-            correlation_id=correlation_of(request),
-        )
-        data = order_content(order, service.directory.instrument(order.pair_id))
-        return answer(OrderView, data, 200 if wait else 202)
+        return await amend_order(service, order_id, wish, correlation_of(request), wait=wait)
 
     @delete("/{order_id:uuid}", status_code=202, summary="Cancel a simulated order")
     async def cancel(
@@ -143,12 +134,7 @@ class Orders(Controller):
         account_id: FromQuery[UUID | None] = None,
     ) -> Response[CanceledOrders]:
         """Ask for all open orders (of one pair, of one account) to be cancelled."""
-        if account_id is not None:
-            await service.directory.account(account_id)
-        count = await service.parts.simulator.cancel_all(
-            pair_id, account_id=account_id, correlation_id=correlation_of(request)
-        )
-        return answer(CanceledOrders, {"cancel_requested": count}, 202)
+        return await cancel_all_orders(service, pair_id, account_id, correlation_of(request))
 
 
 class Trades(Controller):
@@ -335,6 +321,32 @@ async def cancel_order(
     order = await service.parts.simulator.cancel_simulated_order(order_id, wait=wait, correlation_id=correlation_id)
     data = order_content(order, service.directory.instrument(order.pair_id))
     return answer(OrderView, data, 200 if wait else 202)
+
+
+async def amend_order(
+    service: MarketMakerService, order_id: UUID, wish: AmendOrder, correlation_id: str, *, wait: bool
+) -> Response[OrderView]:
+    """Ask for an order to become another and return the answer."""
+    order = await service.parts.simulator.amend_simulated_order(
+        order_id,
+        price=wish.price,
+        amount=wish.amount,
+        stop_price=wish.stop_price,
+        wait=wait,
+        correlation_id=correlation_id,
+    )
+    data = order_content(order, service.directory.instrument(order.pair_id))
+    return answer(OrderView, data, 200 if wait else 202)
+
+
+async def cancel_all_orders(
+    service: MarketMakerService, pair_id: UUID | None, account_id: UUID | None, correlation_id: str
+) -> Response[CanceledOrders]:
+    """Ask for all open orders (of one pair, of one account) to be cancelled and return the answer."""
+    if account_id is not None:
+        await service.directory.account(account_id)
+    count = await service.parts.simulator.cancel_all(pair_id, account_id=account_id, correlation_id=correlation_id)
+    return answer(CanceledOrders, {"cancel_requested": count}, 202)
 
 
 def _as_accepted(order: Order) -> Order:

@@ -21,7 +21,8 @@ from litestar.exceptions import WebSocketDisconnect
 from market_maker.api.answers import Service
 from market_maker.api.guard import STREAM_PROTOCOL
 from market_maker.api.own_account import account_of, bound_account
-from market_maker.domain.errors import Unavailable
+from market_maker.api.query import check_names
+from market_maker.domain.errors import MarketMakerError, Unavailable, shorten
 from market_maker.monitoring.metrics import Metrics
 from market_maker.service import MarketMakerService
 
@@ -33,6 +34,8 @@ EVICTED = 1013
 GOING_AWAY = 1001
 _FAREWELL_S = 2.0
 REFUSED = 1008
+_WISHES = frozenset({"topics", "books", "trades", "deltas", "cancel_on_disconnect"})
+_REASON_MAX = 120
 _REFUSAL = "topics: at most 20 patterns such as simulator.order.*; books, trades, deltas: ids of pairs with a market"
 _FAREWELL_TRIES, _FAREWELL_PAUSE_S = 120, 0.5
 _log = structlog.get_logger("stream")
@@ -148,6 +151,7 @@ async def stream(
     topics = [text for text in query.get("topics", "#").split(",") if text]
     account_id = None
     try:
+        check_names(query, _WISHES)
         books, trades, deltas = (_ids(query.get(name, "")) for name in ("books", "trades", "deltas"))
         if query.get("cancel_on_disconnect") is not None:
             account_id = account_of(UUID(query["cancel_on_disconnect"]))
@@ -158,9 +162,11 @@ async def stream(
             raise ValueError(topics)
         reader = Reader(topics, books=books, trades=trades, deltas=deltas)
         await feed.welcome(reader)  # before the handshake ends: whoever is connected misses nothing from then on
-    except Exception:  # noqa: BLE001  (whatever was wrong with the wish, it is refused)
+    except Exception as error:  # noqa: BLE001  (whatever was wrong with the wish, it is refused)
         await socket.accept()
-        await socket.close(REFUSED, _REFUSAL)
+        await socket.close(
+            REFUSED, shorten(error.detail if isinstance(error, MarketMakerError) else _REFUSAL, _REASON_MAX)
+        )
         return
     try:
         await _accept(socket)

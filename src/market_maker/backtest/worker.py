@@ -19,7 +19,7 @@ import procrastinate
 import structlog
 from procrastinate.exceptions import ConnectorException
 
-from market_maker.backtest.compiled import compile_all
+from market_maker.backtest.compiling import compile_here
 from market_maker.backtest.configuration import pair_ids_of, run_configs
 from market_maker.backtest.engine import RunConfig, RunProgress, backtest
 from market_maker.backtest.result import RunResult
@@ -354,7 +354,7 @@ class Worker:
 
 def warm_up() -> None:
     """Compile the kernel and the shipped strategies, or read them from the cache; takes up to 20 s in an empty one."""
-    compile_all()
+    compile_here()
     for name in strategy_names():
         compiled(find_strategy(name).prepare({}))
 

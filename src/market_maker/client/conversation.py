@@ -111,6 +111,10 @@ def converse(call: Call[Answer], attempts: int) -> Steps[Answer]:
         yield Pause(_pause_s(outcome, attempt))
     if isinstance(outcome, httpx.Response):
         return read(call, outcome)
+    if isinstance(outcome, httpx.ReadTimeout):
+        raise Unavailable(
+            f"{call.method} {call.path}: no answer in time; whether it was done is not known. The client's timeout_s can be longer"
+        ) from outcome
     told = f"{type(outcome).__name__}: {outcome}"
     raise Unavailable(
         f"{call.method} {call.path}: the service cannot be reached ({told}); `market-maker serve` starts one"

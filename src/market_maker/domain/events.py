@@ -16,6 +16,7 @@ from market_maker.domain.instrument import Instrument
 from market_maker.domain.order import Order, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
 from market_maker.domain.position import Position
 from market_maker.domain.trade import Fill
+from market_maker.domain.units import format_instant
 
 
 class EventType(StrEnum):
@@ -149,6 +150,7 @@ class OrderContent:
     triggered: bool
     amend_requested: bool
     amend_refusal: str | None
+    expire_time: str | None
 
 
 @dataclass(slots=True)
@@ -202,6 +204,7 @@ def order_content(order: Order, instrument: Instrument, fill: Fill | None = None
         order.triggered,
         order.amend_arrival_ts > 0,
         None if order.amend_refusal is None else order.amend_refusal.value,
+        format_instant(order.expire_ts) if order.expire_ts else None,
     )
     return OrderContent(*content) if fill is None else FilledOrderContent(*content, fill_content(fill, instrument))
 

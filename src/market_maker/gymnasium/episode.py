@@ -6,6 +6,7 @@ where the agent says.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from decimal import Decimal
 from uuid import UUID
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market_maker.backtest.engine import RunConfig
-from market_maker.domain.errors import InvalidRequest
+from market_maker.domain.errors import InvalidRequest, shorten
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.units import NS_PER_SECOND
 from market_maker.gymnasium.quotes import ASK_DISTANCE, BID_DISTANCE, KIND, NO_QUOTE, address
@@ -52,7 +53,8 @@ class EpisodeConfig:
     Raises
     ------
     InvalidRequest
-        A step that is not positive or longer than the episode, a reach that is not positive, or what `RunConfig` refuses.
+        A step that is not positive or longer than the episode, a reach that is not positive, a penalty that is negative or no
+        number, or what `RunConfig` refuses.
     """
 
     instrument: Instrument = _DEFAULT_PAIR
@@ -74,6 +76,8 @@ class EpisodeConfig:
             raise InvalidRequest.of("step_ns", self.step_ns, f"1 to the duration {self.duration_ns}")
         if self.reach_steps < 1:
             raise InvalidRequest.of("reach_steps", self.reach_steps, "1 or more")
+        if not 0.0 <= self.inventory_penalty < math.inf:
+            raise InvalidRequest.of("inventory_penalty", self.inventory_penalty, "a finite number from 0 on")
 
     @property
     def steps(self) -> int:
@@ -147,10 +151,16 @@ class Episode:
         -------
         float
             the change of the net worth, where 1 is a fill of `order_lots` a whole reach from the mid, less the penalty
+
+        Raises
+        ------
+        InvalidRequest
+            An action that is not two finite numbers, as of an agent that has diverged, or a step after the end.
         """
-        assert not self.is_over, "the episode is over: reset"
-        for place, value in ((BID_DISTANCE, action[0]), (ASK_DISTANCE, action[1])):
-            self._params[place] = NO_QUOTE if not value < 1.0 else max(0.0, float(value)) * self._reach_ticks
+        if self.is_over:
+            raise InvalidRequest.of("step", "after the end of the episode", "reset first")
+        for place, value in zip((BID_DISTANCE, ASK_DISTANCE), _quotes_of(action), strict=True):
+            self._params[place] = NO_QUOTE if value >= 1.0 else max(0.0, value) * self._reach_ticks
         self.step_number += 1
         self._last_mid = self._mid
         self._run_until(START_TS + (self.step_number + 1) * self.config.step_ns - 1)
@@ -204,3 +214,16 @@ class Episode:
         seen[5] = (self._mid - self._first_mid) / 2.0 / reach
         seen[6], seen[7] = best[1] / reach, best[-1] / reach
         return np.clip(seen, -OBSERVED_MAX, OBSERVED_MAX)
+
+
+def _quotes_of(action: NDArray[np.floating] | tuple[float, float]) -> tuple[float, float]:
+    """Return the distances of bid and ask, each a finite number."""
+    try:
+        bid, ask = (float(value) for value in action)
+    except (TypeError, ValueError):
+        bid = ask = math.nan
+    if not (math.isfinite(bid) and math.isfinite(ask)):
+        raise InvalidRequest.of(
+            "action", shorten(action), "two finite numbers: the distances of bid and ask, 1 for none"
+        )
+    return bid, ask

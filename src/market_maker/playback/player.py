@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from market_maker.backtest.compiled import compile_all
+from market_maker.backtest.compiling import compile_apart
 from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.instrument import ContractType, Instrument
 from market_maker.market_data.replay import open_feed
@@ -34,7 +34,7 @@ class LakePlayer:
         """
         if instrument.contract_type is ContractType.INVERSE:
             raise InvalidRequest.of("playback", instrument.symbol, "a pair that is no inverse contract")
-        compile_all()
+        compile_apart()
         feed = open_feed(
             self._lake,
             instrument.venue,

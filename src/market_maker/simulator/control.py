@@ -11,7 +11,7 @@ from uuid import UUID
 
 from market_maker.domain.errors import Conflict, InvalidRequest
 from market_maker.domain.modes import TestMode
-from market_maker.domain.units import NS_PER_SECOND
+from market_maker.domain.units import NS_PER_SECOND, format_duration
 from market_maker.matching.codes import Phase
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.loop import PairLoop
@@ -134,7 +134,7 @@ class MarketControl:
         Conflict : the session is not paused
         """
         if not 0 < duration_ns <= STEP_NS_MAX:
-            raise InvalidRequest.of("step", duration_ns, f"1ns to {STEP_NS_MAX // NS_PER_SECOND}s")
+            raise InvalidRequest.of("step", format_duration(duration_ns), f"1ns to {STEP_NS_MAX // NS_PER_SECOND}s")
 
         def step(exchange: SimulatedExchange, ts: int) -> None:
             if exchange.session.state != "PAUSED":

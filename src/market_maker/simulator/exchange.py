@@ -211,10 +211,14 @@ class SimulatedExchange:
 
     def step_by(self, duration_ns: int, ts: int) -> None:
         """Let the market, which is paused, go on by a duration of its own time; all of it is told as before `ts`."""
+        stood_ts, speed = self.last_ts, _speed(self.session)
         # Not longer ago than what counts as one stretch of time.
         self.last_ts = max(self.last_ts, ts - self.standstill_ns)
         ts = max(ts, self.last_ts + 1)
         self.time = MarketTime(self.last_ts, self.market.clock_ts, Fraction(duration_ns, ts - self.last_ts))
+        self.venue.retime(
+            stood_ts, lambda left_ns: self.time.wall_at(self.market.clock_ts + round(left_ns * speed)), until_ts=ts
+        )
         self._stands = False
         self._advance(ts, None)
         self.stand_still()

@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 
 from market_maker.domain.errors import Conflict, InvalidRequest, MarketMakerError
-from market_maker.domain.units import NS_PER_SECOND
+from market_maker.domain.units import NS_PER_SECOND, format_instant
 from market_maker.performance.realism.measure import measure
 from market_maker.performance.realism.metric import Metric
 from market_maker.performance.realism.recorded import recorded_window
@@ -167,5 +167,5 @@ def check_span(pair_id: UUID | None, start_ts: int | None, end_ts: int | None, p
             raise InvalidRequest.of(name, None, f"a value, as {', '.join(given)} belong together")
     assert pair_id is not None and start_ts is not None and end_ts is not None, given
     if end_ts <= start_ts:
-        raise InvalidRequest.of(f"{prefix}end", end_ts, f"an instant after {prefix}start")
+        raise InvalidRequest.of(f"{prefix}end", format_instant(end_ts), f"an instant after {prefix}start")
     return Recorded(pair_id, start_ts, end_ts)

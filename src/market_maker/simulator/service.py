@@ -9,6 +9,7 @@ Longer than 500 lines because the specification gives these operations to one co
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from market_maker.domain.modes import TestMode
 from market_maker.domain.order import NewOrder, Order, Placed, SelfTradePrevention, Side
 from market_maker.domain.units import NS_PER_SECOND
 from market_maker.matching.codes import Phase
+from market_maker.matching.compiled import compiled_matching
 from market_maker.monitoring.metrics import Metrics, Mode
 from market_maker.risk.guard import OrderGuard
 from market_maker.settings import SimulatorSettings
@@ -59,6 +61,7 @@ from market_maker.venue.changes import Changes
 from market_maker.venue.market.compiled import compiled_market
 
 MAX_DEPTH = 1000
+QUICK_S = 3.0
 START_S, PLAYED_START_S = 30.0, 5.0
 """How long a market may take to start, and how long the service's start waits for one that plays a recording."""
 _log = structlog.get_logger("simulator")
@@ -118,6 +121,7 @@ class SimulatorService:
         self._after_commit = after_commit
         self._retiring: set[asyncio.Task[None]] = set()
         self._placing: dict[tuple[UUID, str], UUID] = {}
+        self._starting: set[UUID] = set()
         self._place_seconds = metrics.operation_seconds.labels(Mode.SIMULATION, "place_order")
         self._cancel_seconds = metrics.operation_seconds.labels(Mode.SIMULATION, "cancel_order")
 
@@ -125,20 +129,20 @@ class SimulatorService:
         """Restore every session that was not stopped; the default pair's is made when it has none."""
         await self.accounts.load()
         rows = await self.database.fetch(
-            "SELECT pair_id, configuration ->> 'playback' IS NOT NULL AS is_played FROM sessions WHERE state <> 'STOPPED'"
+            "SELECT pair_id, session_id, configuration ->> 'playback' IS NOT NULL AS is_played FROM sessions"
+            " WHERE state <> 'STOPPED'"
         )
-        wanted = {row["pair_id"] for row in rows}
+        stored = {row["pair_id"]: row["session_id"] for row in rows}
+        wanted = set(stored)
         played = {row["pair_id"] for row in rows if row["is_played"]}
         if not wanted and not await self.database.fetch("SELECT 1 FROM sessions LIMIT 1"):
             wanted = {pair.instrument.pair_id for pair in self.reference.pairs() if pair.initial_price is not None}
-        if wanted:
-            # Where nobody has compiled the kernels before, this takes most of a minute.
-            await asyncio.to_thread(compiled_market)
         for pair_id in sorted(wanted):
             pair = await self.reference.pair(pair_id)
-            # Of a market that is restored nothing of this is used, so that any price will do.
+            # Of a market that is restored nothing but its id is used, so that any price will do.
             price = pair.initial_price or pair.instrument.tick_size
             first = self._first_session(pair, {"initial_price": price})
+            first.session_id = stored.get(pair_id, first.session_id)
             # A recording that is gone, or slow to come, keeps nobody from anything but its own session.
             await self._start_loop(pair, first, wait_s=PLAYED_START_S if pair_id in played else START_S)
 
@@ -288,7 +292,15 @@ class SimulatorService:
             return len(wanted)
 
         loops = list(self.loops.values()) if pair_id is None else [await self._loop(pair_id)]
-        return sum([await loop.act(cancel) for loop in loops])
+        count, unavailable = 0, list[Unavailable]()
+        for loop in loops:
+            try:
+                count += await loop.act(cancel)
+            except Unavailable as error:  # It must not keep the orders of other pairs from being cancelled.
+                unavailable.append(error)
+        if unavailable:
+            raise unavailable[0]
+        return count
 
     async def get_simulated_order_book(self, pair_id: UUID, depth: int = 20) -> BookSnapshot:
         """Return the committed book of a pair, `depth` levels a side (1 to 1000)."""
@@ -327,11 +339,18 @@ class SimulatorService:
     # ------------------------------------------------------------------ sessions
 
     async def get_sessions(self, *, with_hash: bool = False) -> list[dict[str, Any]]:
-        """Return all sessions that run or pause; with the hashes of their states, which take a second per 100,000 orders."""
-        return [self._session_data(await loop.committed(), with_hash) for loop in list(self.loops.values())]
+        """Return all sessions that run or pause; with the hashes of their states, which take a second per 100,000 orders.
+
+        One that is being restored is left out until it is there again.
+        """
+        found = []
+        for loop in list(self.loops.values()):
+            with contextlib.suppress(Unavailable):
+                found.append(self._session_data(await loop.committed(), with_hash))
+        return found
 
     async def get_session(self, session_id: UUID, *, with_hash: bool = False) -> dict[str, Any]:
-        """Return a session that runs or pauses; NotFound for any other."""
+        """Return a session that runs or pauses; NotFound for any other, Unavailable while it is being restored."""
         return self._session_data(await self.session_loop(session_id).committed(), with_hash)
 
     async def start_session(self, pair_id: UUID, **wishes: Any) -> dict[str, Any]:
@@ -346,11 +365,15 @@ class SimulatorService:
             first = self._first_session(pair, wishes)
         if plays:
             check_playback(wishes)
-        if pair_id in self.loops:
-            raise Conflict(f"a session runs for pair {pair_id} already")
-        if first.playback is not None:
-            first.initial_price_ticks = await self._first_price(pair, first.playback, first.seed)
-        loop = await self._start_loop(pair, first)
+        if pair_id in self.loops or pair_id in self._starting:
+            raise Conflict(f"a session runs for pair {pair_id} already, or is being started")
+        self._starting.add(pair_id)
+        try:
+            if first.playback is not None:
+                first.initial_price_ticks = await self._first_price(pair, first.playback, first.seed)
+            loop = await self._start_loop(pair, first)
+        finally:
+            self._starting.discard(pair_id)
         return self._session_data(await loop.committed())
 
     async def record(self, session_id: UUID, wanted: bool) -> None:
@@ -397,12 +420,14 @@ class SimulatorService:
     def session_loop(self, session_id: UUID) -> PairLoop:
         """Return the loop that runs a session or raise NotFound."""
         for loop in self.loops.values():
-            if loop.exchange is not None and loop.exchange.session.session_id == session_id:
+            if loop.session.first.session_id == session_id:
                 return loop
         raise NotFound.of("running session", "session_id", str(session_id))
 
     async def _start_loop(self, pair: Pair, first: Session, *, wait_s: float = START_S) -> PairLoop:
         """Start a market; with a wait of PLAYED_START_S it may still be on its way, and goes on trying."""
+        if first.playback is None:
+            await _compile_market()
         loop = PairLoop(
             self.database,
             self.metrics,
@@ -556,3 +581,17 @@ class SimulatorService:
             wait=options.wait,
             answer=asyncio.get_running_loop().create_future(),
         )
+
+
+async def _compile_market() -> None:
+    """Compile what a market runs, or read it from the cache; say so when that takes its time."""
+
+    def work() -> None:
+        compiled_matching()
+        compiled_market()
+
+    compiling = asyncio.create_task(asyncio.to_thread(work))
+    done, _ = await asyncio.wait({compiling}, timeout=QUICK_S)
+    if not done:
+        _log.info("the kernels of the market are compiled; once, it takes a minute or two")
+    await compiling

@@ -128,11 +128,12 @@ def check_order(order: NewOrder, loop: PairLoop) -> tuple[int, int]:
     if not 0.0 <= order.price_impact <= 0.5:
         raise InvalidRequest.of("simulation_params.price_impact", order.price_impact, "a number from 0 to 0.5")
     if (order.time_in_force is TimeInForce.GTD) != (order.expire_ts > 0):
-        raise InvalidRequest.of("expire_time", order.expire_ts or None, "an instant for GTD, and only for GTD")
+        given = format_instant(order.expire_ts) if order.expire_ts else None
+        raise InvalidRequest.of("expire_time", given, "an instant for GTD, and only for GTD")
     kind, stop_ticks = order.order_type, 0
     if kind.is_stop != (order.stop_price is not None):
-        given = None if order.stop_price is None else str(order.stop_price)
-        raise InvalidRequest.of("stop_price", given, "a price for STOP and STOP_LIMIT, and only for these")
+        wanted = None if order.stop_price is None else str(order.stop_price)
+        raise InvalidRequest.of("stop_price", wanted, "a price for STOP and STOP_LIMIT, and only for these")
     if order.stop_price is not None:
         stop_ticks = loop.instrument.price_to_ticks(order.stop_price, "stop_price")
     if not kind.has_price:

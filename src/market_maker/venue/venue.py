@@ -258,6 +258,25 @@ class Venue:
             elif due_ts == order.expire_ts and order.priority:
                 self._withdraw(order, OrderStatus.EXPIRED, RejectReason.TIME_IN_FORCE, ts)
 
+    def retime(self, stood_ts: int, instant_of: Callable[[int], int], *, until_ts: int) -> None:
+        """Let what is on its way arrive after as much time of the market as it has left, if that is by `until_ts`.
+
+        Parameters
+        ----------
+        stood_ts : since when the market has stood still, ns UTC; what was asked for since has its whole way before it
+        instant_of : turns ns of the clock that are left of a way into the instant at which it ends
+        until_ts : what arrives later stays as it was
+        """
+        for place, (due_ts, is_request, number, what, order_id) in enumerate(self._due):
+            order = self.orders.get(order_id)
+            if what == _EXPIRE or order is None:
+                continue
+            # While the market stands nothing but a request changes an order.
+            ends_ts = instant_of(max(0, due_ts - max(stood_ts, order.updated_ts)))
+            if ends_ts <= until_ts:
+                self._due[place] = (ends_ts, is_request, number, what, order_id)
+        heapq.heapify(self._due)
+
     def _schedule(self, ts: int, what: int, order: Order) -> None:
         self._scheduled += 1
         heapq.heappush(self._due, (ts, what != _EXPIRE, self._scheduled, what, order.order_id))
@@ -339,6 +358,10 @@ class Venue:
         order.amend_arrival_ts = order.amend_price_ticks = order.amend_qty_lots = order.amend_stop_ticks = 0
         if order.triggered:
             stop = 0
+        if not order.priority:
+            # It has overtaken its order, which was sent in a latency spike.
+            self._refuse_amend(order, RejectReason.UNKNOWN_ORDER, ts)
+            return
         if self.faults.refuses_orders:
             self._refuse_amend(order, RejectReason.OUTAGE, ts)
             return

@@ -96,6 +96,8 @@ def test_the_same_name_in_two_objects_is_no_fault() -> None:
         ({"amont": 1}, "amont", "a known field"),
         ({"simulation_params": {"price_impact": "x"}}, "simulation_params.price_impact", "a value of type float"),
         ({"client_order_id": "a b"}, "client_order_id", ""),
+        ({"pair_id": "x"}, "pair_id", "the text of a UUID"),
+        ({"amount": "x"}, "amount", "a decimal number"),
     ],
 )
 def test_faults_name_field_and_what_is_allowed(change: dict[str, object], field: str, allowed: str) -> None:
@@ -104,6 +106,13 @@ def test_faults_name_field_and_what_is_allowed(change: dict[str, object], field:
     (fault,) = caught.value.errors
     assert fault.field == field
     assert fault.allowed.startswith(allowed)
+
+
+def test_a_value_among_names_of_the_callers_own_is_named() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        read('{"name": "flash_crash", "parameters": {"fall": 0.1, "fall_s": "x"}}', schemas.StartScenario)
+    (fault,) = caught.value.errors
+    assert (fault.field, fault.value, fault.allowed) == ("parameters.fall_s", "x", "a value of type float")
 
 
 def test_missing_field_is_named() -> None:

@@ -32,7 +32,7 @@ ORDER = {
     "post_only": False, "price": "0.1", "amount": "1.10", "status": "NEW", "reject_reason": None, "cum_qty": "0",
     "leaves_qty": "1.10", "average_price": None, "cancel_requested": False, "simulation_params": {},
     "created_ts": "1", "updated_ts": "1", "version": 1, "stop_price": None, "display_amount": None,
-    "self_trade_prevention": "CANCEL_NEWEST", "triggered": False, "amend_requested": False, "amend_refusal": None, "a_later_version": "adds this",
+    "self_trade_prevention": "CANCEL_NEWEST", "triggered": False, "amend_requested": False, "amend_refusal": None, "expire_time": None, "a_later_version": "adds this",
 }  # fmt: skip
 
 
@@ -128,6 +128,13 @@ def test_what_may_have_been_done_is_not_done_again(answer: Any, times: int, monk
     with pytest.raises(Unavailable):
         service.client(attempts=4).execute_trade(DEFAULT_PAIR_ID, "BUY", 1, 1)
     assert len(service.requests) == times
+
+
+def test_an_answer_that_does_not_come_in_time_is_no_missing_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was told to start a service, by `market-maker serve`, while the one that it had asked was still at work."""
+    service = Service(monkeypatch, httpx.ReadTimeout("timed out"))
+    with pytest.raises(Unavailable, match="no answer in time; whether it was done is not known"):
+        service.client().start_session(DEFAULT_PAIR_ID)
 
 
 def test_pauses_grow_and_obey_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,7 +141,8 @@ def test_a_crash_can_be_trained_for() -> None:
 
 
 def test_what_makes_no_sense_is_refused() -> None:
-    for wrong in ({"step_ns": 0}, {"step_ns": 10**12}, {"reach_steps": 0}):
+    penalties = ({"inventory_penalty": value} for value in (-0.1, float("nan"), float("inf")))
+    for wrong in ({"step_ns": 0}, {"step_ns": 10**12}, {"reach_steps": 0}, *penalties):
         with pytest.raises(InvalidRequest):
             replace(SHORT, **wrong)
     with pytest.raises(InvalidRequest, match="num_envs"):
@@ -152,3 +153,16 @@ def test_what_makes_no_sense_is_refused() -> None:
         MarketMakingVectorEnv(2, SHORT).reset(seed=[1])
     with pytest.raises(InvalidRequest):
         MarketMakingEnv(replace(SHORT, price=Decimal("0.001"))).reset(seed=1)
+
+
+def test_an_action_that_is_none_is_refused() -> None:
+    """Of an agent that had diverged (NaN) each action was taken for no quote, and it went on without a word."""
+    episode = Episode(replace(SHORT, duration_ns=2 * NS_PER_SECOND), seed=1)
+    for wrong in ((np.nan, 0.1), (0.1, np.inf), (0.1,), (0.1, 0.1, 0.1), None, "no"):
+        with pytest.raises(InvalidRequest, match="action"):
+            episode.step(wrong)  # type: ignore[arg-type]
+    assert episode.step_number == 0
+    episode.step((0.1, 2.0))
+    episode.step((-1.0, 0.1))
+    with pytest.raises(InvalidRequest, match="reset first"):
+        episode.step((0.1, 0.1))

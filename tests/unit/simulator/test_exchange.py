@@ -271,6 +271,20 @@ def test_a_paused_market_goes_on_by_steps() -> None:
     assert exchange.market.clock_ts == clock_ts + 20 * INTERVAL, "time begins with the next look"
 
 
+@pytest.mark.parametrize("pause_ns", [1, 60 * 10**9])
+@pytest.mark.parametrize(("step_ns", "arrives"), [(DELAY - 1, False), (DELAY, True), (20 * INTERVAL, True)])
+def test_a_way_is_as_long_in_a_step_as_ever(pause_ns: int, step_ns: int, arrives: bool) -> None:
+    """It was measured by the clock: who stepped by seconds, and fast, waited many of them for an order to arrive."""
+    exchange = an_exchange()
+    exchange.advance_to(START + INTERVAL)
+    exchange.stand_still()
+    placed_ts = START + INTERVAL + pause_ns
+    order = an_order(exchange, placed_ts)
+    exchange.venue.accept(order, "")
+    exchange.step_by(step_ns, placed_ts + 1_000)
+    assert (order.status is not OrderStatus.PENDING_NEW) is arrives
+
+
 def test_a_given_trade_fills_what_rests_and_prints_the_rest() -> None:
     exchange = an_exchange()
     exchange.advance_to(START)

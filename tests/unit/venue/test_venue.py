@@ -394,6 +394,20 @@ def test_an_amendment_that_cannot_be_is_refused_and_changes_nothing(wish: dict[s
     assert order.amend_arrival_ts == 0
 
 
+def test_an_amendment_that_overtakes_its_order_is_refused_and_another_may_follow() -> None:
+    """Sent after a latency spike, it found no order at the venue and was lost: neither refused nor told, asked for for ever."""
+    desk = a_desk()
+    order = desk.place(BUY, 9_995, 4)
+    desk.venue.request_amend(order, desk.ts, desk.ts + DELAY // 2, "", price=9_990, lots=0, stop=0)
+    desk.venue.process_due(desk.ts + DELAY // 2)
+    assert (order.amend_refusal, order.amend_arrival_ts, order.status) == (R.UNKNOWN_ORDER, 0, S.PENDING_NEW)
+    desk.arrive()
+    assert told(desk, order) == ["received", "amend_requested", "amend_refused", "accepted"]
+    desk.venue.request_amend(order, desk.ts, desk.ts + DELAY, "", price=9_990, lots=0, stop=0)
+    desk.arrive()
+    assert (order.amend_refusal, order.price_ticks) == (None, 9_990)
+
+
 def test_nobody_amends_beyond_his_means() -> None:
     desk = Desk(balance="1000")  # ten lots of 0.001 at 100.00 are 1.00
     order = desk.put(BUY, 10_000, 10)

@@ -33,7 +33,7 @@ export function SessionPage() {
         {session && <Scenarios key={session.session_id} session={session} />}
       </div>
       <div class="stack">
-        {session && <Realism key={session.session_id} pair={pair} />}
+        {session && !session.playback && <Realism key={session.session_id} pair={pair} />}
         <AllSessions />
       </div>
     </div>
@@ -71,20 +71,26 @@ function Running({ pair, session }: { pair: Pair; session: Session }) {
             Step
           </button>
         </form>
-        <button type="button" aria-pressed={session.recording} onClick={() => void change(session, { recording: !session.recording }, session.recording ? "The recording is in the lake" : "The market is being recorded")}>
-          {session.recording ? `End recording (${session.recorded_events} events)` : "Record"}
-        </button>
+        {!session.playback && (
+          <button type="button" aria-pressed={session.recording} onClick={() => void change(session, { recording: !session.recording }, session.recording ? "The recording is in the lake" : "The market is being recorded")}>
+            {session.recording ? `End recording (${session.recorded_events} events)` : "Record"}
+          </button>
+        )}
         <button type="button" class="danger" onClick={() => stop(true)}>
           Stop for good
         </button>
       </div>
-      <h3 class="gap">Phase</h3>
-      <Segments label="Phase" value={session.phase} options={phases} onValue={(phase) => void change(session, { phase }, `The phase is ${words(phase)}`)} />
+      {!session.playback && (
+        <>
+          <h3 class="gap">Phase</h3>
+          <Segments label="Phase" value={session.phase} options={phases} onValue={(phase) => void change(session, { phase }, `The phase is ${words(phase)}`)} />
+        </>
+      )}
       <h3 class="gap">Speed</h3>
       <Segments label="Speed" value={String(session.speed)} options={SPEEDS.map((speed) => [speed, `${speed}×`] as const)} onValue={(speed) => void change(session, { speed: Number(speed) })} />
       <dl class="facts gap">
         <Fact name="Seed">{session.seed}</Fact>
-        <Fact name="Deviation per update">{figure(session.price_deviation, 3)}</Fact>
+        {!session.playback && <Fact name="Deviation per update">{figure(session.price_deviation, 3)}</Fact>}
         <Fact name="Update every">{session.market_update_interval}</Fact>
         <Fact name="Execution delay">{session.execution_delay}</Fact>
         <Fact name="Updates">{decimal(String(session.step))}</Fact>

@@ -17,8 +17,12 @@ export interface Kind {
   parameters: Schema;
 }
 
+/** What can happen to a market that is a recording: faults of the venue, which change nothing of the flow. */
+const FAULTS = ["feed_gap", "latency_spike", "order_rejects", "partial_outage"];
+
 export function Scenarios({ session }: { session: Session }) {
-  const kinds = useQuery<Items<Kind>>("api/v1/simulator/scenarios").data?.items ?? [];
+  const all = useQuery<Items<Kind>>("api/v1/simulator/scenarios").data?.items ?? [];
+  const kinds = session.playback ? all.filter((each) => FAULTS.includes(each.name)) : all;
   const path = `api/v1/simulator/sessions/${session.session_id}/scenarios`;
   const reload = (): void => void loadSessions().catch(() => undefined);
   const isActive = session.scenarios.some((each) => ["SCHEDULED", "RUNNING"].includes(each.state));

@@ -66,6 +66,7 @@ class OrderView(View):
     triggered: bool
     amend_requested: bool
     amend_refusal: str | None
+    expire_time: str | None
 
 
 class AmendOrder(Request):

@@ -124,6 +124,12 @@ async def run_backtest(
     told = result.to_json()
     print(f"run {run_id} completed; digest {told['digest']}")
     _tell(told["summary"], currency, console)
+    summary = told["summary"]
+    if 2 * summary["orders_rejected"] > summary["orders"]:
+        rejected = f"{summary['orders_rejected']:,} of {summary['orders']:,} orders were rejected"
+        print(
+            f"{rejected}, for lack of funds, by a limit, or post-only where they would have taken; `explain` tells which"
+        )
     if not named:
         print(f"why an order did or did not fill: market-maker explain {run_id} ORDER")
     print(f"a page about the run: market-maker report {run_id}")

@@ -35,10 +35,10 @@ def execution_of(text: str | None, queue_model: str | None, queue_n: float | Non
     options: Any = {}
     if text is not None:
         path = Path(text)
-        source = path.read_text("utf-8") if not text.lstrip().startswith("{") and path.is_file() else text
         try:
-            options = json.loads(source)
-        except ValueError as error:
+            is_file = not text.lstrip().startswith("{") and path.is_file()
+            options = json.loads(path.read_text("utf-8") if is_file else text)
+        except (ValueError, OSError) as error:
             raise InvalidRequest.of("--execution", text, f"JSON or the name of a file with it ({error})") from None
         if not isinstance(options, dict):
             raise InvalidRequest.of("--execution", text, 'an object such as {"queue_model": "POWER", "queue_n": 3}')
@@ -124,6 +124,12 @@ async def run_backtest(
     told = result.to_json()
     print(f"run {run_id} completed; digest {told['digest']}")
     _tell(told["summary"], currency, console)
+    summary = told["summary"]
+    if 2 * summary["orders_rejected"] > summary["orders"]:
+        rejected = f"{summary['orders_rejected']:,} of {summary['orders']:,} orders were rejected"
+        print(
+            f"{rejected}, for lack of funds, by a limit, or post-only where they would have taken; `explain` tells which"
+        )
     if not named:
         print(f"why an order did or did not fill: market-maker explain {run_id} ORDER")
     print(f"a page about the run: market-maker report {run_id}")

@@ -39,7 +39,7 @@ async def run_report(settings: Settings, runs: Sequence[UUID], output: Path | No
     path = Path(f"report-{runs[0]}.html") if output is None else output
     found, created_ts = await _analyse(settings, runs, fragility=fragility)
     page = await asyncio.to_thread(lambda: report_page(found.report_data(created_ts), template))
-    console = Console()
+    console = _console()
     _tell_quality(found, console)
     for note in found.notes:
         console.print(note, markup=False)
@@ -49,7 +49,7 @@ async def run_report(settings: Settings, runs: Sequence[UUID], output: Path | No
 async def run_analysis(settings: Settings, runs: Sequence[UUID], output: Path | None, *, fragility: bool) -> None:
     """Print the figures of completed runs; with `output`, write all of them as JSON. InvalidRequest as `run_report`."""
     found, _ = await _analyse(settings, runs, fragility=fragility)
-    console = Console()
+    console = _console()
     values = found.to_json()
     if found.comparison is not None:
         _tell_comparison(values["comparison"], console)
@@ -65,6 +65,12 @@ async def run_analysis(settings: Settings, runs: Sequence[UUID], output: Path | 
         console.print(note, markup=False)
     if output is not None:
         _write(output, json.dumps(values, indent=1).encode(), "analysis", console)
+
+
+def _console() -> Console:
+    """Return a console that cuts no id where nobody looks at it."""
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=250)
 
 
 async def _analyse(settings: Settings, runs: Sequence[UUID], *, fragility: bool) -> tuple[Analyses, int]:

@@ -20,6 +20,7 @@ from market_maker.domain.instrument import ContractType, Instrument
 from market_maker.domain.units import Money
 from market_maker.market_data import catalogue
 from market_maker.market_data.import_queue import ImportQueue
+from market_maker.market_data.importers import ReadOptions
 from market_maker.market_data.ingest import ImportOptions, Repairs
 from market_maker.market_data.service import MarketDataService
 from market_maker.storage.database import Database
@@ -279,6 +280,17 @@ async def test_a_pair_that_is_kept_otherwise_than_the_file_says_is_told(
     assert told.startswith(
         "the file says that binance-usdm/ABUSDT is LINEAR, the pair is kept as INVERSE: results would"
     )
+
+
+async def test_a_multiplier_is_told_to_be_without_effect(service: MarketDataService, tmp_path: Path) -> None:
+    file, mapping = tmp_path / "trades.csv", tmp_path / "mapping.yaml"
+    file.write_text("ts,price,qty\n1583020800000,10.5,2\n")
+    mapping.write_text(
+        "{table: trades, venue: v, symbol: AB, time: {column: ts, unit: ms}, columns: {price: price, qty: qty},"
+        " instrument: {base: A, quote: B, multiplier: 50}}"
+    )
+    imported = await service.import_data([file], ImportOptions(read=ReadOptions(mapping=mapping)))
+    assert "the multiplier 50 of v/AB is not applied: values are price x quantity" in imported.report["warnings"]
 
 
 # --- the queue

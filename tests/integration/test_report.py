@@ -48,7 +48,7 @@ def browser() -> str:
 def command(service: ServiceProcess, *words: str) -> str:
     """Run a command on the service's database and folder; return what it printed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MM_")}
-    environment |= {"MM_DATABASE_URL": service.dsn, "MM_DATA_DIR": str(service.folder), "COLUMNS": "200"}
+    environment |= {"MM_DATABASE_URL": service.dsn, "MM_DATA_DIR": str(service.folder), "COLUMNS": "80"}
     if "MM_KERNEL_CACHE" in os.environ:
         environment["MM_KERNEL_CACHE"] = os.environ["MM_KERNEL_CACHE"]
     done = subprocess.run(
@@ -147,6 +147,9 @@ async def test_the_analysis_adds_up_to_the_summary(served: ServiceProcess, runs:
     both = (await served.request("POST", "/api/v1/backtest/analysis", {"run_ids": ids})).content
     assert both["runs"] == 2
     assert both["comparison"]["labels"] == ids
+    told = await asyncio.to_thread(command, served, "analyze", *ids)
+    for name in (*ids, "mean_absolute_inventory"):
+        assert name in told, "nothing is cut where nobody looks at it"
     twice = await served.request("POST", "/api/v1/backtest/analysis", {"run_ids": [ids[0], ids[0]]})
     assert twice.status == 400, twice
 

@@ -47,6 +47,10 @@ def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         (["analyze", STRATEGY, "--output", "/nowhere/a.json"], "--output: /nowhere/a.json"),
         (["report", STRATEGY, "--output", "/nowhere/a.html"], "--output: /nowhere/a.html"),
         (["import", "f.gz", "--report", "/nowhere/q.html"], "--report: /nowhere/q.html"),
+        (
+            ["backtest", STRATEGY, "2024-01-01", "2024-01-02", "--execution", sys.executable],
+            f"--execution: {sys.executable[:20]}",
+        ),
         (["keys", "root"], "scope: root is not allowed; allowed: read, trade or admin"),
         (["keys", "admin", "--account", STRATEGY], "--account: "),
     ],

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import type { Profit, Surface } from "./data";
-import { contribution, nearest, planeOf, stacked, strength, ticks } from "./scales";
+import { contribution, nearest, place, planeOf, stacked, strength, ticks } from "./scales";
 
 const PROFIT: Profit = {
   net: "-5", spread_capture: "2", inventory: "-8", fees: "3", rebates: "4", funding: "0", hedging: "0",
@@ -48,10 +48,20 @@ describe("planeOf", () => {
 
   it("takes the median, the best or the worst of the trials of a cell", () => {
     expect(planeOf(surface, 0, 1, "net_pnl", "median")).toEqual({
-      columns: [1, 2], rows: [10, 20], cells: [[1, 4], [7, null]], counts: [[2, 1], [1, 0]],
+      columns: [{ low: 1, high: 1 }, { low: 2, high: 2 }], rows: [{ low: 10, high: 10 }, { low: 20, high: 20 }], cells: [[1, 4], [7, null]], counts: [[2, 1], [1, 0]],
     });
     expect(planeOf(surface, 0, 1, "net_pnl", "best").cells[0]).toEqual([3, 4]);
     expect(planeOf(surface, 0, 1, "net_pnl", "worst").cells[0]).toEqual([-1, 4]);
+  });
+
+  it("puts values together that a search among any numbers has tried", () => {
+    const points = Array.from({ length: 60 }, (_, k) => ({ values: [k + 0.123, k % 2, 0], net_pnl: String(k), sharpe: null }));
+    const plane = planeOf({ ...surface, points }, 0, 1, "net_pnl", "best");
+    expect([plane.columns.length, plane.rows.length]).toEqual([10, 2]);
+    expect(plane.columns[1]).toEqual({ low: 6.123, high: 11.123 });
+    expect(plane.cells[1]![1]).toBe(11);
+    expect(plane.counts.flat()).toEqual(Array(20).fill(3));
+    expect([place(plane.columns, 7), place(plane.columns, 5.5), place(plane.columns, NaN)]).toEqual([1, -1, -1]);
   });
 
   it("leaves out what has no ratio", () => expect(planeOf(surface, 0, 1, "sharpe", "median").cells).toEqual([[1, null], [2, null]]));

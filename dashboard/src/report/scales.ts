@@ -55,9 +55,19 @@ export function stacked(profit: Profit): Piece[] {
 export type Choice = "median" | "best" | "worst";
 export type Measure = "net_pnl" | "sharpe";
 
+/** Values of a parameter that share a column or a row, both ends included. */
+export interface Band {
+  low: number;
+  high: number;
+}
+
+/** Values of an axis above which they are put together: a search among any numbers tries none of them twice. */
+const AXIS_MAX = 24;
+const BANDS = 10;
+
 export interface Plane {
-  columns: number[];
-  rows: number[];
+  columns: Band[];
+  rows: Band[];
   /** By row, then column; null where nothing was tried or nothing is defined. */
   cells: (number | null)[][];
   /** How many trials lie in each cell. */
@@ -66,12 +76,12 @@ export interface Plane {
 
 /** Return the trials over two parameters; of the trials that share a cell the median, the best or the worst. */
 export function planeOf(surface: Surface, column: number, row: number, measure: Measure, choice: Choice): Plane {
-  const columns = distinct(surface.points.map((point) => point.values[column]!));
-  const rows = distinct(surface.points.map((point) => point.values[row]!));
+  const columns = bands(surface.points.map((point) => point.values[column]!));
+  const rows = bands(surface.points.map((point) => point.values[row]!));
   const found = rows.map(() => columns.map((): number[] => []));
   const counts = rows.map(() => columns.map(() => 0));
   for (const point of surface.points) {
-    const [r, c] = [rows.indexOf(point.values[row]!), columns.indexOf(point.values[column]!)];
+    const [r, c] = [place(rows, point.values[row]!), place(columns, point.values[column]!)];
     counts[r]![c]!++;
     const value = measure === "net_pnl" ? Number(point.net_pnl) : point.sharpe;
     if (value !== null) found[r]![c]!.push(value);
@@ -79,8 +89,19 @@ export function planeOf(surface: Surface, column: number, row: number, measure: 
   return { columns, rows, cells: found.map((line) => line.map((values) => chosen(values, choice))), counts };
 }
 
-function distinct(values: number[]): number[] {
-  return [...new Set(values)].sort((a, b) => a - b);
+/** Return each value by itself, or, of many, bands of about as many values each. */
+function bands(values: number[]): Band[] {
+  const sorted = [...new Set(values)].sort((a, b) => a - b);
+  const count = sorted.length > AXIS_MAX ? BANDS : sorted.length;
+  return Array.from({ length: count }, (_, k) => {
+    const [from, to] = [Math.floor((k * sorted.length) / count), Math.floor(((k + 1) * sorted.length) / count)];
+    return { low: sorted[from]!, high: sorted[to - 1]! };
+  });
+}
+
+/** Return the band in which a value lies, -1 where it lies between two. */
+export function place(among: readonly Band[], value: number): number {
+  return among.findIndex(({ low, high }) => low <= value && value <= high);
 }
 
 function chosen(values: number[], choice: Choice): number | null {

@@ -5,7 +5,7 @@ import { useState } from "preact/hooks";
 import { HeatMap } from "../charts/heat_map";
 import type { Surface } from "./data";
 import { decimal, figure, signed, words } from "./format";
-import { planeOf, type Choice, type Measure } from "./scales";
+import { place, planeOf, type Band, type Choice, type Measure } from "./scales";
 
 export function SurfaceMap({ surface, quote }: { surface: Surface; quote: string }) {
   const [column, setColumn] = useState(0);
@@ -13,6 +13,7 @@ export function SurfaceMap({ surface, quote }: { surface: Surface; quote: string
   const [measure, setMeasure] = useState<Measure>("net_pnl");
   const [choice, setChoice] = useState<Choice>("median");
   const plane = planeOf(surface, column, row, measure, choice);
+  const own = [place(plane.rows, surface.own[row] ?? NaN), place(plane.columns, surface.own[column] ?? NaN)];
   const isShared = plane.counts.some((line) => line.some((count) => count > 1));
   const most = Math.max(0, ...plane.cells.flat().map((value) => Math.abs(value ?? 0)));
   const text = (value: number): string =>
@@ -60,21 +61,25 @@ export function SurfaceMap({ surface, quote }: { surface: Surface; quote: string
       <HeatMap
         caption={`${words(surface.names[row]!)} down, ${words(surface.names[column]!)} across`}
         corner=""
-        columns={plane.columns.map(String)}
-        rows={plane.rows.map(String)}
+        columns={plane.columns.map(named)}
+        rows={plane.rows.map(named)}
         most={most}
         cells={plane.cells.map((line, r) =>
           line.map((value, c) => ({
             value,
             text: value === null ? "–" : text(value),
-            title: `${words(surface.names[column]!)} ${plane.columns[c]}, ${words(surface.names[row]!)} ${plane.rows[r]}: ${
+            title: `${words(surface.names[column]!)} ${named(plane.columns[c]!)}, ${words(surface.names[row]!)} ${named(plane.rows[r]!)}: ${
               value === null ? "nothing" : text(value)
             } of ${plane.counts[r]![c]} trials`,
-            isOwn: plane.columns[c] === surface.own[column] && plane.rows[r] === surface.own[row],
+            isOwn: r === own[0] && c === own[1],
           })),
         )}
       />
       <p class="note">The framed cell, where there is one, has the parameters of this run. Trials have the range, latency and fees of their sweep, which may not be those of this run.</p>
     </>
   );
+}
+
+function named({ low, high }: Band): string {
+  return low === high ? decimal(String(Number(low.toPrecision(8)))) : `${figure(low)} … ${figure(high)}`;
 }

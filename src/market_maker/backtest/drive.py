@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market_maker.backtest.compiled import Kernel, compiled_kernel
+from market_maker.backtest.execution import LEVERAGE_MAX
 from market_maker.backtest.faults import failure, refusal
 from market_maker.backtest.fee_models import Contract, FeeState, per_value
 from market_maker.backtest.fee_models.funding import Funding
@@ -40,7 +41,6 @@ from market_maker.market_data.replay import TRADE_ROW, Feed
 from market_maker.risk.limits import Limit
 from market_maker.strategies.actions import WAKE_BOOK, WAKE_TIMER, WAKE_TRADE, Records, View
 
-LEVERAGE_MAX = 1000
 _OF_SET = (
     "balance_tick_lots", "partial_fill", "queue_model", "leverage", "cash_account", "seed", "chance_e9", "impact_e9",
     "impact_half_life_ns",

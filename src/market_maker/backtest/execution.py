@@ -32,6 +32,7 @@ from market_maker.market_data.replay import Feed
 
 ROWS_MAX = 1_000_000
 IMPACT_MAX = 0.5
+LEVERAGE_MAX = 1000
 _DRAWN = {LatencyModel.NORMAL, LatencyModel.LOG_NORMAL, LatencyModel.GAMMA}
 _LOAD = ("entry_ns", "response_ns", "window_ns", "quiet_events", "ns_per_event", "most_ns")
 
@@ -88,6 +89,8 @@ class Execution:
             raise InvalidRequest.of("execution.price_impact", made.price_impact, f"0 to {IMPACT_MAX}")
         if not 0 <= made.impact_half_life_ns <= DAY_NS:
             raise InvalidRequest.of("execution.impact_half_life_ns", made.impact_half_life_ns, "0 ns to one day")
+        if not 1 <= made.leverage <= LEVERAGE_MAX:
+            raise InvalidRequest.of("execution.leverage", made.leverage, f"a whole number from 1 to {LEVERAGE_MAX}")
         if made.queue_model is None and made.queue_n is not None:
             raise InvalidRequest.of("execution.queue_n", made.queue_n, "nothing without a queue_model")
         if made.queue_model is not None:

@@ -87,6 +87,8 @@ def explain_order(config: RunConfig, feed: Feed, strategy: PreparedStrategy, ord
     NotFound
         The run sent no order with this id.
     """
+    if not 0 < order_id < 2**63:
+        raise NotFound.of("order of this run", "order_id", order_id)
     config = replace(config, band=False, records_orders=False)
     drive = open_drive([config], feed, [strategy], explained_id=order_id)
     begin, last = max(config.start_ts, feed.first_ts), min(config.end_ts - 1, feed.last_ts)

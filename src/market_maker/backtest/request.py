@@ -12,7 +12,7 @@ from market_maker.backtest.execution import Execution
 from market_maker.backtest.guard import limits_json, limits_of
 from market_maker.backtest.result import FillModel
 from market_maker.domain.errors import InvalidRequest
-from market_maker.domain.units import NS_PER_SECOND, format_duration
+from market_maker.domain.units import NS_PER_SECOND, format_duration, format_instant
 from market_maker.market_data.conditions import MarketConditions
 from market_maker.settings import BacktestSettings
 
@@ -50,7 +50,7 @@ class RunRequest:
 def configuration_of(request: RunRequest, settings: BacktestSettings) -> dict[str, Any]:
     """Return how a run is done: what the request says and, for the rest, the settings. InvalidRequest names a field."""
     if request.end_ts <= request.start_ts:
-        raise InvalidRequest.of("end_date", str(request.end_ts), "an instant after start_date")
+        raise InvalidRequest.of("end_date", format_instant(request.end_ts), "an instant after start_date")
     entry = settings.execution_delay if request.entry_latency_ns is None else request.entry_latency_ns
     response = entry if request.response_latency_ns is None else request.response_latency_ns
     if request.fill_model not in FillModel.__members__:

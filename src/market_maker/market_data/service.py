@@ -181,10 +181,13 @@ class MarketDataService:
     def _changes(self, reading: Reading, instrument: Instrument) -> list[str]:
         """Return in words what the files change of a pair that is there, and what they say otherwise than it is kept."""
         pair = self._reference.find_pair(instrument.venue, instrument.symbol)
+        facts, name = reading.facts(instrument.symbol), f"{instrument.venue}/{instrument.symbol}"
+        many = facts.get("multiplier", "1")
+        told = [f"the multiplier {many} of {name} is not applied: values are price x quantity"] if many != "1" else []
         if pair is None:
-            return []
-        known, name = pair.instrument, f"{instrument.venue}/{instrument.symbol}"
-        told = [
+            return told
+        known = pair.instrument
+        told += [
             f"the {what} of {name} is {now:f} from now on, it was {was:f}: what strategies are told in {what}s becomes as much smaller"
             for what, was, now in (
                 ("tick", known.tick_size, instrument.tick_size),
@@ -192,7 +195,7 @@ class MarketDataService:
             )
             if was != now
         ]
-        stated = reading.facts(instrument.symbol).get("contract_type", known.contract_type)
+        stated = facts.get("contract_type", known.contract_type)
         if stated != known.contract_type:
             told.append(
                 f"the file says that {name} is {stated}, the pair is kept as {known.contract_type}: results would be in the wrong"

@@ -59,6 +59,7 @@ def test_every_fee_model_can_be_asked_for(values, model):
     ({"queue_model": "LOG", "queue_n": 2}, r"queue_model.n: 2.0 is not allowed; allowed: nothing"),
     ({"queue_n": 2}, r"execution.queue_n: 2.0 is not allowed; allowed: nothing without a queue_model"),
     ({"leverage": "3"}, r"execution.leverage: 3 is not allowed; allowed: a whole number"),
+    ({"leverage": 0}, r"execution.leverage: 0 is not allowed; allowed: a whole number from 1 to 1000"),
     ({"cash_account": 1}, r"execution.cash_account: 1 is not allowed; allowed: true or false"),
     ({"execution_probability": 1.5}, r"execution.execution_probability: 1.5 is not allowed; allowed: 0 to 1"),
     ({"execution_probability": True}, r"execution.execution_probability: True is not allowed"),

@@ -76,8 +76,9 @@ def test_an_order_that_did_not_fill_tells_why():
 def test_each_order_has_its_own_story_and_one_that_was_never_sent_has_none():
     plan = {10: [(place, 1, 0, 0, 1, 100, 3), (place, -1, 0, 0, 1, 101, 4)]}
     assert story([], plan, 2).side == "SELL"
-    with pytest.raises(NotFound):
-        story([], plan, 3)
+    for nobodys in (3, 0, -1, 2**63, 10**20):
+        with pytest.raises(NotFound):
+            story([], plan, nobodys)
 
 
 def test_the_story_as_json_has_amounts_as_text():

@@ -58,7 +58,7 @@ def service() -> BacktestService:
         ({"pair_id": UUID(int=9)}, NotFound, "pair_id"),
         ({"strategy_id": BROKEN.strategy_id}, InvalidRequest, "half_spread"),
         ({"strategy_id": UNKNOWN_KIND.strategy_id}, InvalidRequest, "kind.*inventory_skew"),
-        ({"end_ts": 10}, InvalidRequest, "end_date.*after start_date"),
+        ({"end_ts": 10}, InvalidRequest, "end_date: 1970-01-01T.*after start_date"),
         ({"end_ts": 9}, InvalidRequest, "end_date"),
         ({"market_conditions": {"trend": "LEFT"}}, InvalidRequest, "market_conditions.trend.*UP, DOWN, SIDEWAYS"),
         ({"market_conditions": {"volatility": -1}}, InvalidRequest, "conditions.volatility.*above 0, at most 10"),

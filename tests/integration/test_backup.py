@@ -288,10 +288,11 @@ async def test_assessments_are_pruned_when_asked_but_the_newest_of_a_position(
                 "INSERT INTO positions VALUES (%s, %s, %s, %s, 0, 0, 0, 0, 0, 0, 1, 1)",
                 (position, pair, account, strategy),
             )
-            for as_of_ts in (1, 2, 2**62)[: 3 - number]:
+            # Ids of one millisecond are in no order.
+            for metrics_id, as_of_ts in zip(sorted(new_id() for _ in range(3 - number)), (1, 2, 2**62), strict=False):
                 connection.execute(
                     "INSERT INTO risk_metrics VALUES (%s, %s, 'VaR', 'HISTORICAL', 0.95, 1, 1, '{}', %s)",
-                    (new_id(), position, as_of_ts),
+                    (metrics_id, position, as_of_ts),
                 )
     settings = settings_of(database_dsn, tmp_path)
     assert "assessments" not in await maintenance.prune(settings, Ages(DAY_NS), dry_run=True)

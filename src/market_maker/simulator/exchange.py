@@ -327,6 +327,9 @@ class SimulatedExchange:
         Conflict
             outside continuous trading
         """
+        if self.session.state == "RUNNING":
+            # Nothing that happened before it may be told after it.
+            self.advance_to(ts)
         phase = self.market.book.phase
         if phase is not Phase.CONTINUOUS:
             raise Conflict(f"the market is in phase {phase_name(phase)}; trades are made in CONTINUOUS alone")

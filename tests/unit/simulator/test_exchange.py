@@ -299,6 +299,17 @@ def test_a_given_trade_fills_what_rests_and_prints_the_rest() -> None:
     assert best < bid
 
 
+def test_a_given_trade_comes_after_what_happened_before_it() -> None:
+    exchange, second = an_exchange(), 1_000_000_000
+    exchange.advance_to(START + second)
+    exchange.execute_trade(Side.SELL, 10_000, 7, START + 11 * second)
+    exchange.advance_to(START + 12 * second)
+    times = [each.ts for each in exchange.changes.prints]
+    assert START + 11 * second in times
+    assert len(times) > 10
+    assert times == sorted(times)
+
+
 def test_the_market_is_never_crossed_and_shows_both_sides() -> None:
     exchange = an_exchange()
     for step in range(200):

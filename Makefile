@@ -14,10 +14,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 MARKET_MAKER := $(BIN)/market-maker
 PYTEST_ARGS ?=
-# The quick tests run in one process more than there are cores, since many wait for others, at most five; a file's tests share
-# one. In the order of folders: the long ones, with services and browsers, come first, so that none is left over at the end.
-CORES := $(shell getconf _NPROCESSORS_ONLN)
-TEST_PROCESSES ?= -n $(shell expr $(CORES) + 1) --maxprocesses 5 --dist loadfile --no-loadscope-reorder
+# The quick tests run in as many processes as there are cores, at most four; a file's tests share one. In the order of folders:
+# the long ones, with services and browsers, come first, so that none is left over at the end.
+TEST_PROCESSES ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # A stamp carries the checksum of what it installed, so that a changed lock file, and nothing else, installs again.
 key = $(shell cat $(1) | cksum | tr ' ' '-')

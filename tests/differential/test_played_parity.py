@@ -210,7 +210,15 @@ def test_shipped_strategies_are_equal(
 
 
 @pytest.mark.parametrize("name", ["futures", "share"])
-@pytest.mark.parametrize("wakes", [EVERYTHING, ("book",), ("trade", "order"), ("interval",)])
+@pytest.mark.parametrize(
+    "wakes",
+    [
+        EVERYTHING,
+        ("interval",),
+        pytest.param(("book",), marks=pytest.mark.slow),
+        pytest.param(("trade", "order"), marks=pytest.mark.slow),
+    ],
+)
 def test_every_request_and_every_wake_up_is_equal(
     markets: dict[str, Market], name: str, wakes: tuple[str, ...]
 ) -> None:

@@ -25,7 +25,7 @@ Switch = Callable[[], Awaitable[None]]
 def p99_ms(storm: Storm, start: float, end: float) -> float:
     """Return the 99th percentile of the answers to orders that were sent in [start, end)."""
     times = [answered - sent for sent, answered in storm.load.told.acknowledged_at if start <= sent < end]
-    assert len(times) > 100
+    assert len(times) > 20
     return statistics.quantiles(times, n=100)[98] * 1e3
 
 
@@ -56,7 +56,7 @@ async def without_broker(storm: Storm, take_away: Switch, give_back: Switch, sec
     )
     assert health.status == 200
     assert health.content["checks"]["bus"]["state"] == "degraded", health
-    assert placed > 20 * seconds
+    assert placed > 4 * seconds
     assert refused <= 0.01 * placed
     assert result.lost_answers == 0
     return with_broker_ms, without_ms

@@ -63,6 +63,8 @@ def test_a_market_is_paused_stepped_stopped_and_started_again(visit: Visit, serv
     page.get_by_role("button", name="Stop it").click()
     page.get_by_role("link", name="Market", exact=True).click()
     page.get_by_text("No market runs for").wait_for()
+    # What the page was just asking of the market when it stopped is refused, and the browser says so.
+    visit.said[:] = [line for line in visit.said if "409" not in line]
     page.get_by_role("button", name="Start the market").click()
     page.wait_for_selector(".bids .price-button")
 

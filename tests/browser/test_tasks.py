@@ -364,10 +364,14 @@ def test_a_file_is_imported_with_progress_replayed_compared_and_swept(
     assert page.evaluate("progressSeen").count("") < len(page.evaluate("progressSeen"))
     imported = api(service, "market-data/imports")["items"][0]
     assert (imported["state"], imported["rows"] > 1000) == ("COMPLETED", True)
-    day = page.locator(".calendar .day").last
     recorded = api(service, "market-data/catalogue")["items"]
     verdicts = {each["quality"].get("verdict") for each in recorded if each["import_id"] == imported["import_id"]}
-    assert (day.get_attribute("class") or "").split()[1] in verdicts
+    wait_until(
+        lambda: (
+            verdicts
+            & set(page.locator(".calendar .day").evaluate_all("days => days.flatMap(day => [...day.classList])"))
+        )
+    )
     visit.whole_picture("data")
     pair = next(each for each in api(service, "pairs")["items"] if not each["is_simulated"])
     strategy = {

@@ -365,6 +365,10 @@ class SimulatorService:
             first = self._first_session(pair, wishes)
         if plays:
             check_playback(wishes)
+        for _ in range(500):
+            if pair_id not in self.loops or not self._has_stopped(self.loops[pair_id]):
+                break
+            await asyncio.sleep(0.01)  # It is told as stopped a moment before it is gone.
         if pair_id in self.loops or pair_id in self._starting:
             raise Conflict(f"a session runs for pair {pair_id} already, or is being started")
         self._starting.add(pair_id)
@@ -416,6 +420,10 @@ class SimulatorService:
                 await loop.stop()
                 self.loops.pop(loop.instrument.pair_id, None)
         return data
+
+    def _has_stopped(self, loop: PairLoop) -> bool:
+        """Tell whether a market has been stopped for good."""
+        return loop.exchange is not None and loop.exchange.session.state == "STOPPED"
 
     def session_loop(self, session_id: UUID) -> PairLoop:
         """Return the loop that runs a session or raise NotFound."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from market_maker.strategies.compilation import use_cache
+from market_maker.strategies.compilation import optimised_as_one, use_cache
 
 
 class Kernel:
@@ -33,7 +32,7 @@ class Kernel:
 
 
 ENTRY_POINTS = (
-    "advance", "look", "obey", "submit", "request_cancel", "request_amend", "release", "follow", "idle", "seal", "seal_ladder",
+    "advance", "look", "obey", "submit", "request_cancel", "request_amend", "release", "follow", "sort_fills", "idle", "seal", "seal_ladder",
 )  # fmt: skip
 
 
@@ -56,29 +55,6 @@ def compile_all() -> None:
         getattr(compiled_kernel(), name)
 
 
-@contextmanager
-def _optimised_once(names: Collection[str]) -> Iterator[None]:
-    """Optimise what this thread compiles only in the functions of these names.
-
-    Numba optimises every function together with all that it calls, at each level of calls anew: with some forty kernel
-    functions below another a third of the time goes into code that nobody runs (measured: 35 s, 22 s without).
-    """
-    from numba.core import codegen
-
-    library: Any = codegen.CPUCodeLibrary
-    optimise, thread = library._optimize_final_module, threading.get_ident()  # noqa: SLF001
-
-    def optimise_entries(self: Any) -> None:
-        if threading.get_ident() != thread or self.name in names:
-            optimise(self)
-
-    library._optimize_final_module = optimise_entries  # noqa: SLF001
-    try:
-        yield
-    finally:
-        library._optimize_final_module = optimise  # noqa: SLF001
-
-
 @cache
 def _compiled() -> Kernel:
     if not os.environ.get("NUMBA_CACHE_DIR"):
@@ -88,6 +64,7 @@ def _compiled() -> Kernel:
 
     from market_maker.backtest import kernel
     from market_maker.backtest.ladder import kernel as ladder
+    from market_maker.backtest.log import kernel as log
     from market_maker.backtest.sealed import LADDER, STATE, compile_seals
     from market_maker.backtest.state import no_stretch
     from market_maker.market_data.stretch import no_rows
@@ -111,6 +88,10 @@ def _compiled() -> Kernel:
         "request_amend": (kernel.request_amend_from_outside, whole(state, whole, whole, whole)),
         "release": (kernel.release_from_outside, types.void(state, whole)),
         "follow": (ladder.follow, types.void(LADDER, rows, quotes, slots)),
+        "sort_fills": (
+            log.sort_fills,
+            types.void(types.int64[:, ::1], *(types.int64[::1],) * 5),
+        ),
     }
 
     def make(name: str) -> Callable[..., Any]:
@@ -123,7 +104,7 @@ def _compiled() -> Kernel:
             made = toolkit.cfunc(SIGNATURE, cache=True)(_idle)
         elif name in entries:
             function, signature = entries[name]
-            with _optimised_once({function.__name__}):
+            with optimised_as_one({function.__name__}):
                 made = njit(signature, cache=True, nogil=True)(function)
         else:
             made = compile_seals()[0 if name == "seal" else 1]

@@ -335,10 +335,8 @@ class Drive:
         fills, samples = int(self._clock["fill_count"]), int(self._clock["sample_count"])
         if fills:
             # As a plain table: NumPy moves records one by one.
-            table, numbers = self.state.fills[:fills].view(np.int64).reshape(fills, -1), self.state.fill_sets[:fills]
-            order = np.argsort(numbers.astype(np.int32), kind="stable")
-            ends = np.cumsum(np.bincount(numbers, minlength=len(self.sets)))
-            self._fills.append((np.ascontiguousarray(np.take(table, order, axis=0).T), ends))
+            table = self.state.fills[:fills].view(np.int64).reshape(fills, -1)
+            self._fills.append((table.copy(), self.state.fill_sets[:fills].copy()))
         if samples:
             self._samples.append(self.state.samples[:samples].copy())
         entries = int(self._clock["log_count"])
@@ -350,13 +348,14 @@ class Drive:
     def fill_columns(self) -> list[dict[str, NDArray[np.int64]]]:
         """Return all fills so far of each set, by column of FILL_DTYPE."""
         self.drain()
-        names = FILL_DTYPE.names or ()
-        found = []
-        for k in range(len(self.sets)):
-            parts = [table[:, ends[k - 1] if k else 0 : ends[k]] for table, ends in self._fills]
-            whole = np.concatenate([np.zeros((len(names), 0), np.int64), *parts], axis=1)
-            found.append(dict(zip(names, whole, strict=True)))
-        return found
+        names, sets = FILL_DTYPE.names or (), len(self.sets)
+        sizes = sum((np.bincount(numbers, minlength=sets) for _, numbers in self._fills), np.zeros(sets, np.int64))
+        starts, written = np.cumsum(sizes) - sizes, np.zeros(sets, np.int64)
+        columns = np.empty(len(names) * int(sizes.sum()), np.int64)
+        for table, numbers in self._fills:
+            self.kernel.sort_fills(table, numbers, starts, sizes, written, columns)
+        parts = np.split(columns, len(names) * np.cumsum(sizes)[:-1])
+        return [dict(zip(names, part.reshape(len(names), -1), strict=True)) for part in parts]
 
     def fills(self) -> Records:
         """Return all fills so far of the first set, FILL_DTYPE."""
@@ -382,7 +381,7 @@ class Drive:
             return _NO_ENTRIES, _NO_FILLS
         self.drain()
         entries = [entry for entry, _ in self._log]
-        fills = [table for table, _ in self._fills]
+        fills = [np.ascontiguousarray(table.T) for table, _ in self._fills]
         self._log, self._fills = [], []
         return np.concatenate([_NO_ENTRIES, *entries]), np.concatenate([_NO_FILLS, *fills], axis=1)
 

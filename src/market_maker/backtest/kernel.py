@@ -19,13 +19,22 @@ from market_maker.backtest.exchange.kernel import (
     on_request,
     on_trade,
 )
-from market_maker.backtest.ladder.kernel import DISPLACED, IMPACT, clear_quantities, copy_levels, inlined, inner, settle
+from market_maker.backtest.ladder.kernel import (
+    DISPLACED,
+    IMPACT,
+    clear_quantities,
+    copy_levels,
+    inlined,
+    inner,
+    nth,
+    settle,
+)
 from market_maker.backtest.ledger.kernel import pay_funding
-from market_maker.backtest.log.kernel import room_in_log
+from market_maker.backtest.log.kernel import room_for_fills, room_in_log
 from market_maker.backtest.messages.kernel import deliver, release, sink, weigh
-from market_maker.backtest.owner.kernel import obey, request_amend, request_cancel, submit, view_of, watch
+from market_maker.backtest.owner.kernel import best_lots, obey, request_amend, request_cancel, submit, view_of, watch
 from market_maker.backtest.queues.kernel import BUCKET_MASK, forget_marks, forget_shown, move_marks, on_queues
-from market_maker.backtest.state import FOREVER, WALK_LEVELS_MAX, Code
+from market_maker.backtest.state import FOREVER, Code
 from market_maker.strategies import actions as act
 
 REACHED, NEEDS_EXCHANGE, NEEDS_LOCAL = int(Code.REACHED), int(Code.NEEDS_EXCHANGE_ROWS), int(Code.NEEDS_LOCAL_ROWS)
@@ -43,10 +52,10 @@ ZERO, NO_PLACE, ON_TIMER = np.int64(0), np.int64(-1), np.int64(WAKE_TIMER)
 def take_sample(state, ts):
     """Record every set's ledger at the venue and the mid at an instant of the sampling clock."""
     clock = state.clock[0]
-    samples = state.samples[clock["sample_count"]]
+    samples = state.samples[nth(clock["sample_count"])]
     clock["sample_count"] += 1
     for k in range(len(samples)):
-        head = state.head[k]
+        head = state.head[nth(k)]
         sample = samples[k]
         sample["ts"] = ts
         sample["position_lots"] = head["position_lots"]
@@ -57,12 +66,6 @@ def take_sample(state, ts):
     clock["next_sample_ts"] += clock["sample_interval_ns"]
     if clock["next_sample_ts"] > clock["sample_end_ts"]:
         clock["next_sample_ts"] = FOREVER
-
-
-@inner
-def room_for_fills(state):
-    """Return the number of fills from which the buffer may not take what one more event can write."""
-    return len(state.fills) - state.orders.shape[0] * state.orders.shape[1] - WALK_LEVELS_MAX - 1
 
 
 @inner
@@ -96,13 +99,13 @@ def run_exchange(state, feed, is_last, stop):
         end = min(n, special)
         low, high = bound[1], bound[0]
         impact = book.extent[IMPACT]
-        while i < end and ts[i] <= limit:
-            kind, tick = np.int64(code[i]), price[i] + impact
+        while i < end and ts[nth(i)] <= limit:
+            kind, tick = np.int64(code[nth(i)]), price[nth(i)] + impact
             s = np.int64(kind < 0)
-            quantity[slots[i]] = qty[i]
+            quantity[nth(slots[nth(i)])] = qty[nth(i)]
             # Few rows reach own orders; the test of all others has no branch that depends on the kind of row.
             crosses = ((kind > 0) & (tick >= low)) | ((kind < 0) & (tick <= high))
-            if crosses | (heads[s, tick & BUCKET_MASK] >= 0):
+            if crosses | (heads[nth(s), nth(tick & BUCKET_MASK)] >= 0):
                 if reach(state, feed, i, kind, s, tick, crosses):
                     if clock["pushed"] == 1:
                         move_pushed_book(state, ts[i])
@@ -110,7 +113,7 @@ def run_exchange(state, feed, is_last, stop):
                     i += 1
                     break
             i += 1
-        if i < n and ts[i] <= limit:
+        if i < n and ts[nth(i)] <= limit:
             if i == special:
                 on_special(state, feed, i)
                 if clock["pushed"] == 1:
@@ -163,8 +166,8 @@ def run_exchange(state, feed, is_last, stop):
 @inner
 def reach(state, feed, i, kind, s, tick, crosses):
     """Let a row reach own orders; return True when it may have filled some, or the log is full."""
-    lots, ts = feed.qty_lots[i], feed.ts[i]
-    joined_ts = feed.joined_ts[i] if len(feed.joined_ts) > 0 else NO_PLACE
+    lots, ts = feed.qty_lots[nth(i)], feed.ts[nth(i)]
+    joined_ts = feed.joined_ts[nth(i)] if len(feed.joined_ts) > 0 else NO_PLACE
     if kind == 2 or kind == -2:
         if crosses:
             settle(state.exchange, feed.quotes, i)
@@ -175,10 +178,10 @@ def reach(state, feed, i, kind, s, tick, crosses):
     if not crosses or lots == 0 or tick <= 0:
         return state.clock[0]["log_count"] >= room_in_log(state)
     impact = state.exchange.extent[IMPACT]
-    before = feed.quotes[i - 1, s] + impact if i > 0 else state.exchange.best[s]
+    before = feed.quotes[nth(i - 1), nth(s)] + impact if i > 0 else state.exchange.best[s]
     settle(state.exchange, feed.quotes, i)
     weigh(state, feed.ts, ts)
-    on_crossing(state, ts, s, tick, feed.quotes[i, s] + impact == tick and before != tick)
+    on_crossing(state, ts, s, tick, feed.quotes[nth(i), nth(s)] + impact == tick and before != tick)
     return True
 
 
@@ -212,9 +215,9 @@ def arrive(state):
     keys, values = state.agenda_ts, state.agenda_set
     k = values[0]
     on_request(state, k)
-    head = state.head[k]
+    head = state.head[nth(k)]
     if head["request_count"] > 0:
-        following = state.requests[k, head["request_first"]]["arrival_ts"]
+        following = state.requests[nth(k), nth(head["request_first"])]["arrival_ts"]
         if following == keys[0]:
             return
         keys[0] = following
@@ -236,10 +239,10 @@ def run_local(state, feed, is_last, stop):
     while True:
         special = feed.specials[clock["local_special"]]
         end = min(n, special)
-        while i < end and ts[i] <= stop:
-            quantity[slots[i]] = qty[i]
+        while i < end and ts[nth(i)] <= stop:
+            quantity[nth(slots[nth(i)])] = qty[nth(i)]
             i += 1
-        if i == n or ts[i] > stop:
+        if i == n or ts[nth(i)] > stop:
             break
         clock["local_special"] += 1
         kind = feed.code[i]
@@ -251,12 +254,12 @@ def run_local(state, feed, is_last, stop):
     clock["local_row"] = i
     t = clock["local_trade"]
     trades = feed.trades
-    while trades[t] < i:
-        row = trades[t]
-        if feed.code[row] > 0:
-            clock["bought_lots"] += qty[row]
+    while trades[nth(t)] < i:
+        row = trades[nth(t)]
+        if feed.code[nth(row)] > 0:
+            clock["bought_lots"] += qty[nth(row)]
         else:
-            clock["sold_lots"] += qty[row]
+            clock["sold_lots"] += qty[nth(row)]
         clock["last_trade_ticks"] = feed.price_ticks[row] + state.local.extent[IMPACT]
         t += 1
     clock["trades"] += t - clock["local_trade"]
@@ -285,18 +288,18 @@ def see_market(state, feed):
 def wake(state, strategy, params, memory):
     """Wake the sets of the clock that is due first."""
     now = state.wake_ts[0]
-    due = state.wakes[state.wake_clock[0]]
+    due = state.wakes[nth(state.wake_clock[0])]
     state.wake_ts[0] = now + due["interval_ns"]
     sink(state.wake_ts, state.wake_clock, state.clock[0]["wake_count"])
     copy_levels(state.local, BID, state.view_bids)
     copy_levels(state.local, ASK, state.view_asks)
-    limited = len(state.guard) > 0
+    limited, lots = len(state.guard) > 0, best_lots(state.local)
     for k in range(due["first_set"], due["end_set"]):
         deliver(state, k, now)
         if limited:
             watch(state, k)
         state.actions[0]["kind"] = 0
-        strategy(view_of(state, k, ON_TIMER), params[k], memory[k], state.actions)
+        strategy(view_of(state, k, ON_TIMER, lots), params[nth(k)], memory[nth(k)], state.actions)
         code = obey(state, k)
         if code != REACHED:
             return code
@@ -330,24 +333,24 @@ def find_reasons(state, feed, now):
     clock["market_reasons"] = 0
     any_reason = market
     for k in range(len(state.reasons)):
-        state.reasons[k] = market
+        state.reasons[nth(k)] = market
     while clock["wake_count"] > 0 and state.wake_ts[0] == now:
-        due = state.wakes[state.wake_clock[0]]
+        due = state.wakes[nth(state.wake_clock[0])]
         state.wake_ts[0] = now + due["interval_ns"]
         sink(state.wake_ts, state.wake_clock, clock["wake_count"])
         for k in range(due["first_set"], due["end_set"]):
-            state.reasons[k] |= WAKE_TIMER
+            state.reasons[nth(k)] |= WAKE_TIMER
         any_reason |= WAKE_TIMER
     if clock["next_answer_ts"] <= now:
         soonest = FOREVER
         for k in range(len(state.head)):
-            head = state.head[k]
-            if head["response_count"] > 0 and state.responses[k, head["response_first"]]["arrival_ts"] <= now:
-                state.reasons[k] |= WAKE_ORDER
+            head = state.head[nth(k)]
+            if head["response_count"] > 0 and state.responses[nth(k), nth(head["response_first"])]["arrival_ts"] <= now:
+                state.reasons[nth(k)] |= WAKE_ORDER
                 any_reason |= WAKE_ORDER
                 deliver(state, k, now)
             if head["response_count"] > 0:
-                soonest = min(soonest, state.responses[k, head["response_first"]]["arrival_ts"])
+                soonest = min(soonest, state.responses[nth(k), nth(head["response_first"])]["arrival_ts"])
         clock["next_answer_ts"] = soonest
     if any_reason != 0:
         clock["wakes_at_once"] = clock["wakes_at_once"] + 1 if clock["last_wake_ts"] == now else 0
@@ -355,7 +358,7 @@ def find_reasons(state, feed, now):
         copy_levels(state.local, BID, state.view_bids)
         copy_levels(state.local, ASK, state.view_asks)
         for k in range(len(state.head)):
-            if state.reasons[k] != 0:
+            if state.reasons[nth(k)] != 0:
                 deliver(state, k, now)
     return any_reason != 0
 
@@ -363,11 +366,12 @@ def find_reasons(state, feed, now):
 @inner
 def wake_for_reasons(state, strategy, params, memory):
     """Wake every set that has a reason."""
+    lots = best_lots(state.local)
     for k in range(len(state.head)):
-        if state.reasons[k] == 0:
+        if state.reasons[nth(k)] == 0:
             continue
         state.actions[0]["kind"] = 0
-        strategy(view_of(state, k, state.reasons[k]), params[k], memory[k], state.actions)
+        strategy(view_of(state, k, state.reasons[nth(k)], lots), params[nth(k)], memory[nth(k)], state.actions)
         code = obey(state, k)
         if code != REACHED:
             return code
@@ -408,7 +412,7 @@ def run(state, exchange, exchange_is_last, local, local_is_last, strategy, param
             if find_reasons(state, local, stop):
                 weigh(state, exchange.ts, stop)
                 for k in range(len(state.guard)):
-                    if state.reasons[k] != 0:
+                    if state.reasons[nth(k)] != 0:
                         watch(state, k)
                 if clock["wakes_at_once"] > WAKES_AT_ONCE_MAX:
                     return ENDLESS
@@ -445,14 +449,11 @@ def look(state, k, numbers):
 
 @inner
 def write_view(state, k, numbers):
-    """Write what the strategy of a set sees, after AWAKE, and take back the requests of the one before it.
-
-    numbers : (VIEW_NUMBERS,) int64, the first fields of `View`; the arrays are those of the state
-    """
+    """Write what a set's strategy sees after AWAKE: the first fields of `View`; take back the requests of the one before."""
     state.actions[0]["kind"] = 0
     copy_levels(state.local, BID, state.view_bids)
     copy_levels(state.local, ASK, state.view_asks)
-    view = view_of(state, k, state.reasons[k])
+    view = view_of(state, k, state.reasons[nth(k)], best_lots(state.local))
     numbers[0] = view.now_ts
     numbers[1] = view.wake_reason
     numbers[2] = view.best_bid_ticks

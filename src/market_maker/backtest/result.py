@@ -271,7 +271,7 @@ def summarise(
     fees, funding = 2 * end["fees_tick_lots"], 2 * end["funding_tick_lots"]
     equity = samples["equity_half_tick_lots"].to_numpy()
     drawdown = max_drawdown(equity) if len(equity) else None
-    makers = fills.filter(pl.col("liquidity") == int(Liquidity.MAKER)).height
+    makers = int(np.count_nonzero(fills["liquidity"].to_numpy() == int(Liquidity.MAKER)))
     return RunSummary(
         net_pnl=money(gross - fees - funding),
         gross_pnl=money(gross),

@@ -180,24 +180,28 @@ CLOCK_DTYPE = _int64_record(
 )  # fmt: skip
 
 HEAD_DTYPE = _int64_record(
-    # configuration
-    "balance_tick_lots", "leverage", "cash_account", "partial_fill", "queue_model", "keeps_ended", "seed", "chance_e9",
-    "impact_e9", "impact_half_life_ns",
-    # the venue's ledger
-    "position_lots", "cost_tick_lots", "realised_tick_lots", "cash_tick_lots", "fees_tick_lots", "funding_tick_lots",
-    "open_buys_tick_lots", "open_sells_tick_lots", "open_sell_lots",
-    # the ledger as its owner knows it
-    "known_position_lots", "known_cash_tick_lots", "known_fees_tick_lots",
-    # public trades up to the last wake-up
-    "bought_lots", "sold_lots", "trades",
-    # counts
-    "open_count", "free_count", "last_order_id", "orders_rejected", "orders_canceled", "orders_expired",
-    "request_first", "request_count", "response_first", "response_count",
+    # what every wake-up reads: the ledger as its owner knows it, public trades up to the last one, counts and rings
+    "known_position_lots", "known_cash_tick_lots", "known_fees_tick_lots", "bought_lots", "sold_lots", "trades",
+    "balance_tick_lots", "open_count", "free_count", "last_order_id", "request_first", "request_count", "response_first",
+    "response_count", "chance_e9", "impact_e9",
+    # what every request reads: configuration, the venue's ledger, counts
+    "queue_model", "partial_fill", "leverage", "cash_account", "position_lots", "cost_tick_lots", "realised_tick_lots",
+    "cash_tick_lots", "fees_tick_lots", "funding_tick_lots", "open_buys_tick_lots", "open_sells_tick_lots",
+    "open_sell_lots", "orders_rejected", "orders_canceled", "orders_expired",
+    # what is rare
+    "keeps_ended", "seed", "impact_half_life_ns",
 )  # fmt: skip
+"""What belongs together stands together: with many sets, fetching memory is much of the work. Records below are narrow
+for the same reason; codes and slots need no 64 bits."""
 
-NODE_DTYPE = _int64_record("tick", "lots", "side", "set", "next", "before")
+NODE_DTYPE = np.dtype(
+    [
+        ("tick", np.int64), ("lots", np.int64),
+        ("set", np.int32), ("next", np.int32), ("before", np.int32), ("side", np.int16), ("modelled", np.int16),
+    ]
+)  # fmt: skip
 """An own resting order (`lots`: the queue ahead) or, after all of them, a mark (`lots`: what was taken of a level), in the
-list of its tick; `next` and `before` are -1 at the ends."""
+list of its tick; `next` and `before` are -1 at the ends, `modelled` is 1 where a queue needs more than that quantity."""
 
 QUEUE_DTYPE = np.dtype([("front", np.float64), ("cum", np.float64), ("shown_lots", np.int64), ("joined_ts", np.int64)])
 """What a queue model remembers of an own resting order besides its node: see `queue_models.kernel`; what its level last
@@ -206,19 +210,33 @@ displayed, and when the order took its place."""
 WAKE_DTYPE = _int64_record("interval_ns", "first_set", "end_set")
 """A clock that wakes the sets first_set .. end_set - 1."""
 
-SLOT_DTYPE = _int64_record(
-    "order_id", "side", "order_type", "time_in_force", "post_only", "price_ticks", "qty_lots", "submitted_ts",
-    # at the venue
-    "leaves_lots", "status", "expire_ts", "joined_front_lots", "chance_e9", "chances", "impact_e9",
-    # as its owner knows it
-    "known_price_ticks", "known_qty_lots", "known_leaves_lots", "known_status", "known_reason", "known_front_lots",
-    "known_filled_lots", "cancel_pending", "amend_pending",
+SLOT_DTYPE = np.dtype(
+    [
+        # as its owner knows it
+        ("order_id", np.int64), ("known_price_ticks", np.int64), ("known_qty_lots", np.int64),
+        ("known_leaves_lots", np.int64), ("known_front_lots", np.int64), ("known_filled_lots", np.int64),
+        ("submitted_ts", np.int64), ("side", np.int8), ("known_status", np.int8), ("cancel_pending", np.int8),
+        ("amend_pending", np.int8), ("known_reason", np.int16), ("order_type", np.int8), ("time_in_force", np.int8),
+        # at the venue
+        ("price_ticks", np.int64), ("qty_lots", np.int64), ("leaves_lots", np.int64), ("joined_front_lots", np.int64),
+        ("expire_ts", np.int64), ("chance_e9", np.int32), ("chances", np.int32), ("impact_e9", np.int32),
+        ("status", np.int8), ("post_only", np.int8), ("unused", np.int16), ("unused_too", np.int64),
+    ]
 )  # fmt: skip
+"""One own order, 128 bytes."""
 
-REQUEST_DTYPE = _int64_record("arrival_ts", "kind", "slot", "order_id", "price_ticks", "qty_lots")
-RESPONSE_DTYPE = _int64_record(
-    "arrival_ts", "kind", "slot", "order_id", "status", "reason", "price_ticks", "qty_lots", "leaves_lots", "front_lots",
-    "position_lots", "cash_tick_lots", "fee_tick_lots",
+REQUEST_DTYPE = np.dtype(
+    [
+        ("arrival_ts", np.int64), ("order_id", np.int64), ("price_ticks", np.int64), ("qty_lots", np.int64),
+        ("slot", np.int32), ("kind", np.int32),
+    ]
+)  # fmt: skip
+RESPONSE_DTYPE = np.dtype(
+    [
+        ("arrival_ts", np.int64), ("order_id", np.int64), ("slot", np.int32), ("kind", np.int8), ("status", np.int8),
+        ("reason", np.int16), ("leaves_lots", np.int64), ("front_lots", np.int64), ("position_lots", np.int64),
+        ("cash_tick_lots", np.int64), ("fee_tick_lots", np.int64), ("price_ticks", np.int64), ("qty_lots", np.int64),
+    ]
 )  # fmt: skip
 """`kind`: 0 the state of an order; otherwise a request of this kind was refused and its order is as it was."""
 FILL_DTYPE = _int64_record(
@@ -396,10 +414,10 @@ def new_state(
         clock=clock,
         head=head,
         orders=np.zeros((sets, n), SLOT_DTYPE),
-        resting=np.zeros((sets, 2, n), np.int64),
+        resting=np.zeros((sets, 2, n), np.int32),
         resting_count=np.zeros((sets, 2), np.int64),
-        open_slots=np.zeros((sets, n), np.int64),
-        free_slots=np.tile(np.arange(n - 1, -1, -1, dtype=np.int64), (sets, 1)),
+        open_slots=np.zeros((sets, n), np.int32),
+        free_slots=np.tile(np.arange(n - 1, -1, -1, dtype=np.int32), (sets, 1)),
         requests=np.zeros((sets, m), REQUEST_DTYPE),
         responses=np.zeros((sets, m), RESPONSE_DTYPE),
         nodes=np.zeros(sets * (n + kept), NODE_DTYPE),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from market_maker.matching.state import COMMAND_DTYPE
-from market_maker.strategies.compilation import use_cache
+from market_maker.strategies.compilation import optimised_as_one, use_cache
 
 
 class MatchingKernel(NamedTuple):
@@ -50,11 +50,12 @@ def compiled_matching() -> MatchingKernel:
         whole(MATCHING, whole, types.int64[:, ::1]),
         types.void(MATCHING),
     )
-    compiled: list[Callable[..., Any]] = [
-        # The wrapper itself, past the dispatcher, which would take 1 us to find the only signature. It trusts its
-        # arguments: the face checks them.
-        toolkit.njit(signature, cache=True, nogil=True)(entry).overloads[signature.args].entry_point
-        for signature, entry in zip(signatures, entries, strict=True)
-    ]
+    with optimised_as_one({entry.__name__ for entry in entries}):
+        compiled: list[Callable[..., Any]] = [
+            # The wrapper itself, past the dispatcher, which would take 1 us to find the only signature. It trusts its
+            # arguments: the face checks them.
+            toolkit.njit(signature, cache=True, nogil=True)(entry).overloads[signature.args].entry_point
+            for signature, entry in zip(signatures, entries, strict=True)
+        ]
     run, submit, withdraw, copy_depth, rebuild = compiled
     return MatchingKernel(run, submit, withdraw, copy_depth, rebuild, compile_seal())

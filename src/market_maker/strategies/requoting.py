@@ -81,9 +81,11 @@ def match_of(quotes: Quotes, side: int, price_ticks: int, leaves_lots: int, tole
     found = -1
     distance = tolerance_ticks + 1
     for at in range(0, len(quotes), PER_QUOTE):
+        if quotes[at + SIDE] != side:
+            continue
         away = abs(int(quotes[at + PRICE]) - price_ticks)
         lots = quotes[at + LOTS]
-        if quotes[at + SIDE] == side and lots >= leaves_lots and lots > 0 and away < distance:
+        if lots >= leaves_lots and lots > 0 and away < distance:
             found = at
             distance = away
     return found

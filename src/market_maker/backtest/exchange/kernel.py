@@ -15,13 +15,22 @@ import math
 import numpy as np
 
 from market_maker.backtest.fee_models.kernel import cash_change, value_of
-from market_maker.backtest.ladder.kernel import IMPACT, MID, inlined, inner, level, next_outward
+from market_maker.backtest.ladder.kernel import IMPACT, MID, inlined, inner, level, next_outward, nth
 from market_maker.backtest.ladder.kernel import push as push_book
 from market_maker.backtest.latency_models.kernel import uniform
 from market_maker.backtest.ledger.kernel import book_fill, can_afford, change_open, fee_of_fill
 from market_maker.backtest.log.kernel import note
 from market_maker.backtest.messages.kernel import AMEND, STATE, at_ring, respond
-from market_maker.backtest.queues.kernel import free_level, join_queue, link, move_marks, reach_of_trade, take, unlink
+from market_maker.backtest.queues.kernel import (
+    free_level,
+    is_modelled,
+    join_queue,
+    link,
+    move_marks,
+    reach_of_trade,
+    take,
+    unlink,
+)
 from market_maker.backtest.state import CHANCE_SCALE, FOREVER, WALK_LEVELS_MAX, FillCause, Note, Reason
 from market_maker.domain.order import Liquidity, OrderStatus, OrderType, TimeInForce
 
@@ -59,13 +68,13 @@ def mark(state):
 @inlined
 def inverse_scale(state, k):
     """Return the scale of an inverse contract, 0 for others; see `fee_models.Contract`."""
-    return state.fees[k]["inverse_scale"]
+    return state.fees[nth(k)]["inverse_scale"]
 
 
 @inlined
 def is_there(state, k, ts, slot):
     """Return whether the quantity that could fill an order is there for it: drawn anew at each opportunity."""
-    chance = state.orders[k, slot]["chance_e9"]
+    chance = state.orders[nth(k), nth(slot)]["chance_e9"]
     if chance == CHANCE_SCALE:
         return True
     return draws_counterparty(state, k, ts, slot, chance)
@@ -74,10 +83,10 @@ def is_there(state, k, ts, slot):
 @inner
 def draws_counterparty(state, k, ts, slot, chance):
     """Draw for `is_there`: a function of seed, order and number of the opportunity alone."""
-    order = state.orders[k, slot]
+    order = state.orders[nth(k), nth(slot)]
     number = order["chances"]
     order["chances"] += 1
-    drawn = uniform(state.head[k]["seed"], CHANCE + (number >> 16), order["order_id"], number & 0xFFFF)
+    drawn = uniform(state.head[nth(k)]["seed"], CHANCE + (number >> 16), order["order_id"], number & 0xFFFF)
     if drawn * CHANCE_SCALE < chance:
         return True
     note(state, k, ts, slot, MISSED, order["price_ticks"], order["leaves_lots"], NOT_THERE, state.exchange)
@@ -124,10 +133,10 @@ def move_pushed_book(state, ts):
 @inner
 def fill(state, k, ts, slot, price, lots, liquidity, cause):
     """Execute `lots` of an order at `price`: order, ledger, record and response."""
-    head = state.head[k]
+    head = state.head[nth(k)]
     clock = state.clock[0]
-    order = state.orders[k, slot]
-    side = order["side"]
+    order = state.orders[nth(k), nth(slot)]
+    side = np.int64(order["side"])
     scale = inverse_scale(state, k)
     value = value_of(scale, price, lots)
     is_first = order["leaves_lots"] == order["qty_lots"]
@@ -137,8 +146,8 @@ def fill(state, k, ts, slot, price, lots, liquidity, cause):
     order["leaves_lots"] -= lots
     order["status"] = FILLED if order["leaves_lots"] == 0 else PARTIALLY_FILLED
     book_fill(head, scale, side, price, lots, value, fee)
-    state.fill_sets[clock["fill_count"]] = k
-    record = state.fills[clock["fill_count"]]
+    state.fill_sets[nth(clock["fill_count"])] = k
+    record = state.fills[nth(clock["fill_count"])]
     clock["fill_count"] += 1
     record["exch_ts"] = ts
     record["order_id"] = order["order_id"]
@@ -160,24 +169,24 @@ def fill(state, k, ts, slot, price, lots, liquidity, cause):
 @inlined
 def rest(state, k, slot, ts):
     """Put an order among the resting ones: best price first, then time of arrival."""
-    order = state.orders[k, slot]
-    side, price = order["side"], order["price_ticks"]
+    order = state.orders[nth(k), nth(slot)]
+    side, price = np.int64(order["side"]), order["price_ticks"]
     s = 0 if side > 0 else 1
-    resting = state.resting[k, s]
-    i = state.resting_count[k, s]
-    state.resting_count[k, s] = i + 1
-    while i > 0 and side * (price - state.orders[k, resting[i - 1]]["price_ticks"]) > 0:
-        resting[i] = resting[i - 1]
+    resting = state.resting[nth(k), nth(s)]
+    i = state.resting_count[nth(k), nth(s)]
+    state.resting_count[nth(k), nth(s)] = i + 1
+    while i > 0 and side * (price - state.orders[nth(k), nth(resting[nth(i - 1)])]["price_ticks"]) > 0:
+        resting[nth(i)] = resting[nth(i - 1)]
         i -= 1
-    resting[i] = slot
+    resting[nth(i)] = slot
     if i == 0:
-        state.own_best[s, k] = price
-        if side * (price - state.bound[s]) > 0:
-            state.bound[s] = price
+        state.own_best[nth(s), nth(k)] = price
+        if side * (price - state.bound[nth(s)]) > 0:
+            state.bound[nth(s)] = price
     front = join_queue(state, k, slot, s, price, ts)
     order["joined_front_lots"] = front
-    link(state, k * state.orders.shape[1] + slot, s, price, front, k)
-    change_open(state.head[k], inverse_scale(state, k), side, price, ZERO, order["leaves_lots"])
+    link(state, k * state.orders.shape[1] + slot, s, price, front, k, is_modelled(state.head[nth(k)]["queue_model"]))
+    change_open(state.head[nth(k)], inverse_scale(state, k), side, price, ZERO, order["leaves_lots"])
     if order["time_in_force"] == GTD and state.clock[0]["ended"] == 0:
         state.clock[0]["next_expiry_ts"] = min(state.clock[0]["next_expiry_ts"], order["expire_ts"])
 
@@ -185,24 +194,24 @@ def rest(state, k, slot, ts):
 @inlined
 def leave(state, k, s, i):
     """Take the i-th resting order of a side out of the queue."""
-    resting = state.resting[k, s]
-    unlink(state, k * state.orders.shape[1] + resting[i])
-    count = state.resting_count[k, s] - 1
-    state.resting_count[k, s] = count
+    resting = state.resting[nth(k), nth(s)]
+    unlink(state, k * state.orders.shape[1] + np.int64(resting[nth(i)]))
+    count = state.resting_count[nth(k), nth(s)] - 1
+    state.resting_count[nth(k), nth(s)] = count
     for j in range(i, count):
-        resting[j] = resting[j + 1]
+        resting[nth(j)] = resting[nth(j + 1)]
     if i == 0:
         nothing = -FOREVER if s == 0 else FOREVER
-        state.own_best[s, k] = state.orders[k, resting[0]]["price_ticks"] if count > 0 else nothing
+        state.own_best[nth(s), nth(k)] = state.orders[nth(k), nth(resting[0])]["price_ticks"] if count > 0 else nothing
 
 
 @inner
 def fill_resting(state, k, ts, s, i, lots, cause):
     """Fill a resting order as maker at its own price; return True when it is gone."""
-    slot = state.resting[k, s, i]
-    order = state.orders[k, slot]
+    slot = np.int64(state.resting[nth(k), nth(s), nth(i)])
+    order = state.orders[nth(k), nth(slot)]
     price, leaves = order["price_ticks"], order["leaves_lots"]
-    change_open(state.head[k], inverse_scale(state, k), order["side"], price, leaves, leaves - lots)
+    change_open(state.head[nth(k)], inverse_scale(state, k), np.int64(order["side"]), price, leaves, leaves - lots)
     fill(state, k, ts, slot, price, lots, MAKER, cause)
     if order["leaves_lots"] == 0:
         leave(state, k, s, i)
@@ -213,20 +222,20 @@ def fill_resting(state, k, ts, s, i, lots, cause):
 @inlined
 def find_bound(state, s):
     """Find the best own price of a side over all sets anew: beyond it no row can fill an order of that side."""
-    own = state.own_best[s]
+    own = state.own_best[nth(s)]
     best = own[0]
     for k in range(1, len(own)):
-        best = max(best, own[k]) if s == 0 else min(best, own[k])
-    state.bound[s] = best
+        best = max(best, own[nth(k)]) if s == 0 else min(best, own[nth(k)])
+    state.bound[nth(s)] = best
 
 
 @inner
 def on_trade(state, ts, aggressor, tick, lots, joined_ts):
     """Let a public trade reach the own orders of every set on the passive side."""
     s = 1 if aggressor > 0 else 0
-    own = state.own_best[s]
+    own = state.own_best[nth(s)]
     for k in range(len(own)):
-        if own[k] <= tick if s == 1 else own[k] >= tick:
+        if own[nth(k)] <= tick if s == 1 else own[nth(k)] >= tick:
             trade_with(state, k, ts, s, tick, lots, joined_ts)
     find_bound(state, s)
 
@@ -238,13 +247,13 @@ def trade_with(state, k, ts, s, tick, lots, joined_ts):
     An own price better than the trade's fills in full: the trade went through it. At the trade's price the trade
     eats the queue ahead and what is left fills own orders in time order, one after another (no-partial: wholly).
     """
-    head = state.head[k]
+    head = state.head[nth(k)]
     sign = 1 - 2 * s
     given = ZERO
     i = ZERO
-    while i < state.resting_count[k, s]:
-        slot = state.resting[k, s, i]
-        order = state.orders[k, slot]
+    while i < state.resting_count[nth(k), nth(s)]:
+        slot = np.int64(state.resting[nth(k), nth(s), nth(i)])
+        order = state.orders[nth(k), nth(slot)]
         distance = sign * (order["price_ticks"] - tick)
         if distance < 0:
             return
@@ -269,9 +278,9 @@ def trade_with(state, k, ts, s, tick, lots, joined_ts):
 def on_crossing(state, ts, s, tick, improved):
     """Let a displayed level of side `s` reach own orders of the other side that it crosses, in every set."""
     other = 1 - s
-    own = state.own_best[other]
+    own = state.own_best[nth(other)]
     for k in range(len(own)):
-        if own[k] <= tick if other == 1 else own[k] >= tick:
+        if own[nth(k)] <= tick if other == 1 else own[nth(k)] >= tick:
             cross(state, k, ts, s, tick, improved)
     find_bound(state, other)
 
@@ -282,15 +291,15 @@ def cross(state, k, ts, s, tick, improved):
 
     No-partial: wholly, when the best price improved; partial: by what is displayed there and not yet taken.
     """
-    partial = state.head[k]["partial_fill"] == 1
+    partial = state.head[nth(k)]["partial_fill"] == 1
     if not partial and not improved:
         return
     sign = 1 - 2 * s
     other = 1 - s
     i = ZERO
-    while i < state.resting_count[k, other]:
-        slot = state.resting[k, other, i]
-        order = state.orders[k, slot]
+    while i < state.resting_count[nth(k), nth(other)]:
+        slot = np.int64(state.resting[nth(k), nth(other), nth(i)])
+        order = state.orders[nth(k), nth(slot)]
         if sign * (tick - order["price_ticks"]) < 0:
             return
         quantity = order["leaves_lots"]
@@ -317,17 +326,17 @@ def on_displaced_book(state, ts):
     """
     for k in range(len(state.head)):
         for s in range(2):
-            for i in range(state.resting_count[k, s]):
-                slot = state.resting[k, s, i]
-                price = state.orders[k, slot]["price_ticks"]
+            for i in range(state.resting_count[nth(k), nth(s)]):
+                slot = np.int64(state.resting[nth(k), nth(s), nth(i)])
+                price = state.orders[nth(k), nth(slot)]["price_ticks"]
                 join_queue(state, k, slot, s, price, ts)
                 note(state, k, ts, slot, QUEUE_MOVED, price, level(state.exchange, s, price), ZERO, state.exchange)
         for s in range(2):
             other = 1 - s
             i = ZERO
-            while i < state.resting_count[k, other]:
-                slot = state.resting[k, other, i]
-                order = state.orders[k, slot]
+            while i < state.resting_count[nth(k), nth(other)]:
+                slot = np.int64(state.resting[nth(k), nth(other), nth(i)])
+                order = state.orders[nth(k), nth(slot)]
                 if reached_lots(state, k, s, order["price_ticks"], ONE, ZERO) == 0:
                     break
                 if not is_there(state, k, ts, slot):
@@ -344,8 +353,8 @@ def on_displaced_book(state, ts):
 def reached_lots(state, k, s, price, most, takes):
     """Return what a side's levels from its best one to `price` have for an own order of `most` lots; take it if asked."""
     sign = 1 - 2 * s
-    tick = state.exchange.best[s]
-    if state.head[k]["partial_fill"] == 0:
+    tick = state.exchange.best[nth(s)]
+    if state.head[nth(k)]["partial_fill"] == 0:
         return most if tick != 0 and sign * (tick - price) >= 0 else ZERO
     quantity = ZERO
     while tick != 0 and sign * (tick - price) >= 0 and quantity < most:
@@ -361,11 +370,11 @@ def reached_lots(state, k, s, price, most, takes):
 @inner
 def take_liquidity(state, k, ts, slot, most):
     """Execute an order against the other side's levels up to its limit (`most` ticks, 0: any price)."""
-    head = state.head[k]
-    order = state.orders[k, slot]
-    side = order["side"]
+    head = state.head[nth(k)]
+    order = state.orders[nth(k), nth(slot)]
+    side = np.int64(order["side"])
     other = 1 if side > 0 else 0
-    tick = state.exchange.best[other]
+    tick = state.exchange.best[nth(other)]
     if head["partial_fill"] == 0:
         fill(state, k, ts, slot, tick, order["leaves_lots"], TAKER, TAKEN)
         return
@@ -384,11 +393,11 @@ def take_liquidity(state, k, ts, slot, most):
 @inner
 def can_take_all(state, k, slot, most):
     """Return whether the other side's levels up to a limit have all that an order wants."""
-    order = state.orders[k, slot]
-    side, wanted = order["side"], order["leaves_lots"]
+    order = state.orders[nth(k), nth(slot)]
+    side, wanted = np.int64(order["side"]), order["leaves_lots"]
     other = 1 if side > 0 else 0
-    tick = state.exchange.best[other]
-    if state.head[k]["partial_fill"] == 0:
+    tick = state.exchange.best[nth(other)]
+    if state.head[nth(k)]["partial_fill"] == 0:
         return True
     walked = 0
     while tick != 0 and wanted > 0 and walked < WALK_LEVELS_MAX and (most == 0 or side * (most - tick) >= 0):
@@ -401,8 +410,8 @@ def can_take_all(state, k, slot, most):
 @inner
 def end(state, k, ts, slot, status, reason):
     """End an order without a fill and tell its owner."""
-    head = state.head[k]
-    order = state.orders[k, slot]
+    head = state.head[nth(k)]
+    order = state.orders[nth(k), nth(slot)]
     what = REJECTED_NOTE
     if status == CANCELED:
         head["orders_canceled"] += 1
@@ -421,11 +430,11 @@ def end(state, k, ts, slot, status, reason):
 @inner
 def on_new_order(state, k, ts, slot):
     """An order reaches the venue: funds, post-only, taking, then resting or ending."""
-    head = state.head[k]
-    order = state.orders[k, slot]
-    side = order["side"]
+    head = state.head[nth(k)]
+    order = state.orders[nth(k), nth(slot)]
+    side = np.int64(order["side"])
     time_in_force = order["time_in_force"]
-    best = state.exchange.best[1 if side > 0 else 0]
+    best = state.exchange.best[nth(1 if side > 0 else 0)]
     is_market = order["order_type"] == MARKET
     if is_market and best == 0:
         end(state, k, ts, slot, EXPIRED, NO_LIQUIDITY)
@@ -461,7 +470,7 @@ def on_new_order(state, k, ts, slot):
 @inner
 def stand(state, k, ts, slot, what):
     """Let an order rest at its price and tell its owner."""
-    order = state.orders[k, slot]
+    order = state.orders[nth(k), nth(slot)]
     if order["status"] == PENDING_NEW:
         order["status"] = NEW
     rest(state, k, slot, ts)
@@ -472,13 +481,20 @@ def stand(state, k, ts, slot, what):
 @inner
 def take_out(state, k, slot):
     """Take a resting order out of the queue, and what it could cost out of the funds."""
-    order = state.orders[k, slot]
+    order = state.orders[nth(k), nth(slot)]
     s = 0 if order["side"] > 0 else 1
-    for i in range(state.resting_count[k, s]):
-        if state.resting[k, s, i] == slot:
+    for i in range(state.resting_count[nth(k), nth(s)]):
+        if state.resting[nth(k), nth(s), nth(i)] == slot:
             leave(state, k, s, i)
             break
-    change_open(state.head[k], inverse_scale(state, k), order["side"], order["price_ticks"], order["leaves_lots"], ZERO)
+    change_open(
+        state.head[nth(k)],
+        inverse_scale(state, k),
+        np.int64(order["side"]),
+        order["price_ticks"],
+        order["leaves_lots"],
+        ZERO,
+    )
 
 
 @inner
@@ -488,9 +504,9 @@ def on_amend(state, k, ts, slot, price, qty):
     At the same price and not larger it keeps its place. Otherwise it arrives anew: funds, post-only and taking as for a
     new order, then behind all that its level displays. A quantity that is filled already ends it.
     """
-    head = state.head[k]
-    order = state.orders[k, slot]
-    side, scale = order["side"], inverse_scale(state, k)
+    head = state.head[nth(k)]
+    order = state.orders[nth(k), nth(slot)]
+    side, scale = np.int64(order["side"]), inverse_scale(state, k)
     leaves = qty - (order["qty_lots"] - order["leaves_lots"])
     if leaves <= 0:
         take_out(state, k, slot)
@@ -505,7 +521,7 @@ def on_amend(state, k, ts, slot, price, qty):
     change_open(head, scale, side, order["price_ticks"], order["leaves_lots"], ZERO)
     affords = can_afford(head, scale, side, price, leaves)
     change_open(head, scale, side, order["price_ticks"], ZERO, order["leaves_lots"])
-    best = state.exchange.best[1 if side > 0 else 0]
+    best = state.exchange.best[nth(1 if side > 0 else 0)]
     marketable = best != 0 and side * (price - best) >= 0
     if not affords or (marketable and order["post_only"] == 1):
         reason = WOULD_TAKE if affords else NO_FUNDS
@@ -524,16 +540,16 @@ def on_amend(state, k, ts, slot, price, qty):
 @inlined
 def on_request(state, k):
     """Handle the request of a set that is first in line; one about an order that is gone changes nothing."""
-    head = state.head[k]
-    request = state.requests[k, head["request_first"]]
+    head = state.head[nth(k)]
+    request = state.requests[nth(k), nth(head["request_first"])]
     head["request_count"] -= 1
     following = at_ring(head["request_first"] + 1, state.requests.shape[1])
     head["request_first"] = following if head["request_count"] > 0 else 0
-    slot, kind, ts = request["slot"], request["kind"], request["arrival_ts"]
+    slot, kind, ts = np.int64(request["slot"]), np.int64(request["kind"]), request["arrival_ts"]
     if kind == STATE:
         on_new_order(state, k, ts, slot)
         return
-    order = state.orders[k, slot]
+    order = state.orders[nth(k), nth(slot)]
     if order["order_id"] != request["order_id"] or (order["status"] != NEW and order["status"] != PARTIALLY_FILLED):
         return
     if kind == AMEND:
@@ -550,9 +566,9 @@ def on_expiry(state, ts):
     for k in range(len(state.head)):
         for s in range(2):
             i = ZERO
-            while i < state.resting_count[k, s]:
-                slot = state.resting[k, s, i]
-                order = state.orders[k, slot]
+            while i < state.resting_count[nth(k), nth(s)]:
+                slot = np.int64(state.resting[nth(k), nth(s), nth(i)])
+                order = state.orders[nth(k), nth(slot)]
                 i += 1
                 if order["time_in_force"] != GTD:
                     continue

@@ -6,7 +6,7 @@ as live. Refuses and notes; cancelling is `owner`'s. Nothing here runs in a stat
 
 import numpy as np
 
-from market_maker.backtest.ladder.kernel import MID, inlined, inner
+from market_maker.backtest.ladder.kernel import MID, inlined, inner, nth
 from market_maker.backtest.state import FOREVER, HoldCode, LimitPlace, Reason
 from market_maker.domain.order import OrderStatus
 from market_maker.risk import rules
@@ -36,7 +36,7 @@ def product(a, b):
 @inner
 def evaluate(state, k, place, value):
     """Let a limit look at a value: note it, take hold when it is breached; return whether it is beyond the threshold."""
-    limit = state.limits[k, place]
+    limit = state.limits[nth(k), nth(place)]
     if limit["is_set"] == 0:
         return False
     ts, before = state.clock[0]["clock_ts"], limit["state"]
@@ -57,7 +57,7 @@ def evaluate(state, k, place, value):
         if limit["breaches"] == 1:
             limit["breached_ts"] = ts
             limit["breached_value"] = value
-    guard = state.guard[k]
+    guard = state.guard[nth(k)]
     if now == BREACHED and limit["on_breach"] > guard["hold"]:
         guard["hold"] = limit["on_breach"]
         guard["hold_ts"] = ts
@@ -69,7 +69,7 @@ def evaluate(state, k, place, value):
 @inner
 def look_at_holding(state, k):
     """Hold what a set has, as its owner knows it at the present clock, against limits on position, loss and drawdown."""
-    head, guard = state.head[k], state.guard[k]
+    head, guard = state.head[nth(k)], state.guard[nth(k)]
     held, mark = head["known_position_lots"], state.local.extent[MID]
     evaluate(state, k, POSITION, abs(held))
     if mark == 0:
@@ -86,8 +86,8 @@ def look_at_holding(state, k):
 def open_lots(state, k, side):
     """Return the lots that may still fill on a side, as the owner knows them: also of orders on their way."""
     lots = np.int64(0)
-    for i in range(state.head[k]["open_count"]):
-        order = state.orders[k, state.open_slots[k, i]]
+    for i in range(state.head[nth(k)]["open_count"]):
+        order = state.orders[nth(k), nth(state.open_slots[nth(k), nth(i)])]
         if order["side"] == side and order["known_status"] <= PARTIALLY_FILLED:
             lots += order["known_leaves_lots"]
     return lots
@@ -96,7 +96,7 @@ def open_lots(state, k, side):
 @inner
 def count_message(state, k, side, price, lots):
     """Take down a message; return how many there were in the second up to now, and how many equal ones, with this one."""
-    guard, ring, now = state.guard[k], state.messages[k], state.clock[0]["clock_ts"]
+    guard, ring, now = state.guard[nth(k)], state.messages[nth(k)], state.clock[0]["clock_ts"]
     size, number = len(ring), guard["messages"]
     newest = ring[number % size]
     newest["ts"] = now
@@ -123,7 +123,7 @@ def refusal_of(state, k, side, price, whole, added):
 
     price : ticks, 0 for a market order; whole : lots of the order; added : lots that it adds to what is open
     """
-    head, guard = state.head[k], state.guard[k]
+    head, guard = state.head[nth(k)], state.guard[nth(k)]
     held, resting = head["known_position_lots"], open_lots(state, k, side)
     if guard["hold"] == HALTED or (guard["hold"] == REDUCING and not only_reduces(side, held, resting, added)):
         guard["refused"] += 1
@@ -131,7 +131,7 @@ def refusal_of(state, k, side, price, whole, added):
     place = breached_place(state, k, side, price, whole, added, held, resting)
     if place < 0:
         return NONE
-    state.limits[k, place]["refused"] += 1
+    state.limits[nth(k), nth(place)]["refused"] += 1
     return SIZE_REASON + place
 
 

@@ -27,6 +27,12 @@ inlined = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="nump
 """For the few that are called for every row or order."""
 
 
+@inlined
+def nth(index):
+    """Return an index that is not negative such that Numba need not look whether it is."""
+    return np.uint64(index)
+
+
 class Ladder(NamedTuple):
     """State of one book.
 
@@ -75,7 +81,8 @@ def slot_of(ladder, s, tick):
     page = (tick >> PAGE_SHIFT) - ladder.extent[FIRST_PAGE]
     if page < 0 or page >= ladder.table.shape[1]:
         return np.int64(-1)
-    position = np.int64(ladder.table[s, page])
+    # As `nth` does, which Python could not call: a session asks without the compiled kernel.
+    position = np.int64(ladder.table[np.uint64(s), np.uint64(page)])
     if position < 0:
         return np.int64(-1)
     return (position << PAGE_SHIFT) | (tick & PAGE_MASK)
@@ -85,7 +92,7 @@ def slot_of(ladder, s, tick):
 def level(ladder, s, tick):
     """Return the displayed lots at a tick."""
     slot = slot_of(ladder, s, tick)
-    return ladder.quantity[slot] if slot >= 0 else np.int64(0)
+    return ladder.quantity[nth(slot)] if slot >= 0 else np.int64(0)
 
 
 @inner
@@ -148,10 +155,10 @@ def set_level(ladder, s, tick, lots):
         recorded = tick - ladder.extent[DISPLACED]
         position = new_page(ladder, s, (recorded >> PAGE_SHIFT) - ladder.extent[FIRST_PAGE])
         slot = (position << PAGE_SHIFT) | (recorded & PAGE_MASK)
-    ladder.occupied[slot >> PAGE_SHIFT] += (1 if lots > 0 else 0) - (1 if ladder.quantity[slot] > 0 else 0)
-    ladder.quantity[slot] = lots
+    ladder.occupied[nth(slot >> PAGE_SHIFT)] += (1 if lots > 0 else 0) - (1 if ladder.quantity[nth(slot)] > 0 else 0)
+    ladder.quantity[nth(slot)] = lots
     sign = 1 - 2 * s
-    best = ladder.best[s]
+    best = ladder.best[nth(s)]
     if lots > 0:
         if (best == 0 or sign * (tick - best) > 0) and tick > 0:
             ladder.best[s] = tick
@@ -224,19 +231,19 @@ def follow_rows(ladder, rows, quotes, slots):
     ts, price, qty, code = rows.ts, rows.price_ticks, rows.qty_lots, rows.code
     nowhere = len(ladder.quantity) - 1
     for i in range(len(ts)):
-        kind = code[i]
+        kind = code[nth(i)]
         slot = nowhere
         if kind == 1 or kind == -1:
-            slot = set_level(ladder, 0 if kind > 0 else 1, price[i], qty[i])
+            slot = set_level(ladder, 0 if kind > 0 else 1, price[nth(i)], qty[nth(i)])
         elif kind == 3 or kind == -3:
             clear_side(ladder, 0 if kind > 0 else 1)
         elif kind == 4:
             displace(ladder, price[i])
-        slots[i] = slot
+        slots[nth(i)] = slot
         bid, ask = ladder.best[0], ladder.best[1]
         empty = ladder.extent[MID] - EMPTY_SIDE
-        quotes[i, 0] = bid if bid > 0 else empty
-        quotes[i, 1] = ask if ask > 0 else empty
+        quotes[nth(i), 0] = bid if bid > 0 else empty
+        quotes[nth(i), 1] = ask if ask > 0 else empty
 
 
 @inlined
@@ -244,7 +251,7 @@ def settle(ladder, quotes, i):
     """Take over best prices and mid after row `i`; -1, before the first row of a stretch, leaves what was."""
     if i < 0:
         return
-    bid, ask, impact = quotes[i, 0], quotes[i, 1], ladder.extent[IMPACT]
+    bid, ask, impact = quotes[nth(i), 0], quotes[nth(i), 1], ladder.extent[IMPACT]
     if bid > 0 and ask > 0:
         ladder.extent[MID] = bid + ask + 2 * impact
     else:

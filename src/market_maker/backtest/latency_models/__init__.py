@@ -42,10 +42,10 @@ class LatencyModel(IntEnum):
 LATENCY_DTYPE = np.dtype(
     [
         *((name, np.int64) for name in (
-            "model", "entry_ns", "response_ns", "entry_floor_ns", "response_floor_ns", "seed",
-            "quiet_events", "ns_per_event", "most_ns",
-            # what moves: requests and answers so far, cursors into recorded ones, the last arrivals
-            "entries", "responses", "entry_row", "response_row", "last_entry_ts", "last_response_ts",
+            "model", "entry_ns", "response_ns", "last_entry_ts", "last_response_ts",
+            "entry_floor_ns", "response_floor_ns", "seed", "quiet_events", "ns_per_event", "most_ns",
+            # what moves, as the last arrivals do: requests and answers so far, cursors into recorded ones
+            "entries", "responses", "entry_row", "response_row",
         )),
         *((name, np.float64) for name in ("entry_a", "entry_b", "response_a", "response_b")),
     ]

@@ -7,20 +7,27 @@ orders by side, price and quantity only, and nothing of queues or time.
 import numpy as np
 
 from market_maker.backtest.fee_models.kernel import cash_change, fill_fee, funding_payment, value_of
-from market_maker.backtest.ladder.kernel import inlined, inner
+from market_maker.backtest.ladder.kernel import inlined, inner, nth
 from market_maker.backtest.state import FOREVER
 
 ZERO = np.int64(0)
 VALUE_MAX = 2**60
+SMALL = 2**30
+"""The product of two numbers below it is below VALUE_MAX."""
 
 
 @inner
 def share_half_up(amount, part, whole):
     """Return amount * part / whole, rounded half up, for 0 <= part <= whole, without overflow.
 
-    amount = q * whole + r leaves r * part / whole, built bit by bit so that nothing exceeds 2 * whole.
+    amount = q * whole + r leaves r * part / whole, built bit by bit so that nothing exceeds 2 * whole; at once where r and
+    part are small enough for their product.
     """
     q, r = amount // whole, amount % whole
+    if whole < SMALL:
+        product = r * part
+        share = product // whole
+        return q * part + share + (1 if 2 * (product - share * whole) >= whole else 0)
     quotient, remainder = np.int64(0), np.int64(0)
     for bit in range(62, -1, -1):
         quotient *= 2
@@ -72,7 +79,8 @@ def can_afford(head, inverse_scale, side, price, lots):
     Exposure is what the position cost with all open orders of one side filled, divided by the leverage. A cash account
     sells only what it has.
     """
-    if inverse_scale == 0 and price > VALUE_MAX // lots:
+    # Without the division, which takes longer than all the rest, for what is small anyway.
+    if inverse_scale == 0 and (price | lots) >= SMALL and price > VALUE_MAX // lots:
         return False
     if head["cash_account"] == 1 and side < 0 and head["open_sell_lots"] + lots > head["position_lots"]:
         return False
@@ -83,13 +91,16 @@ def can_afford(head, inverse_scale, side, price, lots):
     spent = head["fees_tick_lots"] + head["funding_tick_lots"]
     funds = head["balance_tick_lots"] + head["realised_tick_lots"] - spent
     leverage = head["leverage"]
-    return (max(abs(held + buys), abs(held - sells)) + leverage - 1) // leverage <= funds
+    exposure = max(abs(held + buys), abs(held - sells))
+    return (exposure if leverage == 1 else (exposure + leverage - 1) // leverage) <= funds
 
 
 @inlined
 def fee_of_fill(state, k, ts, liquidity, value, lots, is_first):
     """Return the fee of a fill by the fee model of the set."""
-    return fill_fee(state.fees[k], state.fee_tiers[k], state.fee_volumes[k], ts, liquidity, value, lots, is_first)
+    return fill_fee(
+        state.fees[nth(k)], state.fee_tiers[nth(k)], state.fee_volumes[nth(k)], ts, liquidity, value, lots, is_first
+    )
 
 
 @inner
@@ -98,9 +109,9 @@ def pay_funding(state):
     clock = state.clock[0]
     row = clock["funding_row"]
     for k in range(len(state.head)):
-        head = state.head[k]
-        payment = funding_payment(head["position_lots"], state.funding_e8[row])
+        head = state.head[nth(k)]
+        payment = funding_payment(head["position_lots"], state.funding_e8[nth(row)])
         head["funding_tick_lots"] += payment
         head["known_cash_tick_lots"] -= payment
     clock["funding_row"] = row + 1
-    clock["next_funding_ts"] = state.funding_ts[row + 1] if row + 1 < len(state.funding_ts) else FOREVER
+    clock["next_funding_ts"] = state.funding_ts[nth(row + 1)] if row + 1 < len(state.funding_ts) else FOREVER

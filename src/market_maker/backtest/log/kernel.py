@@ -5,7 +5,7 @@ Nothing is written unless a run asks for it. Owns the buffer; what an entry says
 
 import numpy as np
 
-from market_maker.backtest.ladder.kernel import inlined, inner
+from market_maker.backtest.ladder.kernel import inlined, inner, nth
 from market_maker.backtest.state import WALK_LEVELS_MAX, Note
 from market_maker.strategies.actions import MAX_ACTIONS
 
@@ -22,6 +22,12 @@ def room_in_log(state):
     return len(state.log) - sets * (state.orders.shape[1] + MAX_ACTIONS) - WALK_LEVELS_MAX - 1
 
 
+@inner
+def room_for_fills(state):
+    """Return the number of fills from which the buffer may not take what one more event can write."""
+    return len(state.fills) - state.orders.shape[0] * state.orders.shape[1] - WALK_LEVELS_MAX - 1
+
+
 @inlined
 def note(state, k, ts, slot, what, price, lots, reason, book):
     """Write an entry when the run keeps a log of this order; `book` gives the best prices of the one who knows."""
@@ -33,14 +39,14 @@ def note(state, k, ts, slot, what, price, lots, reason, book):
 def write_entry(state, k, ts, slot, what, price, lots, reason, book):
     """Write an entry, see `note`."""
     clock = state.clock[0]
-    order = state.orders[k, slot]
+    order = state.orders[nth(k), nth(slot)]
     if clock["logs"] == EXPLAINED:
         if order["order_id"] != clock["explained_id"] or clock["log_count"] >= len(state.log):
             return
     elif what >= QUEUE_TRADE:
         return
-    state.log_sets[clock["log_count"]] = k
-    entry = state.log[clock["log_count"]]
+    state.log_sets[nth(clock["log_count"])] = k
+    entry = state.log[nth(clock["log_count"])]
     clock["log_count"] += 1
     entry["ts"] = ts
     entry["order_id"] = order["order_id"]
@@ -49,7 +55,25 @@ def write_entry(state, k, ts, slot, what, price, lots, reason, book):
     entry["price_ticks"] = price
     entry["qty_lots"] = lots
     entry["leaves_lots"] = order["leaves_lots"]
-    entry["queue_ahead_lots"] = state.nodes[k * state.orders.shape[1] + slot]["lots"]
+    entry["queue_ahead_lots"] = state.nodes[nth(k * state.orders.shape[1] + slot)]["lots"]
     entry["reason"] = reason
     entry["best_bid_ticks"] = book.best[0]
     entry["best_ask_ticks"] = book.best[1]
+
+
+def sort_fills(table, numbers, starts, sizes, written, columns):
+    """Entry point: write fills, rows in time order, into the columns of their sets.
+
+    table : (n, c) int64, fills as plain rows; numbers : (n,) int64, the set of each
+    starts, sizes : (K,) int64, fills of the sets before each set, and of its own
+    written : (K,) int64, fills of each set that are there already, moved on
+    columns : (c * sum of sizes,) int64, column after column of one set after another
+    """
+    width = table.shape[1]
+    for row in range(len(numbers)):
+        k = numbers[nth(row)]
+        place = width * starts[nth(k)] + written[nth(k)]
+        written[nth(k)] += 1
+        for c in range(width):
+            columns[nth(place)] = table[nth(row), nth(c)]
+            place += sizes[nth(k)]

@@ -6,7 +6,7 @@ matching and of why an order changed.
 
 import numpy as np
 
-from market_maker.backtest.ladder.kernel import inlined, inner
+from market_maker.backtest.ladder.kernel import inlined, inner, nth
 from market_maker.backtest.latency_models import LatencyModel
 from market_maker.backtest.latency_models.kernel import (
     entry_latency,
@@ -39,14 +39,14 @@ def at_ring(i, size):
 @inlined
 def rise(keys, values, i):
     """Move element `i` of a heap towards the root until its key is not smaller than its parent's."""
-    key, value = keys[i], values[i]
+    key, value = keys[nth(i)], values[nth(i)]
     while i > 0:
         parent = (i - 1) >> 1
-        if keys[parent] <= key:
+        if keys[nth(parent)] <= key:
             break
-        keys[i], values[i] = keys[parent], values[parent]
+        keys[nth(i)], values[nth(i)] = keys[nth(parent)], values[nth(parent)]
         i = parent
-    keys[i], values[i] = key, value
+    keys[nth(i)], values[nth(i)] = key, value
 
 
 @inlined
@@ -58,13 +58,13 @@ def sink(keys, values, count):
         child = 2 * i + 1
         if child >= count:
             break
-        if child + 1 < count and keys[child + 1] < keys[child]:
+        if child + 1 < count and keys[nth(child + 1)] < keys[nth(child)]:
             child += 1
-        if keys[child] >= key:
+        if keys[nth(child)] >= key:
             break
-        keys[i], values[i] = keys[child], values[child]
+        keys[nth(i)], values[nth(i)] = keys[nth(child)], values[nth(child)]
         i = child
-    keys[i], values[i] = key, value
+    keys[nth(i)], values[nth(i)] = key, value
 
 
 @inlined
@@ -77,31 +77,32 @@ def weigh(state, times, ts):
 @inner
 def release(state, k, slot):
     """Give back the slot of an order that has ended."""
-    head = state.head[k]
+    head = state.head[nth(k)]
     count = head["open_count"]
     i = 0
-    while state.open_slots[k, i] != slot:
+    while state.open_slots[nth(k), nth(i)] != slot:
         i += 1
     for j in range(i, count - 1):
-        state.open_slots[k, j] = state.open_slots[k, j + 1]
+        state.open_slots[nth(k), nth(j)] = state.open_slots[nth(k), nth(j + 1)]
     head["open_count"] = count - 1
-    state.free_slots[k, head["free_count"]] = slot
+    state.free_slots[nth(k), nth(head["free_count"])] = slot
     head["free_count"] += 1
 
 
 @inner
 def deliver(state, k, ts):
     """Let responses that have arrived by `ts` reach the owner; a slot is free once its order is known to have ended."""
-    head = state.head[k]
-    responses = state.responses[k]
-    size = len(responses)
-    while head["response_count"] > 0:
-        response = responses[head["response_first"]]
+    head = state.head[nth(k)]
+    size = state.responses.shape[1]
+    first, count = head["response_first"], head["response_count"]
+    while count > 0:
+        response = state.responses[nth(k), nth(first)]
         if response["arrival_ts"] > ts:
-            return
-        head["response_first"] = at_ring(head["response_first"] + 1, size)
-        head["response_count"] -= 1
-        order = state.orders[k, response["slot"]]
+            break
+        first = at_ring(first + 1, size)
+        count -= 1
+        slot = np.int64(response["slot"])
+        order = state.orders[nth(k), nth(slot)]
         if response["kind"] != STATE:
             # The refused request of an order that has ended meanwhile is nobody's any more.
             if order["order_id"] == response["order_id"]:
@@ -126,20 +127,22 @@ def deliver(state, k, ts):
                 order["known_qty_lots"] = response["qty_lots"]
                 order["amend_pending"] = 0
         if response["status"] >= FILLED and head["keeps_ended"] == 0:
-            release(state, k, response["slot"])
-    head["response_first"] = 0  # A ring that begins anew stays in the same few lines of memory.
+            release(state, k, slot)
+    # A ring that begins anew stays in the same few lines of memory.
+    head["response_first"] = first if count > 0 else ZERO
+    head["response_count"] = count
 
 
 @inlined
 def answer(state, k, arrival_ts, kind, slot, status, reason, position, cash, fee):
     """Put an answer on its way that arrives at `arrival_ts`, or with the one before it."""
-    head = state.head[k]
+    head = state.head[nth(k)]
     clock = state.clock[0]
-    order = state.orders[k, slot]
+    order = state.orders[nth(k), nth(slot)]
     size = state.responses.shape[1]
-    response = state.responses[k, at_ring(head["response_first"] + head["response_count"], size)]
+    response = state.responses[nth(k), nth(at_ring(head["response_first"] + head["response_count"], size))]
     head["response_count"] += 1
-    arrival_ts = response_arrival(state.latency[k], arrival_ts)
+    arrival_ts = response_arrival(state.latency[nth(k)], arrival_ts)
     response["arrival_ts"] = arrival_ts
     response["kind"] = kind
     response["slot"] = slot
@@ -160,7 +163,7 @@ def answer(state, k, arrival_ts, kind, slot, status, reason, position, cash, fee
 @inner
 def respond(state, k, ts, kind, slot, reason, position, cash, fee):
     """Send the present state of an order to its owner, or the refusal of a request of this kind."""
-    head = state.head[k]
+    head = state.head[nth(k)]
     size = state.responses.shape[1]
     if head["response_count"] == size:
         # The owner does not look before the next wake-up, and that is later than now.
@@ -168,19 +171,30 @@ def respond(state, k, ts, kind, slot, reason, position, cash, fee):
         if head["response_count"] == size:
             state.clock[0]["refusal"] = TOO_MANY_IN_FLIGHT
             return
-    latency = state.latency[k]
+    latency = state.latency[nth(k)]
     delay = latency["response_ns"]
     if latency["model"] != CONSTANT:
         delay = response_latency(latency, ts, state.recorded_answers, state.clock[0]["load_events"])
-    answer(state, k, ts + delay, kind, slot, state.orders[k, slot]["status"], reason, position, cash, fee)
+    answer(
+        state,
+        k,
+        ts + delay,
+        kind,
+        slot,
+        np.int64(state.orders[nth(k), nth(slot)]["status"]),
+        reason,
+        position,
+        cash,
+        fee,
+    )
 
 
 @inner
 def send(state, k, kind, slot, price_ticks, qty_lots):
     """Put a request of a set on its way to the venue, or learn that it is lost."""
-    head = state.head[k]
+    head = state.head[nth(k)]
     clock = state.clock[0]
-    latency = state.latency[k]
+    latency = state.latency[nth(k)]
     now = clock["clock_ts"]
     delay = latency["entry_ns"]
     if latency["model"] != CONSTANT:
@@ -188,19 +202,21 @@ def send(state, k, kind, slot, price_ticks, qty_lots):
     if delay < 0:
         lose(state, k, now - delay, kind, slot)
         return
-    request = state.requests[k, at_ring(head["request_first"] + head["request_count"], state.requests.shape[1])]
+    request = state.requests[
+        nth(k), nth(at_ring(head["request_first"] + head["request_count"], state.requests.shape[1]))
+    ]
     head["request_count"] += 1
     arrival_ts = request_arrival(latency, now + delay)
     request["arrival_ts"] = arrival_ts
     request["kind"] = kind
     request["slot"] = slot
-    request["order_id"] = state.orders[k, slot]["order_id"]
+    request["order_id"] = state.orders[nth(k), nth(slot)]["order_id"]
     request["price_ticks"] = price_ticks
     request["qty_lots"] = qty_lots
     if head["request_count"] == 1:
         count = clock["agenda_count"]
-        state.agenda_ts[count] = arrival_ts
-        state.agenda_set[count] = k
+        state.agenda_ts[nth(count)] = arrival_ts
+        state.agenda_set[nth(count)] = k
         clock["agenda_count"] = count + 1
         rise(state.agenda_ts, state.agenda_set, count)
 
@@ -208,14 +224,15 @@ def send(state, k, kind, slot, price_ticks, qty_lots):
 @inner
 def lose(state, k, told_ts, kind, slot):
     """A request never reaches the venue; its owner is told at `told_ts`."""
-    head = state.head[k]
-    order = state.orders[k, slot]
+    head = state.head[nth(k)]
+    order = state.orders[nth(k), nth(slot)]
     if head["response_count"] == state.responses.shape[1]:
         state.clock[0]["refusal"] = TOO_MANY_IN_FLIGHT
         return
-    status = order["status"]
+    status = np.int64(order["status"])
     if kind == NEW_ORDER:
-        status = order["status"] = REJECTED
+        status = REJECTED
+        order["status"] = REJECTED
         order["leaves_lots"] = 0
         head["orders_rejected"] += 1
     answer(state, k, told_ts, kind, slot, status, LOST, ZERO, ZERO, ZERO)

@@ -6,7 +6,7 @@ Everything here is as the owner knows it, after latency. Knows nothing of what t
 import numpy as np
 
 from market_maker.backtest.guard.kernel import look_at_holding, refusal_of
-from market_maker.backtest.ladder.kernel import inlined, inner, level
+from market_maker.backtest.ladder.kernel import inlined, inner, level, nth
 from market_maker.backtest.log.kernel import note
 from market_maker.backtest.messages.kernel import AMEND, CANCEL, NEW_ORDER, send
 from market_maker.backtest.queues.kernel import front_of
@@ -36,7 +36,7 @@ def submit(
     state, k, side, order_type, time_in_force, post_only, price_ticks, qty_lots, expire_ts, chance_e9, impact_e9
 ):
     """Send a new order of a set at the present clock; return its id, or minus the Code that refused it."""
-    head = state.head[k]
+    head = state.head[nth(k)]
     if head["free_count"] == 0:
         return -TOO_MANY_ORDERS
     if head["request_count"] == state.requests.shape[1]:
@@ -53,10 +53,10 @@ def submit(
     if not valid:
         return -INVALID_ORDER
     head["free_count"] -= 1
-    slot = state.free_slots[k, head["free_count"]]
+    slot = np.int64(state.free_slots[nth(k), nth(head["free_count"])])
     head["last_order_id"] += 1
     price = price_ticks if order_type == LIMIT else ZERO
-    order = state.orders[k, slot]
+    order = state.orders[nth(k), nth(slot)]
     order["order_id"] = head["last_order_id"]
     order["side"] = side
     order["order_type"] = order_type
@@ -82,7 +82,7 @@ def submit(
     order["cancel_pending"] = 0
     order["amend_pending"] = 0
     front_of(state, k, slot)["lots"] = 0
-    state.open_slots[k, head["open_count"]] = slot
+    state.open_slots[nth(k), nth(head["open_count"])] = slot
     head["open_count"] += 1
     note(state, k, state.clock[0]["clock_ts"], slot, NEW_SENT, price, qty_lots, NONE, state.local)
     send(state, k, NEW_ORDER, slot, price, qty_lots)
@@ -96,7 +96,7 @@ def is_refused(state, k, action):
     What cannot be sent at all is left to `submit` and `request_amend`. A new order that is refused gets its id and ends
     where it is: it is told as REJECTED and never leaves.
     """
-    head = state.head[k]
+    head = state.head[nth(k)]
     price, lots = action["price_ticks"], action["qty_lots"]
     if action["kind"] == ACT_CANCEL or not 0 < lots <= PRICE_MAX or head["request_count"] == state.requests.shape[1]:
         return False
@@ -104,7 +104,7 @@ def is_refused(state, k, action):
         slot = slot_of_order(state, k, action["order_id"])
         if slot < 0 or not 0 < price <= PRICE_MAX:
             return False
-        order = state.orders[k, slot]
+        order = state.orders[nth(k), nth(slot)]
         same = order["known_price_ticks"] == price and order["known_qty_lots"] == lots
         if same or order["cancel_pending"] == 1 or order["amend_pending"] == 1 or order["order_type"] != LIMIT:
             return False
@@ -121,9 +121,9 @@ def is_refused(state, k, action):
 @inner
 def refuse(state, k, side, price, lots, reason):
     """Write down an order that its owner's limits did not let leave; its slot stays free."""
-    head = state.head[k]
-    slot = state.free_slots[k, head["free_count"] - 1]
-    order = state.orders[k, slot]
+    head = state.head[nth(k)]
+    slot = np.int64(state.free_slots[nth(k), head["free_count"] - 1])
+    order = state.orders[nth(k), nth(slot)]
     head["last_order_id"] += 1
     order["order_id"] = head["last_order_id"]
     order["side"] = side
@@ -137,23 +137,23 @@ def refuse(state, k, side, price, lots, reason):
 @inlined
 def slot_of_order(state, k, order_id):
     """Return the slot of an order that its owner takes for open, -1 without one."""
-    for i in range(state.head[k]["open_count"]):
-        slot = state.open_slots[k, i]
-        order = state.orders[k, slot]
+    for i in range(state.head[nth(k)]["open_count"]):
+        slot = np.int64(state.open_slots[nth(k), nth(i)])
+        order = state.orders[nth(k), nth(slot)]
         if order["order_id"] == order_id:
             return slot if order["known_status"] <= PARTIALLY_FILLED else NO_PLACE
     return NO_PLACE
 
 
-@inner
+@inlined
 def request_cancel(state, k, order_id):
     """Ask the venue to cancel; nothing is sent for an order that is known to have ended or is being canceled."""
     slot = slot_of_order(state, k, order_id)
-    if slot < 0 or state.orders[k, slot]["cancel_pending"] == 1:
+    if slot < 0 or state.orders[nth(k), nth(slot)]["cancel_pending"] == 1:
         return REACHED
-    if state.head[k]["request_count"] == state.requests.shape[1]:
+    if state.head[nth(k)]["request_count"] == state.requests.shape[1]:
         return TOO_MANY_IN_FLIGHT
-    order = state.orders[k, slot]
+    order = state.orders[nth(k), nth(slot)]
     order["cancel_pending"] = 1
     price, leaves = order["known_price_ticks"], order["known_leaves_lots"]
     note(state, k, state.clock[0]["clock_ts"], slot, CANCEL_SENT, price, leaves, NONE, state.local)
@@ -167,13 +167,13 @@ def request_amend(state, k, order_id, price_ticks, qty_lots):
     slot = slot_of_order(state, k, order_id)
     if slot < 0:
         return REACHED
-    order = state.orders[k, slot]
+    order = state.orders[nth(k), nth(slot)]
     if not (0 < qty_lots <= PRICE_MAX and 0 < price_ticks <= PRICE_MAX and order["order_type"] == LIMIT):
         return INVALID_ORDER
     same = order["known_price_ticks"] == price_ticks and order["known_qty_lots"] == qty_lots
     if same or order["cancel_pending"] == 1 or order["amend_pending"] == 1:
         return REACHED
-    if state.head[k]["request_count"] == state.requests.shape[1]:
+    if state.head[nth(k)]["request_count"] == state.requests.shape[1]:
         return TOO_MANY_IN_FLIGHT
     order["amend_pending"] = 1
     note(state, k, state.clock[0]["clock_ts"], slot, AMEND_SENT, price_ticks, qty_lots, NONE, state.local)
@@ -184,11 +184,11 @@ def request_amend(state, k, order_id, price_ticks, qty_lots):
 @inner
 def may_amend(state, k, slot, price_ticks, qty_lots):
     """Return whether the limits let a change leave: what it adds counts as an order, and one that only shrinks passes."""
-    order = state.orders[k, slot]
+    order = state.orders[nth(k), nth(slot)]
     added = max(qty_lots - order["known_qty_lots"], ZERO)
     if added == 0 and price_ticks == order["known_price_ticks"]:
         return True
-    reason = refusal_of(state, k, order["side"], price_ticks, qty_lots, added)
+    reason = refusal_of(state, k, np.int64(order["side"]), price_ticks, qty_lots, added)
     if reason != NONE:
         note(state, k, state.clock[0]["clock_ts"], slot, REFUSED_NOTE, price_ticks, qty_lots, reason, state.local)
     return reason == NONE
@@ -206,25 +206,35 @@ def watch(state, k):
 @inner
 def cancel_if_halted(state, k):
     """Ask the venue to cancel every open order of a set that has just been halted; return a Code."""
-    if state.guard[k]["cancels"] == 0:
+    if state.guard[nth(k)]["cancels"] == 0:
         return REACHED
-    state.guard[k]["cancels"] = 0
-    for i in range(state.head[k]["open_count"]):
-        code = request_cancel(state, k, state.orders[k, state.open_slots[k, i]]["order_id"])
+    state.guard[nth(k)]["cancels"] = 0
+    for i in range(state.head[nth(k)]["open_count"]):
+        code = request_cancel(state, k, state.orders[nth(k), nth(state.open_slots[nth(k), nth(i)])]["order_id"])
         if code != REACHED:
             return code
     return REACHED
 
 
-@inner
-def view_of(state, k, reason):
-    """Return what the strategy of a set sees now, and begin counting trades anew; the levels were copied before."""
+@inlined
+def best_lots(book):
+    """Return what the best bid and the best ask display, 0 without one."""
+    bid, ask = book.best[0], book.best[1]
+    return level(book, BID, bid) if bid != 0 else ZERO, level(book, ASK, ask) if ask != 0 else ZERO
+
+
+@inlined
+def view_of(state, k, reason, lots):
+    """Return what the strategy of a set sees now, and begin counting trades anew; the levels were copied before.
+
+    `lots` : of the best prices, see `best_lots`; they are the same for all sets
+    """
     clock = state.clock[0]
-    head = state.head[k]
+    head = state.head[nth(k)]
     book = state.local
     for i in range(head["open_count"]):
-        order = state.orders[k, state.open_slots[k, i]]
-        shown = state.view_orders[i]
+        order = state.orders[nth(k), nth(state.open_slots[nth(k), nth(i)])]
+        shown = state.view_orders[nth(i)]
         shown["order_id"] = order["order_id"]
         shown["side"] = order["side"]
         shown["price_ticks"] = order["known_price_ticks"]
@@ -241,9 +251,9 @@ def view_of(state, k, reason):
         clock["clock_ts"],
         reason,
         bid,
-        level(book, BID, bid) if bid != 0 else np.int64(0),
+        lots[0],
         ask,
-        level(book, ASK, ask) if ask != 0 else np.int64(0),
+        lots[1],
         head["known_position_lots"],
         head["known_cash_tick_lots"],
         head["known_fees_tick_lots"],
@@ -263,7 +273,7 @@ def view_of(state, k, reason):
     return view
 
 
-@inner
+@inlined
 def obey(state, k):
     """Send the requests that the strategy of a set made."""
     actions = state.actions
@@ -287,8 +297,8 @@ def obey(state, k):
                 action["price_ticks"],
                 action["qty_lots"],
                 action["expire_ts"],
-                state.head[k]["chance_e9"],
-                state.head[k]["impact_e9"],
+                state.head[nth(k)]["chance_e9"],
+                state.head[nth(k)]["impact_e9"],
             )
             code = REACHED if order_id >= 0 else -order_id
         if code != REACHED:

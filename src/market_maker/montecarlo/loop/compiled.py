@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from market_maker.backtest.compiled import _optimised_once
-from market_maker.strategies.compilation import use_cache
+from market_maker.strategies.compilation import optimised_as_one, use_cache
 
 
 class LoopKernel(NamedTuple):
@@ -58,7 +57,7 @@ def _compiled() -> LoopKernel:
         (kernel.look, types.void(STATE, MATCHING, TRADER, types.int64[::1])),
         (kernel.begin, types.boolean(STATE, MATCHING, TRADER)),
     )
-    with _optimised_once({entry.__name__ for entry, _ in entries}):
+    with optimised_as_one({entry.__name__ for entry, _ in entries}):
         made: list[Callable[..., Any]] = [
             toolkit.njit(signature, cache=True, nogil=True)(entry) for entry, signature in entries
         ]

@@ -36,7 +36,7 @@ from market_maker.backtest.ladder.kernel import MID, inlined, inner
 from market_maker.backtest.ledger.kernel import can_afford, change_open
 from market_maker.backtest.log.kernel import note, room_in_log
 from market_maker.backtest.messages.kernel import AMEND, STATE, at_ring, deliver, respond
-from market_maker.backtest.owner.kernel import obey, view_of
+from market_maker.backtest.owner.kernel import best_lots, obey, view_of
 from market_maker.backtest.queues.kernel import front_of
 from market_maker.backtest.state import FOREVER, Code, FillCause
 from market_maker.domain.order import Liquidity, OrderStatus, OrderType, TimeInForce
@@ -263,7 +263,7 @@ def write_book(matching, trader):
 def slot_of(state, order_id):
     """Return the slot of an own order."""
     for i in range(state.head[0]["open_count"]):
-        slot = state.open_slots[0, i]
+        slot = np.int64(state.open_slots[0, i])
         if state.orders[0, slot]["order_id"] == order_id:
             return slot
     return NOWHERE
@@ -291,7 +291,7 @@ def count_all_ahead(state, matching):
     if state.clock[0]["logs"] != 0:
         for s in range(2):
             for i in range(state.resting_count[0, s]):
-                count_ahead(state, matching, state.resting[0, s, i])
+                count_ahead(state, matching, np.int64(state.resting[0, s, i]))
 
 
 @inner
@@ -441,7 +441,7 @@ def count_meeting(state, matching, trader, side, price):
 def on_new_order(state, matching, trader, ts, slot):
     """An order reaches the venue: funds and post-only as in a replay; the engine does the rest."""
     order = state.orders[0, slot]
-    side, is_market = order["side"], order["order_type"] == MARKET
+    side, is_market = np.int64(order["side"]), order["order_type"] == MARKET
     rank = matching.best[nth(1 if side > 0 else 0)]
     if is_market and rank == NO_RANK:
         end(state, ZERO, ts, slot, EXPIRED, NO_LIQUIDITY)
@@ -491,7 +491,7 @@ def withdraw(state, matching, trader, ts, slot):
 def on_amend(state, matching, trader, ts, slot, price, qty):
     """Change a resting order, or refuse and leave it as it was; the rules are those of `backtest.exchange.kernel.on_amend`."""
     head, order = state.head[0], state.orders[0, slot]
-    side, scale = order["side"], inverse_scale(state, ZERO)
+    side, scale = np.int64(order["side"]), inverse_scale(state, ZERO)
     leaves = qty - (order["qty_lots"] - order["leaves_lots"])
     if leaves <= 0:
         cancel(state, matching, trader, ts, slot)
@@ -552,7 +552,7 @@ def arrive(state, matching, trader):
     clock["agenda_count"] = 1 if head["request_count"] > 0 else 0
     if head["request_count"] > 0:
         state.agenda_ts[0] = state.requests[0, following]["arrival_ts"]
-    slot, kind, ts = request["slot"], request["kind"], request["arrival_ts"]
+    slot, kind, ts = np.int64(request["slot"]), np.int64(request["kind"]), request["arrival_ts"]
     if kind == STATE:
         on_new_order(state, matching, trader, ts, slot)
         return
@@ -570,7 +570,7 @@ def expire(state, matching, trader, ts):
     """End own orders that are good till this instant."""
     for s in range(2):
         for i in range(state.resting_count[0, s]):
-            slot = state.resting[0, s, i]
+            slot = np.int64(state.resting[0, s, i])
             order = state.orders[0, slot]
             if order["time_in_force"] == GTD and order["expire_ts"] <= ts:
                 withdraw(state, matching, trader, ts, slot)
@@ -660,7 +660,7 @@ def view_now(state, matching, trader):
     """Return what the strategy sees: as in a replay, with the lots of the engine's book."""
     show_levels(state, matching, trader)
     count_all_ahead(state, matching)
-    seen = view_of(state, ZERO, state.reasons[0])
+    seen = view_of(state, ZERO, state.reasons[0], best_lots(state.local))
     return View(
         seen.now_ts,
         seen.wake_reason,

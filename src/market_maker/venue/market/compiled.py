@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
-from market_maker.strategies.compilation import use_cache
+from market_maker.strategies.compilation import optimised_as_one, use_cache
 
 
 class MarketKernel(NamedTuple):
@@ -37,5 +37,6 @@ def compiled_market() -> MarketKernel:
     signature = whole(MATCHING, FLOW, whole, whole, types.int64[:, ::1])
     # The wrapper itself, past the dispatcher, which would take 1 us to find the only signature. It trusts its arguments:
     # the face checks them.
-    compiled = toolkit.njit(signature, cache=True, nogil=True)(kernel.advance).overloads[signature.args].entry_point
+    with optimised_as_one({kernel.advance.__name__}):
+        compiled = toolkit.njit(signature, cache=True, nogil=True)(kernel.advance).overloads[signature.args].entry_point
     return MarketKernel(compiled, compile_seal())

@@ -353,6 +353,7 @@ def _reproducibility(config: RunConfig, feed: Feed, strategy: PreparedStrategy, 
     more: dict[str, Any] = {"limits": limits_json(config.limits)} if config.limits else {}
     if config.market_conditions is not None:
         more["market_conditions"] = config.market_conditions.to_json()
+    multiplier = {} if pair.contract_multiplier == 1 else {"contract_multiplier": str(pair.contract_multiplier)}
     text = strategy.kind.source_hash()
     return (
         {
@@ -366,7 +367,8 @@ def _reproducibility(config: RunConfig, feed: Feed, strategy: PreparedStrategy, 
                     "contract_type": pair.contract_type.value,
                     "maker_fee": str(pair.maker_fee),
                     "taker_fee": str(pair.taker_fee),
-                },
+                }
+                | multiplier,
                 "strategy": strategy.kind.kind,
                 "parameters": dict(strategy.values),
                 "start_ts": str(config.start_ts),

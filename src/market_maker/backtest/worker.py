@@ -125,6 +125,7 @@ class Worker:
         await self._run_job(str(run_id))
 
     async def _sweep_job(self, sweep_id: str) -> None:
+        await self._reference.refresh_pairs()
         await self._sweeps.run(UUID(sweep_id))
 
     async def _work(self) -> None:
@@ -175,6 +176,7 @@ class Worker:
         started = time.perf_counter()
         try:
             strategy = await self._reference.strategy(run["strategy_id"])
+            await self._reference.refresh_pairs()
             instruments = [(await self._reference.pair(pair_id)).instrument for pair_id in pair_ids_of(run)]
             result = await self._replay(run, run_configs(run, strategy, instruments))
             await self._complete(run, strategy, instruments, result, time.perf_counter() - started)

@@ -231,7 +231,7 @@ def test_tiers_equal_their_twin(fills, window, at_midnight):
         lambda: tiered(LINEAR, (TIERS[0], TIERS[2], TIERS[1])),
         lambda: tiered(LINEAR, TIERS, window_days=0),
         lambda: tiered(LINEAR, TIERS, volume_before=D(-1)),
-        lambda: Contract.of(an_instrument(kind=ContractType.INVERSE), base_unit=D("1e-40")),
+        lambda: Contract.of(an_instrument("1e-10", "1", ContractType.INVERSE)),
     ],
     ids=["nan", "rate", "flat", "no tier", "no first tier", "falling", "window", "negative volume", "unit"],
 )

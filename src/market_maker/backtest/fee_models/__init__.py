@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market_maker.domain.errors import InvalidRequest
-from market_maker.domain.instrument import EXACT, RATE_SCALE, ContractType, Instrument
+from market_maker.domain.instrument import EXACT, MAX_TICK_LOTS, RATE_SCALE, Instrument
 
 RATE_MAX = 2**40
 """Largest rate as an integer of 1e-8: eleven thousand times the value."""
@@ -66,10 +66,10 @@ class FeeState(NamedTuple):
 class Contract:
     """How value follows from price, in whole cash units.
 
-    LINEAR, SPOT: value = price x quantity, which is whole in tick-lots. INVERSE: a lot is worth a fixed amount of
-    quote currency, so value = quantity / price in base currency: not whole in anything. Its cash unit is
-    lot_size / (tick_size x inverse_scale) of base currency, and every value is rounded to it, halves away from zero:
-    the ledger is exact in these units, and a unit is far below what a venue settles in.
+    LINEAR, SPOT: value = price x quantity x multiplier, which is whole in tick-lots. INVERSE: a lot is worth a fixed amount
+    of quote currency, so value = quantity x multiplier / price in base currency: not whole in anything. Its cash unit is
+    lot_size x multiplier / (tick_size x inverse_scale) of base currency, and every value is rounded to it, halves away from
+    zero: the ledger is exact in these units, and a unit is far below what a venue settles in.
 
     Parameters
     ----------
@@ -81,17 +81,16 @@ class Contract:
     cash_unit: Decimal
 
     @classmethod
-    def of(cls, instrument: Instrument, *, base_unit: Decimal = Decimal("1e-10")) -> Contract:
-        """Return the contract of an instrument; an INVERSE one is settled in units of at most `base_unit`."""
-        if instrument.contract_type is not ContractType.INVERSE:
-            return cls(0, instrument.tick_lot)
-        lot_at_one_tick = EXACT.divide(instrument.lot_size, instrument.tick_size)
-        scale = int(EXACT.divide(lot_at_one_tick, base_unit).to_integral_value(rounding="ROUND_CEILING"))
-        if not 1 <= scale < 2**62:
+    def of(cls, instrument: Instrument) -> Contract:
+        """Return the contract of an instrument; InvalidRequest for an INVERSE one whose lot cannot be counted."""
+        scale = instrument.inverse_scale
+        if scale >= MAX_TICK_LOTS:
             raise InvalidRequest.of(
-                "base_unit", str(base_unit), "a unit of which a lot at a price of one tick is 1 to 2**62"
+                "lot_size",
+                str(instrument.lot_size),
+                "one that at a price of one tick is worth less than 2**62 units of cash",
             )
-        return cls(scale, EXACT.divide(lot_at_one_tick, Decimal(scale)))
+        return cls(scale, instrument.tick_lot)
 
     def value(self, price_ticks: int, lots: int) -> int:
         """Return the value of `lots` at a price, in cash units."""

@@ -70,9 +70,19 @@ class Worker:
     ----------
     database, reference, lake, clock : shared by the process
     results : folder under which each run writes its columns
+    sweep_threads : with which a sweep is done; None: one for each processor
     """
 
-    def __init__(self, database: Database, reference: ReferenceData, lake: Lake, clock: Clock, results: Path) -> None:
+    def __init__(
+        self,
+        database: Database,
+        reference: ReferenceData,
+        lake: Lake,
+        clock: Clock,
+        results: Path,
+        *,
+        sweep_threads: int | None = None,
+    ) -> None:
         self._database = database
         self._reference = reference
         self._lake = lake
@@ -81,7 +91,7 @@ class Worker:
         self._app = procrastinate.App(
             connector=procrastinate.PsycopgConnector(conninfo=database.dsn, min_size=1, max_size=4)
         )
-        self._sweeps = SweepWork(database, reference, lake, clock)
+        self._sweeps = SweepWork(database, reference, lake, clock, sweep_threads)
         self._has_idled = False
         self._app.task(name=TASK, queue=QUEUE, pass_context=False)(self._run_job)
         self._app.task(name=SWEEP_TASK, queue=QUEUE, pass_context=False)(self._sweep_job)

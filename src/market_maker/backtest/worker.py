@@ -22,6 +22,7 @@ from procrastinate.exceptions import ConnectorException
 from market_maker.backtest.compiling import compile_here
 from market_maker.backtest.configuration import pair_ids_of, run_configs
 from market_maker.backtest.engine import RunConfig, RunProgress, backtest
+from market_maker.backtest.pace import Pace
 from market_maker.backtest.result import RunResult
 from market_maker.backtest.service import run_data
 from market_maker.backtest.several_run import SeveralRun, backtest_several
@@ -229,11 +230,11 @@ class Worker:
 
     async def _replay(self, run: dict[str, Any], configs: Sequence[RunConfig]) -> RunResult | SeveralRun:
         """Replay in a thread while this one writes progress and watches for a wish to cancel."""
-        latest: list[RunProgress] = []
+        pace = Pace()
         canceled = False
 
         def note(progress: RunProgress) -> None:
-            latest[:] = [progress]
+            pace.note(progress, time.perf_counter())
             if canceled:
                 raise RunCanceled
 
@@ -242,27 +243,22 @@ class Worker:
             return backtest_several(configs, self._lake, note) if several else backtest(configs[0], self._lake, note)
 
         work = asyncio.create_task(asyncio.to_thread(replay))
-        started = time.perf_counter()
         while True:
             done, _ = await asyncio.wait([work], timeout=0.5)
             if done:
                 return work.result()
-            canceled = await self._note_progress(run, latest, time.perf_counter() - started) or canceled
+            canceled = await self._note_progress(run, pace) or canceled
 
-    async def _note_progress(self, run: dict[str, Any], latest: list[RunProgress], seconds: float) -> bool:
+    async def _note_progress(self, run: dict[str, Any], pace: Pace) -> bool:
         """Write how far a run is; return whether the user wants it to stop."""
-        share, rate, left = 0.0, None, None
-        if latest and latest[0].events_total:
-            share = latest[0].events_done / latest[0].events_total
-            rate = latest[0].events_done / seconds
-            left = seconds * (1 - share) / share if share else None
+        left = pace.left_s(time.perf_counter())
         with contextlib.suppress(Unavailable):
             async with self._database.transaction() as connection:
                 rows = await fetch(
                     connection,
                     "UPDATE backtest_runs SET progress = %s, events_per_second = %s, eta_seconds = %s, heartbeat_ts = %s,"
                     " version = version + 1 WHERE run_id = %s AND status = 'RUNNING' AND attempts = %s RETURNING *",
-                    (share, rate, left, self._clock.now_ns(), run["run_id"], run["attempts"]),
+                    (pace.share, pace.events_per_second, left, self._clock.now_ns(), run["run_id"], run["attempts"]),
                 )
                 if not rows:
                     return True  # this worker was taken for dead

@@ -534,7 +534,7 @@ def simulate(
         str,
         typer.Argument(
             metavar="STRATEGY",
-            help="kind of strategy, see `market-maker strategy kinds`; or the id of one that is kept, whose results are kept, too",
+            help="kind of strategy, see `market-maker strategy kinds`; or id or name of one that is kept, whose results are kept, too",
         ),
     ],
     param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE (repeatable); the others have defaults")] = None,
@@ -589,7 +589,7 @@ def simulate(
     wait_ns = parse_duration(latency, "--latency")
     scenarios, parameters = mode_options(mode, scenario or [], custom)
     settings = load_settings(config, overrides=setting or [])
-    kept = find_kept(settings, UUID(kind), keep_runs) if is_uuid(kind) else None
+    kept = find_kept(settings, kind, keep_runs)
     begins_at = "50000" if kept is None or kept.price is None else f"{kept.price:f}"
     market = MarketWish(
         price=parse_decimal(price or begins_at, "--price"), tick_size=parse_decimal(tick_size, "--tick-size"),
@@ -606,15 +606,6 @@ def simulate(
         kind if kept is None else kept.strategy.kind, param or [], wish, against=against,
         against_parameters=against_param or [], kept=kept, report=report, plot=plot,
     )  # fmt: skip
-
-
-def is_uuid(text: str) -> bool:
-    """Tell whether a text is an id."""
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
 
 
 @app.command("compile")

@@ -189,8 +189,10 @@ class Worker:
             strategy = await self._reference.strategy(run["strategy_id"])
             await self._reference.refresh_pairs()
             instruments = [(await self._reference.pair(pair_id)).instrument for pair_id in pair_ids_of(run)]
-            result = await self._replay(run, run_configs(run, strategy, instruments))
-            await self._complete(run, strategy, instruments, result, time.perf_counter() - started)
+            pace = Pace()
+            result = await self._replay(run, run_configs(run, strategy, instruments), pace)
+            rate = pace.events_per_second or result.reproducibility["events"] / (time.perf_counter() - started)
+            await self._complete(run, strategy, instruments, result, rate)
         except RunCanceled:
             await self._end(run, CANCELED, "canceled by the user", EventType.BACKTEST_CANCELED)
         except Unavailable:
@@ -228,9 +230,8 @@ class Worker:
         await self._end(run, *ending)
         return None
 
-    async def _replay(self, run: dict[str, Any], configs: Sequence[RunConfig]) -> RunResult | SeveralRun:
+    async def _replay(self, run: dict[str, Any], configs: Sequence[RunConfig], pace: Pace) -> RunResult | SeveralRun:
         """Replay in a thread while this one writes progress and watches for a wish to cancel."""
-        pace = Pace()
         canceled = False
 
         def note(progress: RunProgress) -> None:
@@ -272,7 +273,7 @@ class Worker:
         strategy: Strategy,
         instruments: Sequence[Instrument],
         result: RunResult | SeveralRun,
-        seconds: float,
+        events_per_second: float,
     ) -> None:
         folder = self._results / str(run["run_id"])
         now = self._clock.now_ns()
@@ -286,7 +287,7 @@ class Worker:
                     COMPLETED,
                     now,
                     now,
-                    result.reproducibility["events"] / max(seconds, 1e-9),
+                    events_per_second,
                     run["run_id"],
                     run["attempts"],
                 ),

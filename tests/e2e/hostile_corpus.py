@@ -139,7 +139,8 @@ def valid_bodies(known: Known) -> dict[tuple[str, str], dict[str, Any]]:
         ("post", "/api/v1/market-data/imports"): {
             "path": "nothing.gz", "format": "binance_collector", "venue": "v", "symbol": "S", "symbols": ["S"],
             "date": "2024-08-08", "tick_size": "0.1", "lot_size": "0.001", "offset_negative_latency": False, "offset_ns": 0,
-            "sort": False, "drop_off_book": False, "force": False, "replace": False,
+            "sort": False, "drop_off_book": False, "force": False, "replace": False, "contract_type": "LINEAR",
+            "contract_multiplier": "50", "maker_fee": "0.0001", "taker_fee": "0.0002",
         },
     }  # fmt: skip
 

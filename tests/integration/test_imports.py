@@ -295,7 +295,10 @@ async def test_a_mapping_says_what_a_contract_is_of(service: MarketDataService, 
     imported = await service.import_data([file], ImportOptions(read=ReadOptions(mapping=mapping)))
     (pair_id,) = imported.pair_ids
     assert (await service._reference.pair(pair_id)).instrument.contract_multiplier == 50
-    assert "nothing says what contract v/AB is: it is taken for SPOT." in " ".join(imported.report["warnings"])
+    (told,) = imported.report["warnings"]
+    assert told.startswith(
+        "nothing says what contract it is, SPOT is taken (v/AB). `market-maker pair change v/AB --contract-type"
+    )
 
 
 async def test_terms_of_a_new_pair_and_of_one_that_is_there(service: MarketDataService, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ _DASHED = ("okex-swap", "okex-futures", "huobi-dm-swap", "huobi-dm", "huobi-dm-l
 _RULES = tuple((venues, re.compile(pattern), contract, multiplier) for venues, pattern, contract, multiplier in (
     (("bitmex",), "(?P<base>XBT)(USD|(?P<quote>EUR))", "INVERSE", "1"),
     (("bitmex",), f"(?P<base>XBT){_MONTH}", "INVERSE", "1"),
+    # Its spot pairs have an underscore.
+    (("bitmex",), "(?P<base>[A-Z0-9]+?)(?P<quote>USDT)([FGHJKMNQUVXZ][0-9]{2})?", "LINEAR", None),
     # Quantities of Deribit are in USD, whatever a contract is; those of Bybit's inverse contracts too.
     (("deribit",), f"(?P<base>BTC|ETH)-(PERPETUAL|{_DATE})", "INVERSE", "1"),
     (("deribit",), f"(?P<base>[A-Z0-9]+)_(?P<quote>USDC|USDT)-(PERPETUAL|{_DATE})", "LINEAR", "1"),

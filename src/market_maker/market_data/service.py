@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -34,12 +34,12 @@ from market_maker.storage.reference import ReferenceData
 
 _NO_OPTIONS = ImportOptions()
 _IN_CONTRACTS = (
-    "quantities of {name} are contracts, and nothing says what one is of: money is price x contracts until `market-maker pair change"
-    " {name} --contract-multiplier 50` (the number of your contract) says it; an import with --contract-multiplier does at once"
+    "nothing says what a contract is of ({names}): money is price x contracts. `market-maker pair change {name}"
+    " --contract-multiplier 50`, with its own number, says it; an import with --contract-multiplier does so at once"
 )
 _GUESSED = (
-    "nothing says what contract {name} is: it is taken for SPOT. `market-maker pair change {name} --contract-type LINEAR` (or"
-    " INVERSE, and --contract-multiplier) corrects it; an import with --contract-type says it at once"
+    "nothing says what contract it is, SPOT is taken ({names}). `market-maker pair change {name} --contract-type LINEAR`, or"
+    " INVERSE, corrects it; an import with --contract-type says it at once"
 )
 _QUOTES = ("USDT", "USDC", "USD", "BTC", "ETH", "EUR")
 Progress = Callable[[int, int], None]
@@ -148,6 +148,7 @@ class MarketDataService:
             # Whoever held a lock before may have died in the middle of publishing: nothing of that may be swept away.
             await self._finish_under_lock(instruments)
             report = await asyncio.to_thread(stage_all)
+            report.warnings += self._guesses(reading, instruments.values())
             for instrument in instruments.values():
                 report.warnings += self._changes(reading, instrument)
             await self._keep_pairs(instruments)
@@ -205,16 +206,31 @@ class MarketDataService:
         check_terms(made)
         return made
 
+    def _guesses(self, reading: Reading, instruments: Iterable[Instrument]) -> list[str]:
+        """Return in words what of new pairs nothing says: their contract, or what a contract is of."""
+        guessed, in_contracts = [], []
+        for instrument in instruments:
+            facts, name = reading.facts(instrument.symbol), f"{instrument.venue}/{instrument.symbol}"
+            wanted = _terms(reading.options, facts)
+            if self._reference.find_pair(instrument.venue, instrument.symbol) is not None:
+                continue
+            if "contract_type" not in wanted:
+                guessed.append(name)
+            if facts.get("quantity") == "contracts" and "contract_multiplier" not in wanted:
+                in_contracts.append(name)
+        return [
+            text.format(names=", ".join(names[:20]) + (", ..." if len(names) > 20 else ""), name=names[0])
+            for text, names in ((_GUESSED, guessed), (_IN_CONTRACTS, in_contracts))
+            if names
+        ]
+
     def _changes(self, reading: Reading, instrument: Instrument) -> list[str]:
         """Return in words what the files change of a pair that is there, and what they say otherwise than it is kept."""
         pair = self._reference.find_pair(instrument.venue, instrument.symbol)
         facts, name = reading.facts(instrument.symbol), f"{instrument.venue}/{instrument.symbol}"
-        wanted = _terms(reading.options, facts)
         if pair is None:
-            told = [] if "contract_type" in wanted else [_GUESSED.format(name=name)]
-            is_untold = facts.get("quantity") == "contracts" and "contract_multiplier" not in wanted
-            return told + ([_IN_CONTRACTS.format(name=name)] if is_untold else [])
-        known = pair.instrument
+            return []
+        wanted, known = _terms(reading.options, facts), pair.instrument
         told = [
             f"the {what} of {name} is {now:f} from now on, it was {was:f}: what strategies are told in {what}s becomes as much smaller"
             for what, was, now in (

@@ -13,6 +13,7 @@ from market_maker.market_data.contracts import contract_facts
         ("bitmex", "XBTUSD", ("INVERSE", "XBT", "USD", "1")),
         ("bitmex", "XBTM21", ("INVERSE", "XBT", "USD", "1")),
         ("bitmex", "XBTEUR", ("INVERSE", "XBT", "EUR", "1")),
+        ("bitmex", "ADAUSDT", ("LINEAR", "ADA", "USDT", None)),
         ("deribit", "BTC-PERPETUAL", ("INVERSE", "BTC", "USD", "1")),
         ("deribit", "ETH-25JUN21", ("INVERSE", "ETH", "USD", "1")),
         ("deribit", "SOL_USDC-PERPETUAL", ("LINEAR", "SOL", "USDC", "1")),
@@ -40,7 +41,7 @@ def test_symbols_that_say_it(venue: str, symbol: str, facts: tuple[str, str, str
     ("venue", "symbol"),
     [
         ("bitmex", "ETHUSD"),  # quanto: settled in bitcoin
-        ("bitmex", "XBTUSDT"),
+        ("bitmex", "XBT_USDT"),  # spot, or not: nobody says
         ("deribit", "BTC-25JUN21-40000-C"),  # an option
         ("deribit", "A/USD"),
         ("ftx", "BTC-PERP"),

@@ -16,7 +16,17 @@ from uuid import UUID
 
 import typer
 
-from market_maker import cli_db, cli_doctor, cli_fetch, cli_keys, cli_play, cli_risk, cli_scenario, cli_strategy
+from market_maker import (
+    cli_db,
+    cli_doctor,
+    cli_fetch,
+    cli_keys,
+    cli_pair,
+    cli_play,
+    cli_risk,
+    cli_scenario,
+    cli_strategy,
+)
 from market_maker.cli_files import file_to_write
 from market_maker.domain.errors import InvalidRequest, MarketMakerError
 from market_maker.domain.units import parse_decimal, parse_duration, parse_instant
@@ -30,6 +40,7 @@ app.command()(cli_play.play)
 app.add_typer(cli_db.app, name="db")
 app.add_typer(cli_fetch.app, name="fetch")
 app.add_typer(cli_strategy.app, name="strategy")
+app.add_typer(cli_pair.app, name="pair")
 app.add_typer(cli_scenario.app, name="scenario")
 app.add_typer(cli_risk.app, name="risk")
 
@@ -116,6 +127,15 @@ def import_files(
     mapping: Annotated[Path | None, typer.Option(help="mapping file (YAML) of a CSV or Parquet table")] = None,
     tick_size: Annotated[str | None, typer.Option(help="tick of a new pair; default: found in the data")] = None,
     lot_size: Annotated[str | None, typer.Option(help="lot of a new pair; default: found in the data")] = None,
+    contract_type: Annotated[
+        str | None, typer.Option(help="SPOT, LINEAR or INVERSE, of a new pair; default: as the data says, else SPOT")
+    ] = None,
+    contract_multiplier: Annotated[
+        str | None,
+        typer.Option(help="what one unit of quantity of a new pair stands for, such as 50 for ES; default: 1"),
+    ] = None,
+    maker_fee: Annotated[str | None, typer.Option(help="fraction of the value, of a new pair, such as 0.0002")] = None,
+    taker_fee: Annotated[str | None, typer.Option(help="fraction of the value, of a new pair, such as 0.0005")] = None,
     offset_negative_latency: Annotated[
         bool, typer.Option(help="repair: move the receive clock of a recording whose events arrive before they happen")
     ] = False,
@@ -142,7 +162,8 @@ def import_files(
         {
             "format": format_name, "venue": venue, "symbol": symbol, "symbols": only or [], "date": date, "tick_size": tick_size,
             "lot_size": lot_size, "offset_negative_latency": offset_negative_latency, "offset_ns": offset_ns, "sort": sort,
-            "drop_off_book": drop_off_book, "force": force, "replace": replace,
+            "drop_off_book": drop_off_book, "force": force, "replace": replace, "contract_type": contract_type,
+            "contract_multiplier": contract_multiplier, "maker_fee": maker_fee, "taker_fee": taker_fee,
         },
         mapping,
     )  # fmt: skip
@@ -513,7 +534,7 @@ def simulate(
         str,
         typer.Argument(
             metavar="STRATEGY",
-            help="kind of strategy, see `market-maker strategy kinds`; or the id of one that is kept, whose results are kept, too",
+            help="kind of strategy, see `market-maker strategy kinds`; or id or name of one that is kept, whose results are kept, too",
         ),
     ],
     param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE (repeatable); the others have defaults")] = None,
@@ -568,7 +589,7 @@ def simulate(
     wait_ns = parse_duration(latency, "--latency")
     scenarios, parameters = mode_options(mode, scenario or [], custom)
     settings = load_settings(config, overrides=setting or [])
-    kept = find_kept(settings, UUID(kind), keep_runs) if is_uuid(kind) else None
+    kept = find_kept(settings, kind, keep_runs)
     begins_at = "50000" if kept is None or kept.price is None else f"{kept.price:f}"
     market = MarketWish(
         price=parse_decimal(price or begins_at, "--price"), tick_size=parse_decimal(tick_size, "--tick-size"),
@@ -585,15 +606,6 @@ def simulate(
         kind if kept is None else kept.strategy.kind, param or [], wish, against=against,
         against_parameters=against_param or [], kept=kept, report=report, plot=plot,
     )  # fmt: skip
-
-
-def is_uuid(text: str) -> bool:
-    """Tell whether a text is an id."""
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
 
 
 @app.command("compile")

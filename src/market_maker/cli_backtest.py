@@ -6,21 +6,26 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
 from market_maker.backtest.service import BacktestService, RunRequest
 from market_maker.backtest.worker import Worker
 from market_maker.bootstrap import open_store
 from market_maker.domain.errors import Conflict, InvalidRequest
-from market_maker.domain.units import format_instant, parse_decimal, parse_duration
+from market_maker.domain.units import NS_PER_SECOND, format_instant, parse_decimal, parse_duration
 from market_maker.settings import Settings
 
+_MONEY = frozenset({
+    "net_pnl", "gross_pnl", "fees", "funding", "spread_capture", "inventory_pnl", "initial_balance", "final_equity",
+    "max_drawdown", "turnover",
+})  # fmt: skip
 _BAND = {"pessimistic": "back of the queue", "queue": "by the queue model", "optimistic": "front of the queue"}
 
 
@@ -80,6 +85,14 @@ def limits_of(words: Sequence[str] | None) -> list[dict[str, str]]:
     return found
 
 
+def _left(run: dict[str, Any]) -> str:
+    """Return in words how long a run still takes, as its worker tells it."""
+    seconds = run["eta_seconds"]
+    if run["status"] in ("PENDING", "RUNNING"):
+        return "opening the recording" if seconds is None else f"{timedelta(seconds=round(seconds))} left"
+    return ""
+
+
 async def run_backtest(
     settings: Settings, strategy: str, pair: str | None, wish: Callable[..., RunRequest], others: Sequence[str] = ()
 ) -> None:
@@ -102,14 +115,20 @@ async def run_backtest(
         one = Worker(store.database, store.reference, store.lake, store.clock, store.data_dir / "results")
         work = asyncio.create_task(one.run_now(run_id))
         try:
-            with Progress(console=console) as bars:
-                task = bars.add_task("replay", total=100)
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TaskProgressColumn(),
+                TextColumn("{task.fields[left]}"),
+            )
+            with Progress(*columns, console=console) as bars:
+                task = bars.add_task("replay", total=100, left="opening the recording")
                 while run["status"] in ("PENDING", "RUNNING"):
                     await asyncio.sleep(0.1)
                     if work.done():
                         await work
                     run = await backtests.get_run(run_id)
-                    bars.update(task, completed=run["progress_percent"])
+                    bars.update(task, completed=run["progress_percent"], left=_left(run))
                 await work
         except asyncio.CancelledError:  # Ctrl-C
             with contextlib.suppress(Conflict):  # It has just ended.
@@ -157,11 +176,13 @@ def _tell(summary: Mapping[str, Any], currency: str, console: Console) -> None:
     if "legs" in figures:
         _tell_legs(figures.pop("legs"), currency, console)
     sharpe = figures.pop("sharpe")
-    figures["sharpe"] = sharpe["ratio"] if sharpe["reason"] is None else sharpe["reason"]
+    figures["sharpe"] = f"{sharpe['ratio']:.4f}" if sharpe["reason"] is None else sharpe["reason"]
+    if "max_drawdown_duration_ns" in figures:
+        figures["max_drawdown_duration"] = timedelta(seconds=figures.pop("max_drawdown_duration_ns") / NS_PER_SECOND)
     for part, values in (figures.pop("market_conditions", None) or {}).items():
         figures |= {f"{part} {name}": value for name, value in values.items()}
     for name, value in figures.items():
-        print(f"  {name:30} {value}")
+        print(f"  {name:30} {'-' if value is None else value}{f' {currency}' if name in _MONEY else ''}")
 
 
 def _tell_legs(legs: Sequence[Mapping[str, Any]], currency: str, console: Console) -> None:

@@ -101,6 +101,8 @@ def _tell(console: Console, unit: Sequence[Path], imported: Imported) -> None:
         shown = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
         table.add_row(f"{venue} {symbol}", rows, shown, _colored(worst), streams[0]["pair_id"])
     console.print(table)
+    for told in imported.told:
+        console.print(f"  {told}", style="yellow", markup=False)
     if not imported.repeats:
         for line in findings_of(report):
             console.print(f"  {line}", style="dim", markup=False)

@@ -20,7 +20,7 @@ from rich.table import Table
 from market_maker.backtest.engine import RunConfig
 from market_maker.backtest.result import RunResult
 from market_maker.bootstrap import open_store
-from market_maker.domain.errors import InvalidRequest
+from market_maker.domain.errors import InvalidRequest, NotFound, shorten
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.modes import TestMode
 from market_maker.domain.units import NS_PER_SECOND, format_duration
@@ -35,7 +35,13 @@ from market_maker.performance.figures import Figure, Interval
 from market_maker.performance.json_values import json_value
 from market_maker.settings import Settings
 from market_maker.storage.reference import Strategy
-from market_maker.strategies.contract import PreparedStrategy, StrategyKind, find_strategy
+from market_maker.strategies.contract import (
+    PreparedStrategy,
+    StrategyKind,
+    add_strategy_file,
+    find_strategy,
+    strategy_names,
+)
 from market_maker.synthetic.custom import read_custom
 from market_maker.synthetic.flow.parameters import Conditions, ReferenceParameters, suited_design
 from market_maker.synthetic.reference.processes import Process
@@ -271,13 +277,34 @@ def mode_options(
     return tuple(parse_scenario(text) for text in scenarios), {} if custom is None else read_custom(custom)
 
 
-def find_kept(settings: Settings, strategy_id: UUID, runs: int) -> Kept:
-    """Return a strategy that is kept, and its pair; NotFound when there is none."""
+def find_kept(settings: Settings, text: str, runs: int) -> Kept | None:
+    """Return a strategy that is kept, by its id or name, and its pair; None for a kind, which comes before a name.
+
+    Raises
+    ------
+    NotFound
+        Neither.
+    InvalidRequest
+        The pair is an INVERSE contract, of which there is no simulated market.
+    """
+    for file in settings.strategy_files:
+        add_strategy_file(file)
+    if text in strategy_names():
+        return None
 
     async def find() -> Kept:
         async with open_store(settings) as store:
-            strategy = await store.reference.strategy(strategy_id)
+            try:
+                strategy = await store.reference.strategy_named(text)
+            except NotFound as error:
+                kinds = ", ".join(strategy_names())
+                raise NotFound(
+                    f"{shorten(text)} is no kind of strategy ({kinds}) and none that is kept: {error.detail}"
+                ) from None
             pair = await store.reference.pair(strategy.pair_id)
+            if pair.instrument.inverse_scale:
+                name = f"{pair.instrument.venue}/{pair.instrument.symbol}"
+                raise InvalidRequest.of("STRATEGY", shorten(text), f"one of a SPOT or LINEAR pair; {name} is INVERSE")
             return Kept(settings, strategy, pair.instrument, pair.initial_price, runs)
 
     return asyncio.run(find())

@@ -6,6 +6,7 @@ It decides nothing about orders or risk; it looks up, checks a few fields and ha
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -16,7 +17,7 @@ from market_maker.backtest.service import BacktestService
 from market_maker.domain.book import BookSnapshot
 from market_maker.domain.errors import InvalidRequest, NotFound
 from market_maker.domain.ids import new_id
-from market_maker.domain.instrument import EXACT, ContractType, Instrument
+from market_maker.domain.instrument import EXACT, ContractType, Instrument, check_steps, check_terms
 from market_maker.domain.order import Order
 from market_maker.domain.trade import Fill
 from market_maker.domain.units import Money, parse_money
@@ -30,6 +31,7 @@ from market_maker.simulator.service import SimulatorService
 from market_maker.simulator.strategy_runs.service import StrategyRuns
 from market_maker.storage import simulation
 from market_maker.storage.database import Database
+from market_maker.storage.pair_changes import CHANGEABLE, get_changes
 from market_maker.storage.reference import Pair, ReferenceData, Strategy
 from market_maker.strategies.contract import find_strategy, strategy_names
 
@@ -48,9 +50,6 @@ class Parts:
     records: Records
     strategy_runs: StrategyRuns
     realism: MarketRealism
-
-
-_STEP_ALLOWED = "a positive number of at most 12 decimals"
 
 
 class Directory:
@@ -80,6 +79,7 @@ class Directory:
 
     async def pair(self, pair_id: UUID) -> dict[str, Any]:
         """Return a pair; NotFound when there is none."""
+        await self._reference.refresh_pairs()
         return self._pair_data(await self._reference.pair(pair_id))
 
     async def add_pair(self, instrument: Instrument, initial_price: Decimal | None) -> dict[str, Any]:
@@ -90,13 +90,37 @@ class Directory:
         InvalidRequest : names the field
         Conflict : the venue has the symbol already
         """
-        _check_instrument(instrument)
+        check_terms(instrument)
+        check_steps(instrument)
         if initial_price is not None:
+            if instrument.inverse_scale:
+                raise InvalidRequest.of(
+                    "initial_price", str(initial_price), "none: no market simulates an INVERSE contract"
+                )
             instrument.price_to_ticks(initial_price, "initial_price")
         pair = await self._reference.add_pair(instrument, initial_price, self._parts.simulator.clock.now_ns())
         if initial_price is not None:
             await self._parts.simulator.start_session(instrument.pair_id)
         return self._pair_data(pair)
+
+    async def change_pair(self, pair_id: UUID, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Change terms of a pair; what runs keeps those it began with.
+
+        Raises
+        ------
+        InvalidRequest : names the field
+        Conflict : rows are kept in the units of the term
+        """
+        if not changes:
+            raise InvalidRequest.of("body", "{}", f"at least one of {', '.join(CHANGEABLE)}")
+        return self._pair_data(
+            await self._reference.change_pair(pair_id, changes, self._parts.simulator.clock.now_ns())
+        )
+
+    async def pair_changes(self, pair_id: UUID, after: UUID | None, limit: int) -> list[dict[str, Any]]:
+        """Return what was changed of a pair, newest first; NotFound when there is none."""
+        await self._reference.pair(pair_id)
+        return await get_changes(self._parts.database, pair_id, after=after, limit=limit)
 
     async def accounts(self) -> list[dict[str, Any]]:
         """Return all accounts with their balances."""
@@ -256,6 +280,7 @@ class Directory:
             "contract_type": instrument.contract_type.value,
             "maker_fee": f"{instrument.maker_fee:f}",
             "taker_fee": f"{instrument.taker_fee:f}",
+            "contract_multiplier": f"{instrument.contract_multiplier:f}",
             "initial_price": None if pair.initial_price is None else f"{pair.initial_price:f}",
             "is_simulated": instrument.pair_id in self._parts.simulator.loops,
         }
@@ -264,17 +289,6 @@ class Directory:
 def new_instrument(**fields: Any) -> Instrument:
     """Return an instrument with a fresh id; `contract_type` as text."""
     return Instrument(new_id(), **{**fields, "contract_type": ContractType(fields["contract_type"])})
-
-
-def _check_instrument(instrument: Instrument) -> None:
-    for field, value in (("tick_size", instrument.tick_size), ("lot_size", instrument.lot_size)):
-        if not value.is_finite() or not Decimal("1e-12") <= value <= 10**9 or value.scaleb(12) % 1:
-            raise InvalidRequest.of(field, str(value), _STEP_ALLOWED)
-    for field, rate in (("maker_fee", instrument.maker_fee), ("taker_fee", instrument.taker_fee)):
-        if not rate.is_finite() or abs(rate) > Decimal("0.1") or rate.scaleb(8) % 1:
-            raise InvalidRequest.of(field, str(rate), "a fraction from -0.1 to 0.1 of at most 8 decimals")
-    if instrument.base == instrument.quote:
-        raise InvalidRequest.of("quote", instrument.quote, "another currency than base")
 
 
 def _strategy_data(strategy: Strategy) -> dict[str, Any]:

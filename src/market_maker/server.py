@@ -24,7 +24,7 @@ from market_maker.bootstrap import Runtime, open_store, relaying, running
 from market_maker.domain.errors import InvalidRequest, Unavailable
 from market_maker.monitoring.logs import configure_logging
 from market_maker.monitoring.tracing import configure_tracing, stop_tracing
-from market_maker.settings import Role, Settings
+from market_maker.settings import BacktestSettings, Role, Settings
 from market_maker.storage.database import Database
 from market_maker.storage.jobs import has_work
 
@@ -162,7 +162,10 @@ async def work(settings: Settings, parent_pid: int | None) -> None:
     configure_logging(settings.log_level)
     configure_tracing(settings.otlp_endpoint, role="worker")
     async with _stopped_by_signal() as stopped, open_store(settings) as store:
-        worker = Worker(store.database, store.reference, store.lake, store.clock, store.data_dir / "results")
+        worker = Worker(
+            store.database, store.reference, store.lake, store.clock, store.data_dir / "results",
+            sweep_threads=sweep_threads(settings.backtest, processors()),
+        )  # fmt: skip
         idle_s = settings.backtest.worker_idle / 1e9 if parent_pid is not None else 0
         serving = asyncio.create_task(worker.serve(parent_pid=parent_pid, idle_s=idle_s or None))
         stopping = asyncio.create_task(stopped.wait())
@@ -171,6 +174,16 @@ async def work(settings: Settings, parent_pid: int | None) -> None:
             task.cancel()
         await asyncio.gather(serving, stopping, return_exceptions=True)
     stop_tracing()
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def sweep_threads(settings: BacktestSettings, processors: int) -> int:
+    """Return with how many threads each worker does a sweep: without a setting, one processor is left to the service."""
+    return settings.sweep_threads or max(1, (processors - 1) // max(1, settings.workers))
 
 
 @asynccontextmanager
@@ -200,6 +213,8 @@ async def _keep_worker(runtime: Runtime) -> None:
         "MM_LOG_LEVEL": settings.log_level,
         "MM_SIMULATOR__DEFAULT_BALANCE": str(settings.simulator.default_balance),
         "MM_BACKTEST__WORKER_IDLE": f"{settings.backtest.worker_idle}ns",
+        "MM_BACKTEST__WORKERS": str(settings.backtest.workers),
+        "MM_BACKTEST__SWEEP_THREADS": str(settings.backtest.sweep_threads),
     }
     if settings.lake is not None:
         environment["MM_LAKE"] = str(settings.lake)

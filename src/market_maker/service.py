@@ -18,6 +18,7 @@ from market_maker.domain.book import BookSnapshot
 from market_maker.domain.errors import Conflict, InvalidRequest, NotFound
 from market_maker.domain.events import Event, EventType, position_data
 from market_maker.domain.ids import DEFAULT_ACCOUNT_ID, MARKET_ACCOUNT_ID, new_id
+from market_maker.domain.instrument import Instrument
 from market_maker.domain.modes import Mode
 from market_maker.domain.order import NewOrder, OrderStatus, Placed, Side
 from market_maker.domain.position import Position, PositionState, describe_position
@@ -132,6 +133,7 @@ class MarketMakerService:
         """
         if self.mode is Mode.BACKTEST and self._replay is not None and self._replay.position_id == position_id:
             return self._replay.position()
+        await self.parts.reference.refresh_pairs()
         found = await simulation.get_positions(self.parts.database, position_id=position_id)
         if not found or found[0].account_id == MARKET_ACCOUNT_ID:
             raise NotFound.of("position", "position_id", str(position_id))
@@ -247,7 +249,7 @@ class MarketMakerService:
             given_ticks = instrument.price_to_ticks(wanted.average_price, "average_price")
         loop = self.parts.simulator.loops.get(stored.pair_id)
         if loop is None:
-            await self._transfer_stored(stored, wanted, target_lots, given_ticks)
+            await self._transfer_stored(stored, wanted, instrument, target_lots, given_ticks)
             return
 
         cause = correlation_id()
@@ -268,7 +270,7 @@ class MarketMakerService:
         await loop.act_and_record(transfer)
 
     async def _transfer_stored(
-        self, stored: PositionState, wanted: Position, target_lots: int, given_ticks: int | None
+        self, stored: PositionState, wanted: Position, instrument: Instrument, target_lots: int, given_ticks: int | None
     ) -> None:
         """Transfer in a pair whose market does not run here: one transaction on the stored row."""
         now = self.parts.simulator.clock.now_ns()
@@ -281,7 +283,7 @@ class MarketMakerService:
             if given_ticks is None:
                 raise InvalidRequest.of("average_price", None, "a price, as no market runs that would tell one")
             side = Side.BUY if delta > 0 else Side.SELL
-            state.apply_fill(side, given_ticks, abs(delta), 0)
+            state.apply_fill(side, given_ticks, abs(delta), 0, instrument)
             state.updated_ts, state.version = now, state.version + 1
             await simulation.store_position(connection, state)
             row = (new_id(), state.position_id, int(side), given_ticks, abs(delta), now)

@@ -135,6 +135,13 @@ class BacktestSettings(MarketSettings):
         description="a worker that `serve` started ends after so long without work, and its memory with it; the next job starts"
         " another, which takes about two seconds; 0: never",
     )
+    sweep_threads: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="threads with which a worker does a sweep that was asked for by REST; 0: the processors it may use but one,"
+        " shared by all `workers`",
+    )
     cluster_address: str = Field(
         "",
         pattern=r"^$|^(tcp|tls)://[^\s/]+:\d{1,5}$",

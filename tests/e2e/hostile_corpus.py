@@ -86,8 +86,12 @@ def valid_bodies(known: Known) -> dict[tuple[str, str], dict[str, Any]]:
         },
         ("post", "/api/v1/pairs"): {
             "symbol": "BTC-USDT", "base": "BTC", "quote": "USDT", "tick_size": "0.01", "lot_size": "0.0001",
-            "venue": "simulator", "contract_type": "LINEAR", "maker_fee": "0", "taker_fee": "0.0005",
-            "initial_price": "50000",
+            "venue": "simulator", "contract_type": "LINEAR", "contract_multiplier": "1", "maker_fee": "0",
+            "taker_fee": "0.0005", "initial_price": "50000",
+        },
+        ("patch", "/api/v1/pairs/{pair_id}"): {
+            "contract_type": "LINEAR", "contract_multiplier": "1", "maker_fee": "0", "taker_fee": "0", "base": "BTC",
+            "quote": "USDT", "tick_size": "0.01", "lot_size": "0.00001",
         },
         ("post", "/api/v1/accounts"): {"name": "default", "balance": "100000 USDT"},
         ("post", "/api/v1/accounts/{account_id}/transfers"): {"amount": "1", "currency": "USDT"},
@@ -135,7 +139,8 @@ def valid_bodies(known: Known) -> dict[tuple[str, str], dict[str, Any]]:
         ("post", "/api/v1/market-data/imports"): {
             "path": "nothing.gz", "format": "binance_collector", "venue": "v", "symbol": "S", "symbols": ["S"],
             "date": "2024-08-08", "tick_size": "0.1", "lot_size": "0.001", "offset_negative_latency": False, "offset_ns": 0,
-            "sort": False, "drop_off_book": False, "force": False, "replace": False,
+            "sort": False, "drop_off_book": False, "force": False, "replace": False, "contract_type": "LINEAR",
+            "contract_multiplier": "50", "maker_fee": "0.0001", "taker_fee": "0.0002",
         },
     }  # fmt: skip
 

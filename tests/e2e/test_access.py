@@ -60,6 +60,7 @@ NEEDS_ADMIN = {
     ("post", "/api/v1/simulator/sessions/{session_id}/scenarios"),
     ("delete", "/api/v1/simulator/sessions/{session_id}/scenarios/{scenario_id}"),
     ("post", "/api/v1/pairs"),
+    ("patch", "/api/v1/pairs/{pair_id}"),
     ("post", "/api/v1/accounts"),
     ("post", "/api/v1/accounts/{account_id}/transfers"),
     ("post", "/api/v1/accounts/{account_id}/reset"),

@@ -652,6 +652,71 @@ def test_life_of_a_position(client: StrictClient) -> None:
     assert caught.value.errors[0].field == "quantity"
 
 
+def test_a_pair_is_corrected(client: StrictClient, service: ServiceProcess) -> None:
+    pair = client.add_pair(
+        "XBTUSD",
+        "XBT",
+        "USD",
+        tick_size="0.5",
+        lot_size="100",
+        venue="bitmex",
+        contract_type="INVERSE",
+        taker_fee="0.00075",
+    )
+    assert (pair.contract_type, pair.contract_multiplier, pair.is_simulated) == ("INVERSE", 1, False)
+    changed = client.change_pair(pair.pair_id, maker_fee="-0.00025", contract_multiplier=10)
+    assert (changed.maker_fee, changed.taker_fee, changed.contract_multiplier) == (
+        Decimal("-0.00025"), Decimal("0.00075"), 10,
+    )  # fmt: skip
+    (line,) = client.get_pair_changes(pair.pair_id).items
+    assert line.changes == {
+        "maker_fee": {"from": "0", "to": "-0.00025"}, "contract_multiplier": {"from": "1", "to": "10"},
+    }  # fmt: skip
+    assert line.correlation_id
+    with pytest.raises(InvalidRequest, match="at least one of maker_fee, taker_fee"):
+        client.change_pair(pair.pair_id)
+    with pytest.raises(InvalidRequest, match="initial_price: 5"):
+        client.add_pair(
+            "X", "XBT", "USD", tick_size="0.5", lot_size="100", contract_type="INVERSE", initial_price="5"
+        )  # fmt: skip
+    with pytest.raises(InvalidRequest, match=r"pair_id.*a SPOT or LINEAR pair"):
+        client.start_session(pair.pair_id, initial_price="50000")
+    with pytest.raises(
+        Conflict, match=r"maker_fee of simulator/BTC-USDT cannot be changed: a simulated market of it runs"
+    ):
+        client.change_pair(DEFAULT_PAIR, maker_fee="0.001")
+    # 100 contracts of 10 USD, held at 50,000: 0.02 coins; entered by hand, told in coins.
+    account = client.add_account("inverse holder").account_id
+    held = client.open_position(pair.pair_id, quantity="100", average_price="50000", account_id=account)
+    assert (held.currency, held.average_price) == ("XBT", 50_000)
+    sold = client.update_position(held.position_id, "0", average_price="40000")
+    assert sold.realised_pnl == pytest.approx(Decimal("0.02") - Decimal("0.025"), abs=Decimal("1e-9"))
+    assert client.get_account(account).balance == client.get_account(account).initial_balance
+    with pytest.raises(Conflict, match="contract_type of bitmex/XBTUSD cannot be changed: positions of accounts"):
+        client.change_pair(pair.pair_id, contract_type="LINEAR")
+
+    def command(*words: str) -> tuple[int, str]:
+        settings = ["--set", f"database_url={service.dsn}", "--set", f"data_dir={service.folder}"]
+        done = CliRunner().invoke(app, ["pair", *words, *settings])
+        return done.exit_code, done.output + str(done.exception or "")
+
+    code, text = command("change", "bitmex/XBTUSD", "--taker-fee", "0.0005")
+    assert (code, "taker fee   0.0005" in text, "contract    INVERSE" in text) == (0, True, True)
+    assert client.get_pair(pair.pair_id).taker_fee == Decimal("0.0005")  # the service sees what the command did
+    assert "maker_fee: 0 -> -0.00025" in command("show", str(pair.pair_id))[1]
+    assert "bitmex/XBTUSD" in command("list")[1]
+    assert "nothing is new" in command("change", "bitmex/XBTUSD", "--taker-fee", "0.0005")[1]
+    for words, fault in (
+        (("change", "bitmex/XBTUSD"), "at least one of --maker-fee"),
+        (("change", "bitmex/XBTUSD", "--taker-fee", "x"), "a decimal number"),
+        (("change", "bitmex/XBTUSD", "--contract-type", "FUTURE"), "SPOT, LINEAR, INVERSE"),
+        (("change", "bitmex/NONE", "--taker-fee", "0"), "there is no pair bitmex/NONE"),
+        (("show", "nobody"), "venue/symbol"),
+    ):
+        code, text = command(*words)
+        assert (code != 0, fault in text) == (True, True), text
+
+
 def test_risk_by_command(client: StrictClient, service: ServiceProcess, tmp_path: Path) -> None:
     position = client.open_position(
         DEFAULT_PAIR, quantity="0.3", account_id=client.add_account("by command").account_id
@@ -994,7 +1059,7 @@ def test_every_endpoint_answers_as_described(client: StrictClient, http: httpx.C
         "run_strategy", "get_strategy_runs", "get_strategy_run", "stop_strategy", "get_tape", "get_live_bars",
         "get_realism",
         "stress_risk", "test_risk_models", "get_risk_model_tests", "reset_limit", "get_risk_states", "get_kill_switches",
-        "set_kill_switch", "get_risk_audit", "get_risk_report",
+        "set_kill_switch", "get_risk_audit", "get_risk_report", "change_pair", "get_pair_changes",
     }  # fmt: skip
     beside = Path(__file__).with_name("test_risk_control.py")
     text = Path(__file__).read_text(encoding="utf-8") + beside.read_text(encoding="utf-8").replace("trader.", "client.")

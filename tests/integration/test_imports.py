@@ -19,9 +19,10 @@ from market_maker.domain.ids import new_id
 from market_maker.domain.instrument import ContractType, Instrument
 from market_maker.domain.units import Money
 from market_maker.market_data import catalogue
-from market_maker.market_data.import_queue import ImportQueue
+from market_maker.market_data.import_queue import ImportQueue, options_of
 from market_maker.market_data.importers import ReadOptions
 from market_maker.market_data.ingest import ImportOptions, Repairs
+from market_maker.market_data.intake import Terms
 from market_maker.market_data.service import MarketDataService
 from market_maker.storage.database import Database
 from market_maker.storage.lake import Lake
@@ -276,13 +277,15 @@ async def test_a_pair_that_is_kept_otherwise_than_the_file_says_is_told(
     )
     imported = await service.import_data([file])
     assert imported.pair_ids == (kept.pair_id,)
-    (told,) = [text for text in imported.report["warnings"] if "is kept as" in text]
-    assert told.startswith(
-        "the file says that binance-usdm/ABUSDT is LINEAR, the pair is kept as INVERSE: results would"
+    (told,) = [text for text in imported.report["warnings"] if "contract_type" in text]
+    assert told == (
+        "the file says that contract_type of binance-usdm/ABUSDT is LINEAR, the pair is kept with INVERSE:"
+        " `market-maker pair change binance-usdm/ABUSDT --contract-type LINEAR` changes it"
     )
 
 
-async def test_a_multiplier_is_told_to_be_without_effect(service: MarketDataService, tmp_path: Path) -> None:
+async def test_a_mapping_says_what_a_contract_is_of(service: MarketDataService, tmp_path: Path) -> None:
+    """The multiplier of a mapping was told to have no effect: ES was worth a fiftieth of what it is."""
     file, mapping = tmp_path / "trades.csv", tmp_path / "mapping.yaml"
     file.write_text("ts,price,qty\n1583020800000,10.5,2\n")
     mapping.write_text(
@@ -290,7 +293,40 @@ async def test_a_multiplier_is_told_to_be_without_effect(service: MarketDataServ
         " instrument: {base: A, quote: B, multiplier: 50}}"
     )
     imported = await service.import_data([file], ImportOptions(read=ReadOptions(mapping=mapping)))
-    assert "the multiplier 50 of v/AB is not applied: values are price x quantity" in imported.report["warnings"]
+    (pair_id,) = imported.pair_ids
+    assert (await service._reference.pair(pair_id)).instrument.contract_multiplier == 50
+    (told,) = imported.report["warnings"]
+    assert told.startswith(
+        "nothing says what contract it is, SPOT is taken (v/AB). `market-maker pair change v/AB --contract-type"
+    )
+
+
+async def test_terms_of_a_new_pair_and_of_one_that_is_there(service: MarketDataService, tmp_path: Path) -> None:
+    """Who forgot the fee at the first import was told at the second that there was nothing to do."""
+    file = tmp_path / "trades.csv"
+    file.write_text(
+        "exchange,symbol,timestamp,local_timestamp,id,side,price,amount\n"
+        "bitmex,XBTUSD,1583020800000000,1583020800001000,1,buy,8500.5,2\n"
+    )
+    first = await service.import_data([file], ImportOptions(terms=Terms(taker_fee=Decimal("0.0005"))))
+    assert first.report["warnings"] == []
+    pair = (await service._reference.pair(first.pair_ids[0])).instrument
+    assert (pair.contract_type, pair.base, pair.quote) == (ContractType.INVERSE, "XBT", "USD")
+    assert (pair.maker_fee, pair.taker_fee) == (0, Decimal("0.0005"))
+    wish = ImportOptions(terms=Terms(maker_fee=Decimal("-0.0001"), taker_fee=Decimal("0.0005")))
+    again = await service.import_data([file], wish)
+    assert again.repeats
+    (told,) = again.told
+    assert told == (
+        "you say that maker_fee of bitmex/XBTUSD is -0.0001, the pair is kept with 0:"
+        " `market-maker pair change bitmex/XBTUSD --maker-fee -0.0001` changes it"
+    )
+    with pytest.raises(InvalidRequest, match="contract_type"):
+        options_of({"contract_type": "FUTURE"})
+    with pytest.raises(InvalidRequest, match="maker_fee"):
+        options_of({"maker_fee": "0.5"})
+    with pytest.raises(InvalidRequest, match="contract_multiplier"):
+        options_of({"contract_multiplier": "many"})
 
 
 # --- the queue

@@ -16,10 +16,12 @@ from market_maker.bootstrap import open_store
 from market_maker.cli_simulate import MarketWish, SimulateWish, find_kept, run_simulate, simulation_config
 from market_maker.domain.errors import InvalidRequest, NotFound
 from market_maker.domain.ids import DEFAULT_PAIR_ID, new_id
+from market_maker.domain.instrument import ContractType
 from market_maker.montecarlo.engine import simulate
 from market_maker.montecarlo.stress import ScenarioWish
 from market_maker.settings import Settings, load_settings
 from market_maker.strategies.contract import find_strategy
+from venue_builders import an_instrument
 
 PARAMETERS = {"half_spread_ticks": 300, "order_lots": 1000, "max_inventory_lots": 20_000}
 
@@ -46,7 +48,8 @@ def test_kept_runs_are_listed_read_and_reported(settings: Settings, capsys: pyte
         return await store.reference.add_strategy("kept", "inventory_skew", whole, DEFAULT_PAIR_ID, 1)
 
     strategy = with_backtests(settings, add)
-    kept = find_kept(settings, strategy.strategy_id, 2)
+    kept = find_kept(settings, str(strategy.strategy_id), 2)
+    assert kept is not None
     assert kept.price is not None
     wish = SimulateWish(
         120 * 10**9, seeds=3, seed=5, market=MarketWish(price=kept.price),
@@ -80,7 +83,28 @@ def test_kept_runs_are_listed_read_and_reported(settings: Settings, capsys: pyte
 
     with_backtests(settings, look)
     with pytest.raises(NotFound):
-        find_kept(settings, new_id(), 1)
+        find_kept(settings, str(new_id()), 1)
+
+
+def test_a_strategy_is_found_by_kind_name_and_id(settings: Settings) -> None:
+    """`simulate` took ids and kinds alone, and knew no kinds of the user's own files."""
+
+    async def add(store: Any, _: BacktestService) -> Any:
+        coin = an_instrument(contract_type=ContractType.INVERSE, pair_id=new_id(), symbol="COIN")
+        await store.reference.add_pair(coin, None, 1)
+        await store.reference.add_strategy("coins", "do_nothing", {}, coin.pair_id, 1)
+        return await store.reference.add_strategy("mine", "do_nothing", {}, DEFAULT_PAIR_ID, 1)
+
+    strategy = with_backtests(settings, add)
+    by_name, by_id = find_kept(settings, "mine", 1), find_kept(settings, str(strategy.strategy_id), 1)
+    assert by_name is not None
+    assert by_id is not None
+    assert by_name.strategy == by_id.strategy == strategy
+    assert find_kept(settings, "inventory_skew", 1) is None
+    with pytest.raises(NotFound, match=r"nobody is no kind of strategy .*do_nothing.* and none that is kept"):
+        find_kept(settings, "nobody", 1)
+    with pytest.raises(InvalidRequest, match="simulator/COIN is INVERSE"):
+        find_kept(settings, "coins", 1)
 
 
 def run_id_of(result: dict[str, Any]) -> Any:

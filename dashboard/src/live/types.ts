@@ -14,6 +14,7 @@ export interface Pair {
   tick_size: string;
   lot_size: string;
   contract_type: string;
+  contract_multiplier: string;
   initial_price: string | null;
   is_simulated: boolean;
 }

@@ -22,7 +22,7 @@ it("merges lines by time; at one instant the first comes first", () => {
 
 it("reads fills back from their differences", () => {
   const run = {
-    pair: { tick_size: "0.5", lot_size: "0.01" },
+    pair: { tick_size: "0.5", lot_size: "0.01", contract_multiplier: "1" },
     analysis: { start_ts: "1000000000" },
     // A buy as maker by TRADE_AT (2), then a sell as taker by TAKEN (0): 4 x 2 + 2 + 0 and 4 x 0 + 0 + 1.
     fills: {

@@ -199,6 +199,7 @@ export interface Run {
     quote: string;
     tick_size: string;
     lot_size: string;
+    contract_multiplier: string;
     contract_type: string;
   };
   summary: Summary;
@@ -333,7 +334,7 @@ export interface Curves {
 }
 
 export function curvesOf(run: Run): Curves {
-  const half = (Number(run.pair.tick_size) * Number(run.pair.lot_size)) / 2;
+  const half = (Number(run.pair.tick_size) * Number(run.pair.lot_size) * Number(run.pair.contract_multiplier)) / 2;
   const start = seconds(run.analysis.start_ts);
   const time = summed(run.curves.ts, 1e-6, start);
   return {

@@ -13,12 +13,14 @@ from market_maker.api.own_account import account_of, bound_account
 from market_maker.api.schemas import (
     AccountList,
     AccountView,
+    ChangePair,
     ChangePosition,
     NewAccount,
     NewPair,
     NewPosition,
     NewStrategy,
     NewTransfer,
+    PairChangePage,
     PairList,
     PairView,
     PositionPage,
@@ -61,9 +63,25 @@ class Pairs(Controller):
             contract_type=wish.contract_type,
             maker_fee=wish.maker_fee,
             taker_fee=wish.taker_fee,
+            contract_multiplier=wish.contract_multiplier,
         )
         data = await service.directory.add_pair(instrument, wish.initial_price)
         return answer(PairView, data, 201, {"Location": f"/api/v1/pairs/{data['pair_id']}"})
+
+    @patch("/{pair_id:uuid}", opt={"body": ChangePair}, summary="Change a pair")
+    async def change(self, request: AnyRequest, service: Service, pair_id: FromPath[UUID]) -> Response[PairView]:
+        """Change terms of a pair; 409 when rows are kept in units of the term. Runs and markets keep those they began with."""
+        wish = await body_of(request, ChangePair)
+        values = {name: getattr(wish, name) for name in wish.__struct_fields__}
+        changes = {name: value for name, value in values.items() if value is not None}
+        return answer(PairView, await service.directory.change_pair(pair_id, changes))
+
+    @get("/{pair_id:uuid}/changes", summary="Changes of a pair")
+    async def changes(
+        self, service: Service, pair_id: FromPath[UUID], after: After = None, limit: Limit = 100
+    ) -> Response[PairChangePage]:
+        """Return what was changed of a pair by hand or by an import, newest first."""
+        return page(PairChangePage, await service.directory.pair_changes(pair_id, after, limit), "change_id", limit)
 
 
 class Accounts(Controller):

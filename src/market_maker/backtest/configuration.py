@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,7 @@ from market_maker.backtest.engine import RunConfig
 from market_maker.backtest.execution import Execution
 from market_maker.backtest.guard import limits_of
 from market_maker.backtest.result import FillModel
-from market_maker.domain.instrument import Instrument
+from market_maker.domain.instrument import ContractType, Instrument
 from market_maker.market_data.conditions import MarketConditions
 from market_maker.storage.reference import Strategy
 
@@ -37,6 +38,20 @@ def run_config(run: dict[str, Any], strategy: Strategy, instrument: Instrument) 
         band=configuration.get("band", False),
         records_orders=configuration.get("record_orders", False),
         limits=limits_of(configuration.get("limits")),
+    )
+
+
+def as_it_was(instrument: Instrument, reproducibility: dict[str, Any]) -> Instrument:
+    """Return the pair of a stored run with the steps, fees and contract that it had then."""
+    pair = reproducibility["configuration"]["pair"]
+    return replace(
+        instrument,
+        tick_size=Decimal(pair["tick_size"]),
+        lot_size=Decimal(pair["lot_size"]),
+        contract_type=ContractType(pair["contract_type"]),
+        maker_fee=Decimal(pair["maker_fee"]),
+        taker_fee=Decimal(pair["taker_fee"]),
+        contract_multiplier=Decimal(pair.get("contract_multiplier", 1)),
     )
 
 

@@ -89,7 +89,7 @@ class RunConfig:
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """How far a run is; `now_ts` is simulated time."""
+    """How far a run is, in events of its range; `now_ts` is simulated time."""
 
     events_done: int
     events_total: int
@@ -138,7 +138,7 @@ def run(
 
     Parameters
     ----------
-    progress : called up to 200 times; an exception it raises ends the run and is passed on
+    progress : called at the begin and up to 200 times more; an exception it raises ends the run and is passed on
 
     Raises
     ------
@@ -183,10 +183,14 @@ def run_sets(
     drive.wake(after_ts=begin)
     drive.sample_every(first.sample_interval_ns, after_ts=begin, end_ts=last)
     steps = 1 if progress is None else slices
+    # The rows before the range, which only build the book, are no part of it.
+    before = drive.events_done
+    if progress is not None:
+        progress(RunProgress(0, feed.events, drive.now_ts))
     for part in range(1, steps + 1):
         drive.run_until(begin + (last - begin) * part // steps)
         if progress is not None:
-            progress(RunProgress(drive.events_done, feed.events, drive.now_ts))
+            progress(RunProgress(drive.events_done - before, feed.events, drive.now_ts))
     if last == feed.last_ts:
         drive.finish()
     results = [
@@ -207,10 +211,21 @@ def _run_apart(
 ) -> list[RunResult]:
     """Run each set in a pass of its own: orders that move the market see a market that no other set sees."""
     results = []
-    for config, strategy in _with_bands(configs, strategies):
+    passes = _with_bands(configs, strategies)
+    for number, (config, strategy) in enumerate(passes):
         alone = replace(config, band=False)
-        results += run_sets([alone], feed, [strategy], progress, None, slices)
+        note = None if progress is None else _part_of(progress, number, len(passes))
+        results += run_sets([alone], feed, [strategy], note, None, slices)
     return _banded(configs, results)
+
+
+def _part_of(progress: Callable[[RunProgress], None], number: int, passes: int) -> Callable[[RunProgress], None]:
+    """Return what tells the progress of one of several passes as that of all."""
+
+    def note(one: RunProgress) -> None:
+        progress(RunProgress(number * one.events_total + one.events_done, passes * one.events_total, one.now_ts))
+
+    return note
 
 
 def open_drive(
@@ -353,6 +368,7 @@ def _reproducibility(config: RunConfig, feed: Feed, strategy: PreparedStrategy, 
     more: dict[str, Any] = {"limits": limits_json(config.limits)} if config.limits else {}
     if config.market_conditions is not None:
         more["market_conditions"] = config.market_conditions.to_json()
+    multiplier = {} if pair.contract_multiplier == 1 else {"contract_multiplier": str(pair.contract_multiplier)}
     text = strategy.kind.source_hash()
     return (
         {
@@ -366,7 +382,8 @@ def _reproducibility(config: RunConfig, feed: Feed, strategy: PreparedStrategy, 
                     "contract_type": pair.contract_type.value,
                     "maker_fee": str(pair.maker_fee),
                     "taker_fee": str(pair.taker_fee),
-                },
+                }
+                | multiplier,
                 "strategy": strategy.kind.kind,
                 "parameters": dict(strategy.values),
                 "start_ts": str(config.start_ts),

@@ -102,7 +102,7 @@ class Replay:
         """Return what the fills so far have left."""
         state = PositionState(self.position_id, self._instrument.pair_id, BACKTEST_ACCOUNT_ID, None)
         for fill in self._session.fills():
-            state.apply_fill(fill.side, fill.price_ticks, fill.qty_lots, fill.fee_tick_lots)
+            state.apply_fill(fill.side, fill.price_ticks, fill.qty_lots, fill.fee_tick_lots, self._instrument)
             state.version += 1
         return describe_position(state, self._instrument, None)
 

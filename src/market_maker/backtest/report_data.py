@@ -91,7 +91,7 @@ def _run(run: AnalysedRun, market: MarketColumns | None, surface: Surface | None
         "pair": {
             "venue": pair.venue, "symbol": pair.symbol, "base": pair.base, "quote": pair.quote,
             "tick_size": f"{pair.tick_size:f}", "lot_size": f"{pair.lot_size:f}",
-            "contract_type": pair.contract_type.value,
+            "contract_type": pair.contract_type.value, "contract_multiplier": f"{pair.contract_multiplier:f}",
         },
         "summary": result.summary.to_json(),
         "analysis": analysis,

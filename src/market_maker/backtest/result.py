@@ -163,22 +163,32 @@ class RunResult:
             "samples": self.samples.height,
         }
 
+    def instrument(self) -> Instrument:
+        """Return the pair as it was when the run began; its id is nil and its currencies are not named."""
+        pair = self.reproducibility["configuration"]["pair"]
+        tick, lot, many = (Decimal(pair.get(name, 1)) for name in ("tick_size", "lot_size", "contract_multiplier"))
+        return Instrument(
+            UUID(int=0), pair["venue"], pair["symbol"], "", "", tick, lot, ContractType(pair["contract_type"]),
+            contract_multiplier=many,
+        )  # fmt: skip
+
     def final_position(self) -> PositionState:
-        """Return the position that the fills add up to; its ids are nil, its time that of the last fill."""
+        """Return the position that the fills add up to, funding as a part of its result; its ids are nil, its time that of the last fill."""
         nil = UUID(int=0)
-        position = PositionState(nil, nil, nil, None)
+        position, contract = PositionState(nil, nil, nil, None), self.instrument()
         names = ("exch_ts", "side", "price_ticks", "qty_lots", "fee_tick_lots")
         for ts, side, price_ticks, qty_lots, fee in self.fills.select(names).iter_rows():
-            position.apply_fill(Side(side), price_ticks, qty_lots, fee)
+            position.apply_fill(Side(side), price_ticks, qty_lots, fee, contract)
             position.updated_ts = ts
+        funding = int(EXACT.divide(self.summary.funding, contract.tick_lot).to_integral_value())
+        position.cash_tick_lots -= funding
+        position.realised_tick_lots -= funding
         return position
 
     def to_json_with_columns(self) -> dict[str, Any]:
         """Return `to_json` with the equity curve and the fills by column: times and money as text, money as in the summary."""
-        pair = self.reproducibility["configuration"]["pair"]
-        tick, lot = Decimal(pair["tick_size"]), Decimal(pair["lot_size"])
-        kind = ContractType(pair["contract_type"])
-        cash = Contract.of(Instrument(UUID(int=0), pair["venue"], pair["symbol"], "", "", tick, lot, kind)).cash_unit
+        instrument = self.instrument()
+        tick, lot, cash = instrument.tick_size, instrument.lot_size, instrument.tick_lot
 
         def scaled(frame: pl.DataFrame, name: str, unit: Decimal) -> list[str]:
             return [f"{EXACT.multiply(Decimal(value), unit):f}" for value in frame[name]]

@@ -16,7 +16,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from market_maker.backtest.analyses import Analyses, Note, StoredRun, analyse_runs
-from market_maker.backtest.configuration import pair_ids_of, run_config, run_configs
+from market_maker.backtest.configuration import as_it_was, pair_ids_of, run_config, run_configs
 from market_maker.backtest.execution import Execution
 from market_maker.backtest.explain import Story, explain_run
 from market_maker.backtest.guard import check_limits, limits_of
@@ -81,6 +81,7 @@ class BacktestService:
         NotFound : no such strategy or pair
         """
         strategy = await self._reference.strategy(request.strategy_id)
+        await self._reference.refresh_pairs()
         pair = await self._reference.pair(request.pair_id or strategy.pair_id)
         kind = find_strategy(strategy.kind)
         kind.validate(strategy.parameters)
@@ -169,7 +170,7 @@ class BacktestService:
         if run["kind"] != "BACKTEST":
             raise InvalidRequest.of("run_id", str(run_id), "a backtest: a simulated run has no recording to look into")
         strategy = await self._reference.strategy(UUID(run["strategy_id"]))
-        instrument = (await self._reference.pair(UUID(run["pair_id"]))).instrument
+        instrument = as_it_was((await self._reference.pair(UUID(run["pair_id"]))).instrument, result.reproducibility)
         row = await self._database.fetch_one(_SELECT_RUN, (run_id,))
         assert row is not None
         known = result.reproducibility
@@ -223,7 +224,11 @@ class BacktestService:
         row = await self._database.fetch_one(_SELECT_RUN, (run_id,))
         assert row is not None
         strategy = await self._reference.strategy(row["strategy_id"])
-        instruments = [(await self._reference.pair(pair_id)).instrument for pair_id in pair_ids_of(row)]
+        legs = result.legs if isinstance(result, SeveralRun) else (result,)
+        instruments = [
+            as_it_was((await self._reference.pair(pair_id)).instrument, leg.reproducibility)
+            for pair_id, leg in zip(pair_ids_of(row), legs, strict=True)
+        ]
         parameters = result.reproducibility["configuration"]["parameters"]
         trials = await trial_statistics(self._database, strategy.kind, parameters)
         # As they were then: the strategy may have changed since.

@@ -145,6 +145,7 @@ class _Conductor:
             leg.drive.run_until(now)
         timer = begin + self._interval if bits & WAKE_TIMER else FOREVER
         wakes = 0
+        before = sum(leg.drive.events_done for leg in self._legs)  # They only build the books.
         while True:
             # What answers arrive within a response latency from now is known already: they are on their way.
             stop = min(last, timer, now + self._window)
@@ -165,7 +166,7 @@ class _Conductor:
                 self._wake(stop, reason)
                 wakes += 1
                 if progress is not None and wakes % REPORT_EVERY == 0:
-                    done = sum(leg.drive.events_done for leg in self._legs)
+                    done = sum(leg.drive.events_done for leg in self._legs) - before
                     progress(RunProgress(done, sum(leg.drive.feed.events for leg in self._legs), stop))
             if stop >= last:
                 return

@@ -128,6 +128,7 @@ def trial_key(config: RunConfig, feed: Feed) -> str:
     ]  # fmt: skip
     # Not there without limits: known trials stay known.
     known += [limits_json(config.limits)] if config.limits else []
+    known += [] if pair.contract_multiplier == 1 else [str(pair.contract_multiplier)]
     # Nor of shipped strategies; one's own may have another text today under the same name.
     text = strategy.kind.source_hash()
     known += [] if text is None else [text]

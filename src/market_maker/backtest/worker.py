@@ -22,6 +22,7 @@ from procrastinate.exceptions import ConnectorException
 from market_maker.backtest.compiling import compile_here
 from market_maker.backtest.configuration import pair_ids_of, run_configs
 from market_maker.backtest.engine import RunConfig, RunProgress, backtest
+from market_maker.backtest.pace import Pace
 from market_maker.backtest.result import RunResult
 from market_maker.backtest.service import run_data
 from market_maker.backtest.several_run import SeveralRun, backtest_several
@@ -70,9 +71,19 @@ class Worker:
     ----------
     database, reference, lake, clock : shared by the process
     results : folder under which each run writes its columns
+    sweep_threads : with which a sweep is done; None: one for each processor
     """
 
-    def __init__(self, database: Database, reference: ReferenceData, lake: Lake, clock: Clock, results: Path) -> None:
+    def __init__(
+        self,
+        database: Database,
+        reference: ReferenceData,
+        lake: Lake,
+        clock: Clock,
+        results: Path,
+        *,
+        sweep_threads: int | None = None,
+    ) -> None:
         self._database = database
         self._reference = reference
         self._lake = lake
@@ -81,7 +92,7 @@ class Worker:
         self._app = procrastinate.App(
             connector=procrastinate.PsycopgConnector(conninfo=database.dsn, min_size=1, max_size=4)
         )
-        self._sweeps = SweepWork(database, reference, lake, clock)
+        self._sweeps = SweepWork(database, reference, lake, clock, sweep_threads)
         self._has_idled = False
         self._app.task(name=TASK, queue=QUEUE, pass_context=False)(self._run_job)
         self._app.task(name=SWEEP_TASK, queue=QUEUE, pass_context=False)(self._sweep_job)
@@ -125,6 +136,7 @@ class Worker:
         await self._run_job(str(run_id))
 
     async def _sweep_job(self, sweep_id: str) -> None:
+        await self._reference.refresh_pairs()
         await self._sweeps.run(UUID(sweep_id))
 
     async def _work(self) -> None:
@@ -175,9 +187,12 @@ class Worker:
         started = time.perf_counter()
         try:
             strategy = await self._reference.strategy(run["strategy_id"])
+            await self._reference.refresh_pairs()
             instruments = [(await self._reference.pair(pair_id)).instrument for pair_id in pair_ids_of(run)]
-            result = await self._replay(run, run_configs(run, strategy, instruments))
-            await self._complete(run, strategy, instruments, result, time.perf_counter() - started)
+            pace = Pace()
+            result = await self._replay(run, run_configs(run, strategy, instruments), pace)
+            rate = pace.events_per_second or result.reproducibility["events"] / (time.perf_counter() - started)
+            await self._complete(run, strategy, instruments, result, rate)
         except RunCanceled:
             await self._end(run, CANCELED, "canceled by the user", EventType.BACKTEST_CANCELED)
         except Unavailable:
@@ -215,13 +230,12 @@ class Worker:
         await self._end(run, *ending)
         return None
 
-    async def _replay(self, run: dict[str, Any], configs: Sequence[RunConfig]) -> RunResult | SeveralRun:
+    async def _replay(self, run: dict[str, Any], configs: Sequence[RunConfig], pace: Pace) -> RunResult | SeveralRun:
         """Replay in a thread while this one writes progress and watches for a wish to cancel."""
-        latest: list[RunProgress] = []
         canceled = False
 
         def note(progress: RunProgress) -> None:
-            latest[:] = [progress]
+            pace.note(progress, time.perf_counter())
             if canceled:
                 raise RunCanceled
 
@@ -230,27 +244,22 @@ class Worker:
             return backtest_several(configs, self._lake, note) if several else backtest(configs[0], self._lake, note)
 
         work = asyncio.create_task(asyncio.to_thread(replay))
-        started = time.perf_counter()
         while True:
             done, _ = await asyncio.wait([work], timeout=0.5)
             if done:
                 return work.result()
-            canceled = await self._note_progress(run, latest, time.perf_counter() - started) or canceled
+            canceled = await self._note_progress(run, pace) or canceled
 
-    async def _note_progress(self, run: dict[str, Any], latest: list[RunProgress], seconds: float) -> bool:
+    async def _note_progress(self, run: dict[str, Any], pace: Pace) -> bool:
         """Write how far a run is; return whether the user wants it to stop."""
-        share, rate, left = 0.0, None, None
-        if latest and latest[0].events_total:
-            share = latest[0].events_done / latest[0].events_total
-            rate = latest[0].events_done / seconds
-            left = seconds * (1 - share) / share if share else None
+        left = pace.left_s(time.perf_counter())
         with contextlib.suppress(Unavailable):
             async with self._database.transaction() as connection:
                 rows = await fetch(
                     connection,
                     "UPDATE backtest_runs SET progress = %s, events_per_second = %s, eta_seconds = %s, heartbeat_ts = %s,"
                     " version = version + 1 WHERE run_id = %s AND status = 'RUNNING' AND attempts = %s RETURNING *",
-                    (share, rate, left, self._clock.now_ns(), run["run_id"], run["attempts"]),
+                    (pace.share, pace.events_per_second, left, self._clock.now_ns(), run["run_id"], run["attempts"]),
                 )
                 if not rows:
                     return True  # this worker was taken for dead
@@ -264,7 +273,7 @@ class Worker:
         strategy: Strategy,
         instruments: Sequence[Instrument],
         result: RunResult | SeveralRun,
-        seconds: float,
+        events_per_second: float,
     ) -> None:
         folder = self._results / str(run["run_id"])
         now = self._clock.now_ns()
@@ -278,7 +287,7 @@ class Worker:
                     COMPLETED,
                     now,
                     now,
-                    result.reproducibility["events"] / max(seconds, 1e-9),
+                    events_per_second,
                     run["run_id"],
                     run["attempts"],
                 ),

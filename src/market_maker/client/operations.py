@@ -504,7 +504,8 @@ class Operations:
         tick_size: Money,
         lot_size: Money,
         venue: str = "simulator",
-        contract_type: Literal["SPOT", "LINEAR"] = "LINEAR",
+        contract_type: Literal["SPOT", "LINEAR", "INVERSE"] = "LINEAR",
+        contract_multiplier: Money = 1,
         maker_fee: Money = 0,
         taker_fee: Money = 0,
         initial_price: Money | None = None,
@@ -518,11 +519,48 @@ class Operations:
             lot_size=_money(lot_size, "lot_size"),
             venue=venue,
             contract_type=contract_type,
+            contract_multiplier=_money(contract_multiplier, "contract_multiplier"),
             maker_fee=_money(maker_fee, "maker_fee"),
             taker_fee=_money(taker_fee, "taker_fee"),
             initial_price=_optional_money(initial_price, "initial_price"),
         )
         return Call("POST", "/api/v1/pairs", schemas.PairView, body=body)
+
+    @Operation
+    def change_pair(
+        self,
+        pair_id: Id,
+        *,
+        maker_fee: Money | None = None,
+        taker_fee: Money | None = None,
+        contract_type: Literal["SPOT", "LINEAR", "INVERSE"] | None = None,
+        contract_multiplier: Money | None = None,
+        base: str | None = None,
+        quote: str | None = None,
+        tick_size: Money | None = None,
+        lot_size: Money | None = None,
+    ) -> Call[schemas.PairView]:
+        """Change terms of a pair; Conflict when rows are kept in units of the term."""
+        body = schemas.ChangePair(
+            maker_fee=_optional_money(maker_fee, "maker_fee"),
+            taker_fee=_optional_money(taker_fee, "taker_fee"),
+            contract_type=contract_type,
+            contract_multiplier=_optional_money(contract_multiplier, "contract_multiplier"),
+            base=base,
+            quote=quote,
+            tick_size=_optional_money(tick_size, "tick_size"),
+            lot_size=_optional_money(lot_size, "lot_size"),
+        )
+        path = {"pair_id": _id(pair_id, "pair_id")}
+        return Call("PATCH", "/api/v1/pairs/{pair_id}", schemas.PairView, path, body=body)
+
+    @Operation
+    def get_pair_changes(
+        self, pair_id: Id, *, after: Id | None = None, limit: int = 100
+    ) -> Call[schemas.PairChangePage]:
+        """Return what was changed of a pair, newest first."""
+        query = {"after": after, "limit": limit}
+        return _get("/api/v1/pairs/{pair_id}/changes", schemas.PairChangePage, query, pair_id=pair_id)
 
     @Operation
     def get_accounts(self) -> Call[schemas.AccountList]:

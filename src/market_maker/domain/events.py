@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from market_maker.domain.instrument import Instrument
+from market_maker.domain.instrument import EXACT, Instrument
 from market_maker.domain.order import Order, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
 from market_maker.domain.position import Position
 from market_maker.domain.trade import Fill
@@ -175,7 +175,7 @@ def order_content(order: Order, instrument: Instrument, fill: Fill | None = None
         leaves = instrument.qty_text(order.leaves_lots)
     average = None
     if cum:
-        average = f"{instrument.cash_to_decimal(order.value_tick_lots) / instrument.lots_to_qty(cum):f}"
+        average = f"{EXACT.multiply(Decimal(order.value_tick_lots), instrument.tick_size) / Decimal(cum):f}"
     content = (
         order.order_id,
         order.pair_id,
@@ -246,4 +246,5 @@ def position_data(position: Position) -> dict[str, Any]:
         "mark_price": text(position.mark_price),
         "updated_ts": str(position.updated_ts),
         "version": position.version,
+        "currency": position.currency,
     }

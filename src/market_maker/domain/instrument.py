@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from decimal import ROUND_HALF_EVEN, Context, Decimal, DecimalException
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal, DecimalException
 from enum import StrEnum
 from uuid import UUID
 
@@ -20,8 +20,12 @@ MAX_LOTS = 2**40
 MAX_TICK_LOTS = 2**62
 
 
+INVERSE_UNIT = Decimal("1e-10")
+"""Cash of an INVERSE contract is counted in units of at most this much base currency."""
+
+
 class ContractType(StrEnum):
-    """How value follows from price: SPOT and LINEAR: price x quantity; INVERSE: quantity / price."""
+    """How value follows from price: SPOT and LINEAR: price x quantity; INVERSE: quantity / price; times the multiplier."""
 
     SPOT = "SPOT"
     LINEAR = "LINEAR"
@@ -67,6 +71,10 @@ class Instrument:
     tick_size, lot_size : smallest step of price (quote currency) and of quantity (base currency or contracts)
     contract_type : SPOT, LINEAR or INVERSE
     maker_fee, taker_fee : fraction of the traded value, at most 8 decimals; negative is a rebate
+    contract_multiplier : what one unit of quantity stands for: 50 of a future of 50 USD a point, 100 of an INVERSE
+        contract of 100 USD
+
+    `inverse_scale` : units of cash that one lot of an INVERSE contract is worth at a price of one tick; 0 for all others
     """
 
     pair_id: UUID
@@ -79,11 +87,22 @@ class Instrument:
     contract_type: ContractType = ContractType.LINEAR
     maker_fee: Decimal = Decimal(0)
     taker_fee: Decimal = Decimal(0)
+    contract_multiplier: Decimal = Decimal(1)
+    inverse_scale: int = field(init=False, repr=False, compare=False)
     _tick: _Step = field(init=False, repr=False, compare=False)
     _lot: _Step = field(init=False, repr=False, compare=False)
     _cash: _Step = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        for name in ("tick_size", "lot_size", "contract_multiplier"):
+            value = getattr(self, name)
+            if not (value.is_finite() and value > 0):
+                raise InvalidRequest.of(name, str(value), "a positive number of at most 12 decimals")
+        scale = 0
+        if self.contract_type is ContractType.INVERSE:
+            lot_at_one_tick = EXACT.divide(EXACT.multiply(self.lot_size, self.contract_multiplier), self.tick_size)
+            scale = int(EXACT.divide(lot_at_one_tick, INVERSE_UNIT).to_integral_value(rounding=ROUND_CEILING))
+        object.__setattr__(self, "inverse_scale", scale)
         for name, size in (("_tick", self.tick_size), ("_lot", self.lot_size), ("_cash", self.tick_lot)):
             object.__setattr__(self, name, _Step.of(size))
 
@@ -96,7 +115,7 @@ class Instrument:
         return self._lot.text(qty_lots)
 
     def cash_text(self, tick_lots: int) -> str:
-        """Return an amount of tick-lots in quote currency as plain decimal text."""
+        """Return an amount of tick-lots in `settled_in` as plain decimal text."""
         return self._cash.text(tick_lots)
 
     @property
@@ -106,8 +125,23 @@ class Instrument:
 
     @property
     def tick_lot(self) -> Decimal:
-        """Value in quote currency of one lot at a price of one tick: the unit of cash in kernels."""
-        return EXACT.multiply(self.tick_size, self.lot_size)
+        """The unit of cash in kernels, in `settled_in`.
+
+        SPOT, LINEAR: the value of one lot at a price of one tick. INVERSE: that value by `inverse_scale`.
+        """
+        value = EXACT.multiply(self.lot_size, self.contract_multiplier)
+        if self.contract_type is not ContractType.INVERSE:
+            return EXACT.multiply(self.tick_size, value)
+        return EXACT.divide(EXACT.divide(value, self.tick_size), Decimal(self.inverse_scale))
+
+    def cost(self, price_ticks: int, qty_lots: int) -> int:
+        """Return what a long position of `qty_lots` >= 0 at a price is worth in tick-lots; its holder pays as much.
+
+        Of an INVERSE contract he owes: it is -quantity / price, rounded to a unit, halves away from zero. Long 1 from p1
+        to p2 then earns p2 - p1, or 1/p1 - 1/p2.
+        """
+        scale = self.inverse_scale
+        return price_ticks * qty_lots if not scale else -((2 * qty_lots * scale + price_ticks) // (2 * price_ticks))
 
     @property
     def maker_fee_e8(self) -> int:
@@ -143,8 +177,29 @@ class Instrument:
         return EXACT.multiply(Decimal(qty_lots), self.lot_size)
 
     def cash_to_decimal(self, tick_lots: int) -> Decimal:
-        """Return an amount of tick-lots in quote currency."""
+        """Return an amount of tick-lots in `settled_in`."""
         return EXACT.multiply(Decimal(tick_lots), self.tick_lot)
+
+
+def check_steps(instrument: Instrument) -> None:
+    """Raise InvalidRequest for a tick or a lot that nobody should give a pair by hand."""
+    for name, value in (("tick_size", instrument.tick_size), ("lot_size", instrument.lot_size)):
+        if not Decimal("1e-12") <= value <= 10**9 or value.scaleb(12) % 1:
+            raise InvalidRequest.of(name, str(value), "a positive number of at most 12 decimals")
+
+
+def check_terms(instrument: Instrument) -> None:
+    """Raise InvalidRequest for fees, currencies or a multiplier that cannot be."""
+    for name, rate in (("maker_fee", instrument.maker_fee), ("taker_fee", instrument.taker_fee)):
+        if not rate.is_finite() or abs(rate) > Decimal("0.1") or rate.scaleb(8) % 1:
+            raise InvalidRequest.of(name, str(rate), "a fraction from -0.1 to 0.1 of at most 8 decimals")
+    many = instrument.contract_multiplier
+    if not many.is_finite() or not Decimal("1e-9") <= many <= 10**9 or many.scaleb(12) % 1:
+        raise InvalidRequest.of("contract_multiplier", str(many), "a number from 1e-9 to 1e9 of at most 12 decimals")
+    if instrument.base == instrument.quote:
+        raise InvalidRequest.of("quote", instrument.quote, "another currency than base")
+    if instrument.inverse_scale >= MAX_TICK_LOTS:
+        raise InvalidRequest.of("lot_size", str(instrument.lot_size), "a lot that at one tick is below 4e8 of the base")
 
 
 def fee_tick_lots(value_tick_lots: int, rate_e8: int) -> int:

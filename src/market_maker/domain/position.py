@@ -1,7 +1,8 @@
 """Positions: what a fill does to quantity, average price and P&L, in exact integers.
 
 The cost of the open quantity is kept instead of an average price, so that nothing is rounded:
-average price = cost_tick_lots / qty_lots. Source: average-cost accounting.
+average price = cost_tick_lots / qty_lots; of an INVERSE contract, whose cost is -quantity / price, -qty_lots / cost_tick_lots.
+Source: average-cost accounting.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from market_maker.domain.order import Side
 class PositionState:
     """The exact state of one position (one per account, strategy and pair).
 
-    `qty_lots` is signed. `cost_tick_lots` has the sign of the quantity and is what the open quantity cost.
-    `cash_tick_lots` is the sum of all payments for fills (negative: paid out), fees apart.
+    `qty_lots` is signed. `cost_tick_lots` is what the open quantity cost and has its sign; the opposite one for an INVERSE
+    contract, whose buyer owes. Amounts are in the instrument's units of cash. `cash_tick_lots` is the sum of all payments for fills (negative: paid out), fees apart.
     Always: cash + cost = realised P&L.
     """
 
@@ -36,35 +37,43 @@ class PositionState:
     updated_ts: int = 0
     version: int = 0
 
-    def apply_fill(self, side: Side, price_ticks: int, qty_lots: int, fee_tick_lots: int) -> None:
+    def apply_fill(
+        self, side: Side, price_ticks: int, qty_lots: int, fee_tick_lots: int, contract: Instrument | None = None
+    ) -> None:
         """Book a fill of `qty_lots` > 0 at `price_ticks`; through zero it is split in two.
+
+        `contract` must be given when it is INVERSE: only then value is not price x quantity.
 
         On reduction the cost leaves in proportion, rounded half up to a tick-lot: the rest stays in the
         cost of what is still open, so that cash + cost = realised P&L holds exactly.
         """
         assert qty_lots > 0, qty_lots
         signed = int(side) * qty_lots
-        value = price_ticks * qty_lots
+        value = price_ticks * qty_lots if contract is None else contract.cost(price_ticks, qty_lots)
         self.cash_tick_lots -= int(side) * value
         self.fees_tick_lots += fee_tick_lots
-        self.volume_tick_lots += value
+        self.volume_tick_lots += abs(value)
         if self.qty_lots * signed >= 0:
             self.cost_tick_lots += int(side) * value
         else:
             closing = min(abs(self.qty_lots), qty_lots)
             cost_out = _round_half_up(self.cost_tick_lots * closing, abs(self.qty_lots))
-            self.realised_tick_lots += -int(side) * price_ticks * closing - cost_out
-            self.cost_tick_lots += int(side) * price_ticks * (qty_lots - closing) - cost_out
+            closed = price_ticks * closing if contract is None else contract.cost(price_ticks, closing)
+            self.realised_tick_lots += -int(side) * closed - cost_out
+            self.cost_tick_lots += int(side) * (value - closed) - cost_out
         self.qty_lots += signed
 
-    def unrealised_tick_lots(self, mark_ticks: int) -> int:
-        """Return the P&L of the open quantity at `mark_ticks`, in tick-lots."""
-        return mark_ticks * self.qty_lots - self.cost_tick_lots
+    def unrealised_tick_lots(self, mark_ticks: int, contract: Instrument | None = None) -> int:
+        """Return the P&L of the open quantity at `mark_ticks`, in tick-lots; `contract` as in `apply_fill`."""
+        if contract is None:
+            return mark_ticks * self.qty_lots - self.cost_tick_lots
+        worth = contract.cost(mark_ticks, abs(self.qty_lots))
+        return (worth if self.qty_lots > 0 else -worth) - self.cost_tick_lots
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A position as users see it, in base and quote currency."""
+    """A position as users see it: price in quote currency, results and fees in `currency`, what the contract is settled in."""
 
     position_id: UUID
     pair_id: UUID
@@ -78,6 +87,7 @@ class Position:
     mark_price: Decimal | None
     updated_ts: int
     version: int
+    currency: str = ""
 
 
 def describe_position(state: PositionState, instrument: Instrument, mark_ticks: int | None) -> Position:
@@ -85,6 +95,8 @@ def describe_position(state: PositionState, instrument: Instrument, mark_ticks: 
     average = None
     if state.qty_lots:
         ticks = Decimal(state.cost_tick_lots) / Decimal(state.qty_lots)
+        if instrument.inverse_scale:
+            ticks = -Decimal(state.qty_lots * instrument.inverse_scale) / Decimal(state.cost_tick_lots)
         average = EXACT.multiply(ticks, instrument.tick_size)
     return Position(
         position_id=state.position_id,
@@ -96,11 +108,12 @@ def describe_position(state: PositionState, instrument: Instrument, mark_ticks: 
         realised_pnl=instrument.cash_to_decimal(state.realised_tick_lots),
         unrealised_pnl=None
         if mark_ticks is None
-        else instrument.cash_to_decimal(state.unrealised_tick_lots(mark_ticks)),
+        else instrument.cash_to_decimal(state.unrealised_tick_lots(mark_ticks, instrument)),
         fees=instrument.cash_to_decimal(state.fees_tick_lots),
         mark_price=None if mark_ticks is None else instrument.ticks_to_price(mark_ticks),
         updated_ts=state.updated_ts,
         version=state.version,
+        currency=instrument.settled_in,
     )
 
 

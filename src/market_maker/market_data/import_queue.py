@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -18,9 +19,11 @@ import structlog
 
 from market_maker.domain.clock import Clock
 from market_maker.domain.errors import InvalidRequest, MarketMakerError, Unavailable
+from market_maker.domain.instrument import ContractType, Instrument, check_terms
 from market_maker.market_data import catalogue
 from market_maker.market_data.importers import ReadOptions, importer_named
 from market_maker.market_data.ingest import ImportOptions, Repairs
+from market_maker.market_data.intake import Terms
 from market_maker.market_data.service import MarketDataService
 from market_maker.storage.lake import check_name
 
@@ -147,5 +150,24 @@ def options_of(values: dict[str, Any], mapping: Path | None = None) -> ImportOpt
     )
     return ImportOptions(
         given.get("format"), read, repairs, given.get("force", False), given.get("replace", False), step("tick_size"),
-        step("lot_size"),
+        step("lot_size"), _terms(given),
     )  # fmt: skip
+
+
+def _terms(given: dict[str, Any]) -> Terms:
+    """Return contract and fees of a new pair; InvalidRequest names the field."""
+    values: dict[str, Any] = {}
+    if "contract_type" in given:
+        if given["contract_type"] not in list(ContractType):
+            raise InvalidRequest.of("contract_type", str(given["contract_type"]), ", ".join(ContractType))
+        values["contract_type"] = ContractType(given["contract_type"])
+    for name in ("contract_multiplier", "maker_fee", "taker_fee"):
+        if name in given:
+            try:
+                values[name] = Decimal(given[name])
+            except ArithmeticError:
+                raise InvalidRequest.of(name, str(given[name]), "a decimal number") from None
+    terms = Terms(**values)
+    some = Instrument(UUID(int=0), "", "", "A", "B", Decimal(1), Decimal(1))
+    check_terms(replace(some, **{name: value for name, value in terms.given().items() if name != "contract_type"}))
+    return terms

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from market_maker.domain.errors import DataError
+from market_maker.domain.instrument import ContractType
 from market_maker.market_data.importers import Importer, Notes, ReadOptions, detect, importer_named
 from market_maker.market_data.schema import kind_of
 from market_maker.market_data.source import Source
@@ -43,6 +44,23 @@ class Repairs:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What a new pair is: None as the source states it, else SPOT, multiplier 1 and no fees.
+
+    They change no data: the same files with other terms are the same import.
+    """
+
+    contract_type: ContractType | None = None
+    contract_multiplier: Decimal | None = None
+    maker_fee: Decimal | None = None
+    taker_fee: Decimal | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return those that are not None."""
+        return {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
+
+
+@dataclass(frozen=True, slots=True)
 class ImportOptions:
     """What an import does.
 
@@ -54,6 +72,7 @@ class ImportOptions:
     force : import although a rule of quality fails; kept in the catalogue
     replace : let the import take the place of days that other files have given
     tick_size, lot_size : steps of a new pair; None: as the source states, or the coarsest that all numbers fit
+    terms : of a new pair: contract and fees
     """
 
     format: str | None = None
@@ -63,6 +82,7 @@ class ImportOptions:
     replace: bool = False
     tick_size: Decimal | None = None
     lot_size: Decimal | None = None
+    terms: Terms = field(default_factory=Terms)
 
     def to_json(self) -> dict[str, Any]:
         """Return the options that are set as JSON values."""

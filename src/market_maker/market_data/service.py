@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -20,7 +20,7 @@ from market_maker.domain.book import BookSnapshot
 from market_maker.domain.clock import Clock
 from market_maker.domain.errors import Conflict, DataError, InvalidRequest
 from market_maker.domain.ids import new_id
-from market_maker.domain.instrument import EXACT, ContractType, Instrument
+from market_maker.domain.instrument import EXACT, ContractType, Instrument, check_terms
 from market_maker.market_data import catalogue
 from market_maker.market_data.books import book_at
 from market_maker.market_data.history import get_historical_data
@@ -33,6 +33,14 @@ from market_maker.storage.lake import Lake, sha256_of
 from market_maker.storage.reference import ReferenceData
 
 _NO_OPTIONS = ImportOptions()
+_IN_CONTRACTS = (
+    "nothing says what a contract is of ({names}): money is price x contracts. `market-maker pair change {name}"
+    " --contract-multiplier 50`, with its own number, says it; an import with --contract-multiplier does so at once"
+)
+_GUESSED = (
+    "nothing says what contract it is, SPOT is taken ({names}). `market-maker pair change {name} --contract-type LINEAR`, or"
+    " INVERSE, corrects it; an import with --contract-type says it at once"
+)
 _QUOTES = ("USDT", "USDC", "USD", "BTC", "ETH", "EUR")
 Progress = Callable[[int, int], None]
 
@@ -46,12 +54,14 @@ class Imported:
     report : as kept in the catalogue (JSON values)
     pair_ids : of the streams, in their order
     repeats : the same files had been imported in the same way: nothing was done
+    told : of a repeated one, what was asked for and is otherwise
     """
 
     import_id: UUID
     report: dict[str, Any]
     pair_ids: tuple[UUID, ...]
     repeats: bool = False
+    told: tuple[str, ...] = ()
 
 
 class MarketDataService:
@@ -98,10 +108,17 @@ class MarketDataService:
                 if import_id is not None:
                     await catalogue.end_as_repeated(self.database, import_id, earlier, self._clock.now_ns())
                 pairs = tuple(UUID(stream["pair_id"]) for stream in earlier["report"]["streams"])
-                return Imported(import_id or earlier["import_id"], earlier["report"], pairs, repeats=True)
+                told = await self._told_again(pairs, options)
+                return Imported(import_id or earlier["import_id"], earlier["report"], pairs, repeats=True, told=told)
             return await self._import(reading, import_id)
         finally:
             await asyncio.to_thread(reading.close)
+
+    async def _told_again(self, pair_ids: Sequence[UUID], options: ImportOptions) -> tuple[str, ...]:
+        """Return which terms the user gave that the pairs of an earlier import do not have."""
+        given = options.terms.given()
+        pairs = [(await self._reference.pair(pair_id)).instrument for pair_id in dict.fromkeys(pair_ids)]
+        return tuple(text for pair in pairs for text in _otherwise(pair, given, given))
 
     async def _earlier(self, reading: Reading) -> dict[str, Any] | None:
         importer = reading.importer
@@ -131,6 +148,7 @@ class MarketDataService:
             # Whoever held a lock before may have died in the middle of publishing: nothing of that may be swept away.
             await self._finish_under_lock(instruments)
             report = await asyncio.to_thread(stage_all)
+            report.warnings += self._guesses(reading, instruments.values())
             for instrument in instruments.values():
                 report.warnings += self._changes(reading, instrument)
             await self._keep_pairs(instruments)
@@ -172,22 +190,48 @@ class MarketDataService:
             or min((s.qty_step.size() for s in streams if s.qty_step.divisor), default=Decimal(1))
         )
         base, quote = (facts["base"], facts["quote"]) if {"base", "quote"} <= facts.keys() else split_symbol(symbol)
-        contract = ContractType(facts.get("contract_type", "SPOT"))
         for name, size in (("tick_size", tick), ("lot_size", lot)):
             if not Decimal("1e-18") <= size <= 10**9:
                 raise InvalidRequest.of(name, str(size), "between 1e-18 and 1e9")
-        return Instrument(new_id(), venue, symbol, base, quote, tick, lot, contract)
+        made = Instrument(
+            new_id(),
+            venue,
+            symbol,
+            base,
+            quote,
+            tick,
+            lot,
+            **({"contract_type": ContractType.SPOT} | _terms(options, facts)),
+        )
+        check_terms(made)
+        return made
+
+    def _guesses(self, reading: Reading, instruments: Iterable[Instrument]) -> list[str]:
+        """Return in words what of new pairs nothing says: their contract, or what a contract is of."""
+        guessed, in_contracts = [], []
+        for instrument in instruments:
+            facts, name = reading.facts(instrument.symbol), f"{instrument.venue}/{instrument.symbol}"
+            wanted = _terms(reading.options, facts)
+            if self._reference.find_pair(instrument.venue, instrument.symbol) is not None:
+                continue
+            if "contract_type" not in wanted:
+                guessed.append(name)
+            if facts.get("quantity") == "contracts" and "contract_multiplier" not in wanted:
+                in_contracts.append(name)
+        return [
+            text.format(names=", ".join(names[:20]) + (", ..." if len(names) > 20 else ""), name=names[0])
+            for text, names in ((_GUESSED, guessed), (_IN_CONTRACTS, in_contracts))
+            if names
+        ]
 
     def _changes(self, reading: Reading, instrument: Instrument) -> list[str]:
         """Return in words what the files change of a pair that is there, and what they say otherwise than it is kept."""
         pair = self._reference.find_pair(instrument.venue, instrument.symbol)
         facts, name = reading.facts(instrument.symbol), f"{instrument.venue}/{instrument.symbol}"
-        many = facts.get("multiplier", "1")
-        told = [f"the multiplier {many} of {name} is not applied: values are price x quantity"] if many != "1" else []
         if pair is None:
-            return told
-        known = pair.instrument
-        told += [
+            return []
+        wanted, known = _terms(reading.options, facts), pair.instrument
+        told = [
             f"the {what} of {name} is {now:f} from now on, it was {was:f}: what strategies are told in {what}s becomes as much smaller"
             for what, was, now in (
                 ("tick", known.tick_size, instrument.tick_size),
@@ -195,13 +239,7 @@ class MarketDataService:
             )
             if was != now
         ]
-        stated = facts.get("contract_type", known.contract_type)
-        if stated != known.contract_type:
-            told.append(
-                f"the file says that {name} is {stated}, the pair is kept as {known.contract_type}: results would be in the wrong"
-                " currency; import the file under another --symbol or --venue to have a pair of its own"
-            )
-        return told
+        return told + _otherwise(known, reading.options.terms.given(), stated=wanted)
 
     async def _keep_pairs(self, instruments: dict[tuple[str, str], Instrument]) -> None:
         for (venue, symbol), instrument in instruments.items():
@@ -209,7 +247,9 @@ class MarketDataService:
             if pair is None:
                 await self._reference.add_pair(instrument, None, self._clock.now_ns())
             elif (pair.instrument.tick_size, pair.instrument.lot_size) != (instrument.tick_size, instrument.lot_size):
-                await self._reference.change_steps(pair.instrument.pair_id, instrument.tick_size, instrument.lot_size)
+                await self._reference.change_steps(
+                    pair.instrument.pair_id, instrument.tick_size, instrument.lot_size, self._clock.now_ns()
+                )
 
     async def get_catalogue(self, instrument: Instrument | None = None) -> list[dict[str, Any]]:
         """Return the recorded days (of one pair) as JSON values."""
@@ -282,6 +322,35 @@ def _finer(known: Decimal, steps: Sequence[Step]) -> Decimal:
 
 def _stated(facts: dict[str, str], name: str) -> Decimal | None:
     return Decimal(facts[name]) if name in facts else None
+
+
+def _terms(options: ImportOptions, facts: dict[str, str]) -> dict[str, Any]:
+    """Return the terms of a new pair that the user or the files say; the user is right. InvalidRequest for what is none."""
+    stated: dict[str, Any] = {}
+    if "contract_type" in facts:
+        if facts["contract_type"] not in list(ContractType):
+            raise InvalidRequest.of("contract_type", facts["contract_type"], ", ".join(ContractType))
+        stated["contract_type"] = ContractType(facts["contract_type"])
+    if "multiplier" in facts:
+        try:
+            stated["contract_multiplier"] = Decimal(facts["multiplier"])
+        except ArithmeticError:
+            raise InvalidRequest.of("multiplier", facts["multiplier"], "a decimal number") from None
+    return stated | options.terms.given()
+
+
+def _otherwise(known: Instrument, given: dict[str, Any], stated: dict[str, Any]) -> list[str]:
+    """Return in words the terms that a user gave, or files state, and that a pair which is there does not have."""
+    name, told = f"{known.venue}/{known.symbol}", []
+    for term, value in stated.items():
+        if (kept := getattr(known, term)) != value:
+            who = "you say" if term in given else "the file says"
+            shown, option = (f"{value:f}" if isinstance(value, Decimal) else str(value)), term.replace("_", "-")
+            told.append(
+                f"{who} that {term} of {name} is {shown}, the pair is kept with {kept}: `market-maker pair change {name}"
+                f" --{option} {shown}` changes it"
+            )
+    return told
 
 
 def split_symbol(symbol: str) -> tuple[str, str]:

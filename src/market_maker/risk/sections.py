@@ -140,11 +140,12 @@ def _liquidity(metrics: RiskMetrics, observed: Observed) -> dict[str, Any]:
         if book is None:
             raise DataError(f"liquidity: no market of {holding.instrument.symbol} runs here whose book could be walked")
         walked = walk_book(quantity, book.bids, book.asks)
-        cost += walked.cost
+        paid = EXACT.multiply(walked.cost, holding.instrument.contract_multiplier)
+        cost += paid
         row: dict[str, Any] = {
             "pair_id": str(holding.instrument.pair_id),
             "quantity": f"{quantity:f}",
-            "cost": text(walked.cost),
+            "cost": text(paid),
             "worst_price": None if walked.worst_price is None else f"{walked.worst_price:f}",
             "levels": walked.levels,
             "depth_share": depth_share(quantity, book.bids, book.asks),
@@ -165,7 +166,10 @@ def _liquidity(metrics: RiskMetrics, observed: Observed) -> dict[str, Any]:
 def _over_time(
     metrics: RiskMetrics, observed: Observed, holding: Holding, quantity: Decimal, cost: Decimal
 ) -> dict[str, Any]:
-    """Return Almgren and Chriss's cost, with the slope of the book at hand as temporary impact and no permanent one."""
+    """Return Almgren and Chriss's cost, with the slope of the book at hand as temporary impact and no permanent one.
+
+    `cost` is in prices x quantity, without the multiplier, by which what comes out is multiplied.
+    """
     book, size = holding.book, float(abs(quantity))
     assert book is not None
     index = next(place for place, each in enumerate(observed.holdings) if each is holding)
@@ -178,11 +182,12 @@ def _over_time(
     least = float(holding.instrument.tick_size) / (float(best.quantity) / REFILL_S)
     model = ImpactModel(volatility, 0.0, max(beyond, least), half_spread)
     duration, schedule = least_liquidation_risk(size, model, metrics.confidence_level, _DURATIONS_S, steps=50)
+    unit = float(holding.instrument.contract_multiplier)
     return {
         "duration": format_duration(round(duration * NS_PER_SECOND)),
-        "expected_cost": text(schedule.expected_cost),
-        "deviation": text(math.sqrt(schedule.cost_variance)),
-        "value_at_risk": text(liquidation_value_at_risk(schedule, metrics.confidence_level)),
+        "expected_cost": text(unit * schedule.expected_cost),
+        "deviation": text(unit * math.sqrt(schedule.cost_variance)),
+        "value_at_risk": text(unit * liquidation_value_at_risk(schedule, metrics.confidence_level)),
     }
 
 
@@ -224,7 +229,8 @@ def _worst_case(metrics: RiskMetrics, observed: Observed) -> dict[str, Any]:
         pair_id = holding.instrument.pair_id
         orders = [order for each in observed.holdings if each.instrument.pair_id == pair_id for order in each.orders]
         found = worst_case(quantity, holding.mark_price, orders)
-        notional += found.notional
+        unit = holding.instrument.contract_multiplier
+        notional += EXACT.multiply(found.notional, unit)
         rows.append(
             {
                 "pair_id": str(pair_id),
@@ -232,9 +238,9 @@ def _worst_case(metrics: RiskMetrics, observed: Observed) -> dict[str, Any]:
                 "longest": f"{found.longest:f}",
                 "shortest": f"{found.shortest:f}",
                 "largest": f"{found.largest:f}",
-                "notional": text(found.notional),
-                "loss_after_buys": text(found.loss_after_buys),
-                "loss_after_sells": text(found.loss_after_sells),
+                "notional": text(EXACT.multiply(found.notional, unit)),
+                "loss_after_buys": text(EXACT.multiply(found.loss_after_buys, unit)),
+                "loss_after_sells": text(EXACT.multiply(found.loss_after_sells, unit)),
             }
         )
     gross = metrics.gross_value
@@ -267,7 +273,8 @@ def _margin(observed: Observed, funds: Funds | None, deviation: float) -> dict[s
         maintenance = rate * gross
         shown |= {"maintenance": text(maintenance), "ratio": float(funds.equity / maintenance) if maintenance else None}
         return shown | {"liquidation_price": None, "distance": None, "distance_ticks": None, "distance_sigmas": None}
-    holding, quantity = pairs[0]
+    holding, held = pairs[0]
+    quantity = EXACT.multiply(held, holding.instrument.contract_multiplier)
     value = abs(float(quantity * holding.mark_price))
     found = margin(
         funds.equity,

@@ -77,6 +77,7 @@ class Subjects:
         InvalidRequest : the scope STRATEGY of a position without one, or more than 1,000 positions
         DataError : no price history
         """
+        await self._reference.refresh_pairs()
         others = await get_positions_beside(self._database, position_id, POSITIONS_MAX)
         if not others or others[0].account_id == MARKET_ACCOUNT_ID:
             raise NotFound.of("position", "position_id", str(position_id))
@@ -91,11 +92,11 @@ class Subjects:
         return Subject(holdings, scope, now, funds, gross, await self._closed(named, covered))
 
     async def _closed(self, named: PositionState, covered: list[PositionState]) -> Decimal:
-        """Return the results of the flat ones of some positions that are in the quote currency of the named one."""
-        quote, total = (await self._reference.pair(named.pair_id)).instrument.quote, Decimal(0)
+        """Return the results of the flat ones of some positions that are settled in the currency of the named one."""
+        quote, total = (await self._reference.pair(named.pair_id)).instrument.settled_in, Decimal(0)
         for state in covered:
             instrument = (await self._reference.pair(state.pair_id)).instrument
-            if not state.qty_lots and instrument.quote == quote:
+            if not state.qty_lots and instrument.settled_in == quote:
                 total += instrument.cash_to_decimal(state.realised_tick_lots - state.fees_tick_lots)
         return total
 
@@ -142,7 +143,8 @@ class Subjects:
     ) -> tuple[Decimal, Decimal]:
         """Return balance and unrealised results, and the sum of the sizes of all values.
 
-        Each position at its mark; one whose price nobody knows counts at its cost.
+        Each position at its mark; one whose price nobody knows counts at its cost. One of an INVERSE contract is left out: it
+        is settled in another currency.
         """
         marks = {holding.instrument.pair_id: holding.mark for holding in holdings}
         balance = self._markets.balance(account_id)
@@ -151,6 +153,8 @@ class Subjects:
         gross = Decimal(0)
         for state in positions:
             instrument = (await self._reference.pair(state.pair_id)).instrument
+            if instrument.inverse_scale:
+                continue
             if balance is None:
                 equity += instrument.cash_to_decimal(state.realised_tick_lots - state.fees_tick_lots)
             ticks = self._markets.reference_ticks(state.pair_id)

@@ -71,11 +71,16 @@ class Accounts:
         await self.load_stakes()
 
     async def load_stakes(self, pair_id: UUID | None = None) -> None:
-        """Bring what accounts hold in pairs (one, or all) into memory, unless the market runs, which books it itself."""
+        """Bring what accounts hold in pairs (one, or all) into memory, unless the market runs, which books it itself.
+
+        What is held of an INVERSE contract is left out: it is settled in another currency than the account's.
+        """
         for row in await stored.stakes(self._database, pair_id):
             if row["pair_id"] in self._loops or row["account_id"] not in self.funds:
                 continue
             instrument = (await self._reference.pair(row["pair_id"])).instrument
+            if instrument.inverse_scale:
+                continue
             stake = PairExposure(instrument.tick_lot, row["qty_lots"], result_tick_lots=row["result_tick_lots"])
             self.funds[row["account_id"]].pairs[row["pair_id"]] = stake
 

@@ -355,7 +355,11 @@ class SimulatorService:
 
     async def start_session(self, pair_id: UUID, **wishes: Any) -> dict[str, Any]:
         """Start a market for a pair that has none and return it. `wishes` that are not None override the settings."""
+        await self.reference.refresh_pairs()
         pair = await self.reference.pair(pair_id)
+        if pair.instrument.inverse_scale:
+            allowed = "a SPOT or LINEAR pair: money of a simulated market is in quote currency"
+            raise InvalidRequest.of("pair_id", str(pair_id), allowed)
         plays = wishes.get("playback") is not None
         if plays and wishes.get("initial_price") is None:
             first = self._first_session(

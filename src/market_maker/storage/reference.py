@@ -1,12 +1,14 @@
 """Reference data: pairs, accounts and strategies, in PostgreSQL with a copy in memory.
 
-Rows are never changed once made, so the copy is only ever incomplete: a miss looks into the database.
+Accounts and strategies are never changed once made, so that the copy is only ever incomplete: a miss looks into the database.
+Pairs can be, seldom and by any process: whoever begins something with one asks for `refresh_pairs` before.
 """
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -23,9 +25,10 @@ from market_maker.domain.ids import (
     MARKET_ACCOUNT_ID,
     new_id,
 )
-from market_maker.domain.instrument import ContractType, Instrument
+from market_maker.domain.instrument import ContractType, Instrument, check_steps, check_terms
 from market_maker.domain.units import Money
 from market_maker.storage.database import Database, fetch
+from market_maker.storage.pair_changes import STEPS, changed, store_change, write_terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class ReferenceData:
         self._pairs: dict[UUID, Pair] = {}
         self._accounts: dict[UUID, Account] = {}
         self._strategies: dict[UUID, Strategy] = {}
+        self._change_number = 0
 
     async def seed(self, default_balance: Money, ts: int) -> None:
         """Make the accounts, the pair and the strategy that a fresh database starts with."""
@@ -92,7 +96,7 @@ class ReferenceData:
     async def load(self) -> None:
         """Fill the copy in memory."""
         for pair_row in await self._database.fetch("SELECT * FROM pairs ORDER BY pair_id"):
-            self._pairs[pair_row["pair_id"]] = _to_pair(pair_row)
+            self._take_pair(pair_row)
         for account_row in await self._database.fetch("SELECT * FROM accounts"):
             self._accounts[account_row["account_id"]] = Account(**account_row)
         for strategy_row in await self._database.fetch("SELECT * FROM strategies"):
@@ -102,6 +106,17 @@ class ReferenceData:
         """Take in what other processes, such as an import, have added; without the database the copy stays as it is."""
         with contextlib.suppress(Unavailable):
             await self.load()
+
+    async def refresh_pairs(self) -> None:
+        """Take in what other processes have changed of pairs; without the database the copy stays as it is."""
+        with contextlib.suppress(Unavailable):
+            query = "SELECT * FROM pairs WHERE change_number > %s"
+            for row in await self._database.fetch(query, (self._change_number,)):
+                self._take_pair(row)
+
+    def _take_pair(self, row: dict[str, Any]) -> None:
+        self._change_number = max(self._change_number, row.pop("change_number"))
+        self._pairs[row["pair_id"]] = _to_pair(row)
 
     async def pair(self, pair_id: UUID, field: str = "pair_id") -> Pair:
         """Return a pair; NotFound names `field`."""
@@ -190,7 +205,23 @@ class ReferenceData:
         pair = self._pairs[instrument.pair_id] = Pair(instrument, initial_price, ts)
         return pair
 
-    async def change_steps(self, pair_id: UUID, tick_size: Decimal, lot_size: Decimal) -> Pair:
+    async def change_pair(self, pair_id: UUID, changes: Mapping[str, Any], ts: int) -> Pair:
+        """Give a pair other terms, see `pair_changes.store_change`; what runs keeps those it began with."""
+        async with self._database.transaction() as connection:
+            rows = await fetch(connection, "SELECT * FROM pairs WHERE pair_id = %s FOR UPDATE", (pair_id,))
+            if not rows:
+                raise NotFound.of("pair", "pair_id", str(pair_id))
+            rows[0].pop("change_number")
+            before = _to_pair(rows[0]).instrument
+            after = changed(before, changes)
+            check_terms(after)
+            if set(changes) & set(STEPS):
+                check_steps(after)
+            await store_change(connection, before, after, ts)
+        await self.refresh_pairs()
+        return self._pairs[pair_id]
+
+    async def change_steps(self, pair_id: UUID, tick_size: Decimal, lot_size: Decimal, ts: int) -> Pair:
         """Give a pair other steps; Conflict when orders, positions or a market are kept in its present ones."""
         async with self._database.transaction() as connection:
             used = await fetch(
@@ -204,10 +235,9 @@ class ReferenceData:
                 raise Conflict(
                     f"pair {pair_id} has orders, positions or a market in its present tick and lot; they stay"
                 )
-            await connection.execute(
-                "UPDATE pairs SET tick_size = %s, lot_size = %s WHERE pair_id = %s", (tick_size, lot_size, pair_id)
-            )
-        await self.load()
+            before = self._pairs[pair_id].instrument
+            await write_terms(connection, before, replace(before, tick_size=tick_size, lot_size=lot_size), ts)
+        await self.refresh_pairs()
         return self._pairs[pair_id]
 
     async def add_account(self, name: str, balance: Money, ts: int) -> Account:
@@ -236,8 +266,9 @@ class ReferenceData:
 
 
 _INSERT_PAIR = """
-    INSERT INTO pairs (pair_id, venue, symbol, base, quote, tick_size, lot_size, contract_type, maker_fee, taker_fee, initial_price, created_ts)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    INSERT INTO pairs (pair_id, venue, symbol, base, quote, tick_size, lot_size, contract_type, maker_fee, taker_fee, contract_multiplier, initial_price,
+        created_ts)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 _INSERT_STRATEGY = """
     INSERT INTO strategies (strategy_id, name, kind, parameters, pair_id, created_ts) VALUES (%s, %s, %s, %s, %s, %s)
@@ -256,6 +287,7 @@ def _pair_row(instrument: Instrument, initial_price: Decimal | None, ts: int) ->
         instrument.contract_type.value,
         instrument.maker_fee,
         instrument.taker_fee,
+        instrument.contract_multiplier,
         initial_price,
         ts,
     )

@@ -8,7 +8,7 @@ import psycopg
 
 from market_maker.domain.errors import Unavailable
 
-HEAD = "0012"
+HEAD = "0013"
 _MIGRATION_LOCK = 7_216_301
 
 

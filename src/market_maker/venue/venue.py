@@ -569,6 +569,10 @@ class Venue:
         is_maker = liquidity is Liquidity.MAKER
         rate = self.instrument.maker_fee_e8 if is_maker else self.instrument.taker_fee_e8
         fee = fee_tick_lots(value, rate)
+        if self.instrument.contract_multiplier != 1:
+            # A unit of cash may be many dollars: what the position's fees so far were rounded by goes into the next one.
+            before = self.positions[order.position_id].volume_tick_lots
+            fee = fee_tick_lots(before + value, rate) - fee_tick_lots(before, rate)
         self._reserve(order, -trade.qty_lots)
         order.cum_qty_lots += trade.qty_lots
         order.value_tick_lots += value

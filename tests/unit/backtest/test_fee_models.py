@@ -231,7 +231,7 @@ def test_tiers_equal_their_twin(fills, window, at_midnight):
         lambda: tiered(LINEAR, (TIERS[0], TIERS[2], TIERS[1])),
         lambda: tiered(LINEAR, TIERS, window_days=0),
         lambda: tiered(LINEAR, TIERS, volume_before=D(-1)),
-        lambda: Contract.of(an_instrument(kind=ContractType.INVERSE), base_unit=D("1e-40")),
+        lambda: Contract.of(an_instrument("1e-10", "1", ContractType.INVERSE)),
     ],
     ids=["nan", "rate", "flat", "no tier", "no first tier", "falling", "window", "negative volume", "unit"],
 )
@@ -308,3 +308,40 @@ def test_payments_are_exact_and_antisymmetric(position, per_lot):
     if abs(expected) < 2**62:
         assert payment(position, per_lot) == plain.funding_payment(position, per_lot) == expected
         assert payment(-position, per_lot) == -expected
+
+
+# A unit of cash of a future of 50 USD a point: 0.25 points x 1 contract x 50.
+FUTURE = Contract.of(
+    Instrument(UUID(int=1), "test", "A-B", "A", "B", D("0.25"), D(1), contract_multiplier=D(50))
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("make", "of_each"),
+    [
+        (lambda: per_quantity(FUTURE, D(1), D("-0.25"), D("1.25")), (D("-0.25"), D("1.25"))),
+        (lambda: flat(FUTURE, D("-0.25"), D("1.25")), (D("-0.25"), D("1.25"))),
+        # 4,800 points x 50 = 240,000 USD at 0.1 and -0.02 of a hundred thousandth
+        (lambda: per_value(FUTURE, D("-0.0000002"), D("0.000001")), (D("-0.048"), D("0.24"))),
+        (lambda: tiered(FUTURE, (Tier(D(0), D("-0.0000002"), D("0.000001")),)), (D("-0.048"), D("0.24"))),
+    ],
+    ids=["per quantity", "flat", "per value", "tiered"],
+)
+def test_fees_below_a_unit_of_cash_add_up(make, of_each, rng):
+    """A fee of 1.25 USD a contract was rounded to none, as a unit of cash is 12.5 USD."""
+    compiled_state, plain_state, exact_sum, total = make(), make(), D(0), 0
+    for is_taker in rng.integers(0, 2, 500).tolist():
+        liquidity = Liquidity.TAKER if is_taker else Liquidity.MAKER
+        found = charge(compiled_state, liquidity, 19_200)
+        args = (plain_state.head[0], plain_state.tiers, plain_state.volumes, T0, liquidity, 19_200, 1, True)
+        assert plain.fill_fee(*args) == found
+        total += found
+        exact_sum += of_each[is_taker]
+        assert abs(total * FUTURE.cash_unit - exact_sum) <= FUTURE.cash_unit / 2
+
+
+def test_large_fees_of_a_future_are_what_they_are():
+    state = flat(FUTURE, D(0), D(12_500))  # 1,000 units: beyond what carries
+    assert charge(state, Liquidity.TAKER, 1) == 1000
+    state = per_value(FUTURE, D(0), D("0.1"))
+    assert charge(state, Liquidity.TAKER, 2**60) == rate_fee(2**60, 10_000_000)

@@ -30,6 +30,9 @@ class Reference:
                 return strategy
         raise NotFound.of("strategy", "strategy_id", str(strategy_id))
 
+    async def refresh_pairs(self) -> None:
+        """Nobody changes the pair."""
+
     async def pair(self, pair_id: UUID) -> Pair:
         if pair_id != PAIR.pair_id:
             raise NotFound.of("pair", "pair_id", str(pair_id))

@@ -30,7 +30,7 @@ SAMPLES: dict[str, Any] = {
     "methods": ["EWMA"], "window": 30, "engaged": True, "reason": "x", "on_breach": "HALT", "method": "EWMA", "norm": "EUCLID",
 }  # fmt: skip
 DECIMALS = {"price", "amount", "quantity", "average_price", "balance", "threshold", "warn_share", "loss", "initial_price", "stop_price", "display_amount",
-            "confidence_level", "tick_size", "lot_size", "maker_fee", "taker_fee"}  # fmt: skip
+            "confidence_level", "tick_size", "lot_size", "maker_fee", "taker_fee", "contract_multiplier"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from market_maker.domain.errors import InvalidRequest
-from market_maker.domain.instrument import MAX_LOTS, MAX_TICKS, fee_tick_lots
+from market_maker.domain.instrument import MAX_LOTS, MAX_TICKS, ContractType, check_terms, fee_tick_lots
 from venue_builders import an_instrument
 
 
@@ -54,3 +54,35 @@ def test_fees(value: int, rate_e8: int, fee: int) -> None:
 def test_fee_rates_are_exact_integers() -> None:
     instrument = an_instrument(maker_fee=Decimal("-0.00000001"), taker_fee=Decimal("0.1"))
     assert (instrument.maker_fee_e8, instrument.taker_fee_e8) == (-1, 10_000_000)
+
+
+def test_a_multiplier_is_part_of_the_unit_of_cash() -> None:
+    future = an_instrument(tick_size=Decimal("0.25"), lot_size=Decimal(1), contract_multiplier=Decimal(50))
+    assert future.cash_to_decimal(20_000 * 2) == 500_000  # 2 contracts at 5,000 points of 50 USD
+    assert future.cash_text(1) == "12.50"
+    # 3 contracts of 100 USD at 50,000.0: 0.006 coins
+    coin = an_instrument(
+        tick_size=Decimal("0.1"),
+        lot_size=Decimal(1),
+        contract_type=ContractType.INVERSE,
+        contract_multiplier=Decimal(100),
+    )
+    assert -coin.cash_to_decimal(coin.cost(500_000, 3)) == Decimal("0.006")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"contract_multiplier": Decimal(0)}, "contract_multiplier"),
+        ({"contract_multiplier": Decimal("NaN")}, "contract_multiplier"),
+        ({"contract_multiplier": Decimal("1e10")}, "contract_multiplier"),
+        ({"maker_fee": Decimal("0.2")}, "maker_fee"),
+        ({"taker_fee": Decimal("1e-9")}, "taker_fee"),
+        ({"quote": "BTC"}, "quote"),
+        ({"contract_type": ContractType.INVERSE, "tick_size": Decimal("1e-12")}, "lot_size"),
+    ],
+)
+def test_terms_that_cannot_be_are_refused(changes: dict[str, object], field: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        check_terms(an_instrument(**changes))
+    assert refused.value.errors[0].field == field

@@ -64,3 +64,18 @@ def test_a_fill_comes_with_its_order() -> None:
     assert isinstance(content, FilledOrderContent)
     assert (content.fill.price, content.fill.amount, content.fill.fee) == ("50000.01", "0.00300", "-0.0000012")
     assert content.fill.liquidity == "TAKER"
+
+
+def test_the_average_price_of_an_order_is_a_price_whatever_the_multiplier() -> None:
+    order = an_order(status=OrderStatus.FILLED, cum_qty_lots=300, value_tick_lots=1_500_000_300)
+    future = Instrument(
+        DEFAULT_PAIR_ID,
+        "simulator",
+        "A-B",
+        "A",
+        "B",
+        Decimal("0.01"),
+        Decimal("0.00001"),
+        contract_multiplier=Decimal(50),
+    )
+    assert order_content(order, future).average_price == "50000.01"

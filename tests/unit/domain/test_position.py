@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from market_maker.domain.instrument import ContractType
 from market_maker.domain.order import Side
 from market_maker.domain.position import PositionState, describe_position
 from venue_builders import ACCOUNT, PAIR, SESSION, an_instrument
@@ -95,3 +96,53 @@ def test_users_see_quote_currency() -> None:
     flat = describe_position(a_position(), an_instrument(), None)
     assert (flat.average_price, flat.unrealised_pnl) == (None, None)
     assert astuple(flat)[4] == 0
+
+
+# 1 contract is 1 USD of a coin: lots of 100, ticks of 0.5, as BitMEX's XBTUSD. One tick is worth 200 coins a lot.
+PERPETUAL = an_instrument(
+    base="BTC", quote="USD", tick_size=Decimal("0.5"), lot_size=Decimal(100), contract_type=ContractType.INVERSE
+)
+
+
+def test_an_inverse_contract_earns_in_its_base_currency() -> None:
+    """Positions of runs were kept as price x quantity: a gain of 0.018 BTC was told as one of 50 million."""
+    position = a_position()
+    position.apply_fill(BUY, 100_000, 100, 12, PERPETUAL)  # 10,000 USD at 50,000
+    shown = describe_position(position, PERPETUAL, 110_000)  # marked at 55,000
+    assert (shown.quantity, shown.average_price, shown.currency) == (10_000, Decimal("50000.0"), "BTC")
+    gain = Decimal(10_000) / 50_000 - Decimal(10_000) / 55_000
+    assert shown.unrealised_pnl == pytest.approx(gain, abs=Decimal("2e-10"))
+    assert shown.fees == 12 * PERPETUAL.tick_lot == Decimal("12e-10")
+    position.apply_fill(SELL, 110_000, 40, 0, PERPETUAL)
+    shown = describe_position(position, PERPETUAL, 110_000)
+    assert shown.realised_pnl == pytest.approx(gain * 4 / 10, abs=Decimal("2e-10"))
+    assert shown.average_price == pytest.approx(Decimal(50_000), abs=Decimal("0.001"))
+    position.apply_fill(SELL, 110_000, 160, 0, PERPETUAL)  # through zero: short 10,000 USD at 55,000
+    shown = describe_position(position, PERPETUAL, 100_000)
+    assert shown.realised_pnl == pytest.approx(gain, abs=Decimal("2e-10"))
+    assert (shown.quantity, shown.average_price) == (-10_000, pytest.approx(Decimal(55_000), abs=Decimal("0.001")))
+    assert shown.unrealised_pnl == pytest.approx(
+        gain, abs=Decimal("2e-10")
+    )  # bought back at 50,000 it gains as much again
+
+
+@given(FILLS, st.integers(1, 10**7))
+def test_cash_and_cost_of_an_inverse_contract(fills: list[tuple[Side, int, int, int]], mark: int) -> None:
+    position = a_position()
+    for side, price, lots, fee in fills:
+        position.apply_fill(side, price, lots, fee, PERPETUAL)
+        assert position.cash_tick_lots + position.cost_tick_lots == position.realised_tick_lots
+        assert position.qty_lots * position.cost_tick_lots <= 0
+    total = position.realised_tick_lots + position.unrealised_tick_lots(mark, PERPETUAL)
+    worth = PERPETUAL.cost(mark, abs(position.qty_lots)) * (1 if position.qty_lots > 0 else -1)
+    assert total == position.cash_tick_lots + worth
+
+
+def test_a_multiplier_makes_money_of_points() -> None:
+    future = an_instrument(tick_size=Decimal("0.25"), lot_size=Decimal(1), contract_multiplier=Decimal(50))
+    position = a_position()
+    position.apply_fill(BUY, 20_000, 2, 3, future)  # 2 contracts at 5,000 points
+    shown = describe_position(position, future, 20_008)
+    assert (shown.average_price, shown.quantity) == (5_000, 2)
+    assert shown.unrealised_pnl == 200  # 2 points x 2 contracts x 50 USD
+    assert shown.fees == Decimal("37.5")

@@ -59,6 +59,20 @@ def test_results_and_fees_change_the_balance() -> None:
     assert desk.funds[ACCOUNT].pairs[PAIR].qty_lots == 0
 
 
+def test_fees_of_a_future_add_up_though_a_unit_of_cash_is_large() -> None:
+    """A unit of an ES future is 12.5 USD: fees of 1.2 USD a fill were none, those of 50.05 USD 50."""
+    desk = Desk(
+        "10000000", tick_size=Decimal("0.25"), lot_size=Decimal(1), contract_multiplier=Decimal(50),
+        maker_fee=Decimal(0), taker_fee=Decimal("0.00001"),
+    )  # fmt: skip
+    for _ in range(40):
+        desk.quote(SELL, 10_000, 1)
+        desk.put(BUY, 0, 1)
+    (position,) = [each for each in desk.venue.positions.values() if each.account_id == ACCOUNT]
+    # 40 contracts at 2,500 points x 50 USD x 0.00001 = 1.25 USD each
+    assert desk.venue.instrument.cash_to_decimal(position.fees_tick_lots) == 50
+
+
 @pytest.mark.parametrize("story", ["filled", "expired", "rejected", "canceled", "partly"])
 def test_nothing_stays_reserved(story: str) -> None:
     desk = Desk()

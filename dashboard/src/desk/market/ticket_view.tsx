@@ -25,7 +25,7 @@ export function TicketView({ pair }: { pair: Pair }) {
   const fault = faultOf(wish, pair);
   const isLimit = wish.type === "LIMIT" || wish.type === "STOP_LIMIT";
   const isStop = wish.type === "STOP" || wish.type === "STOP_LIMIT";
-  const value = isLimit && Number(wish.price) && Number(wish.amount) ? Number(wish.price) * Number(wish.amount) : null;
+  const value = isLimit && Number(wish.price) && Number(wish.amount) ? Number(wish.price) * Number(wish.amount) * Number(pair.contract_multiplier) : null;
   const send = (side: Side): void => void placeTicket(pair, side);
   return (
     <Panel title="Order" class="ticket">

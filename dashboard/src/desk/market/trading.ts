@@ -31,7 +31,7 @@ export function write(changes: Partial<Ticket>): void {
 
 /** Return an amount to begin with: worth about 500 of the quote currency, in round lots. */
 export function usualAmount(pair: Pair, price: number): string {
-  const lots = Math.max(1, Math.round(500 / price / Number(pair.lot_size)));
+  const lots = Math.max(1, Math.round(500 / price / Number(pair.lot_size) / Number(pair.contract_multiplier)));
   const power = 10 ** Math.floor(Math.log10(lots));
   return moved("0", pair.lot_size, Math.max(1, Math.round(lots / power) * power));
 }

@@ -56,6 +56,8 @@ class PriceList(View):
 class ImportFile(Request):
     """A file of the configured inbox folder, by its name there, and what may be done to get it in.
 
+    Tick, lot, contract and fees are those of a new pair; `PATCH /api/v1/pairs/{pair_id}` changes them of one that is there.
+
     `offset_negative_latency`, `offset_ns`, `sort` and `drop_off_book` change the data and are recorded; `force` imports
     what a rule of quality refuses; `replace` takes the place of days that other files have given.
     """
@@ -68,6 +70,10 @@ class ImportFile(Request):
     date: dt.date | None = None
     tick_size: Decimal | None = None
     lot_size: Decimal | None = None
+    contract_type: Literal["SPOT", "LINEAR", "INVERSE"] | None = None
+    contract_multiplier: Decimal | None = None
+    maker_fee: Decimal | None = None
+    taker_fee: Decimal | None = None
     offset_negative_latency: bool = False
     offset_ns: Annotated[int, Meta(ge=-(2**53), le=2**53)] = 0
     sort: bool = False

@@ -10,9 +10,14 @@ from msgspec import Meta
 
 from market_maker.api.schemas.bases import Code, Name, Request, View
 
+ContractName = Literal["SPOT", "LINEAR", "INVERSE"]
+
 
 class NewPair(Request):
-    """A new pair; with `initial_price` a simulated market starts for it."""
+    """A new pair; with `initial_price` a simulated market starts for it, of any but an INVERSE contract.
+
+    `contract_multiplier` is what one unit of quantity stands for: 50 of a future of 50 USD a point.
+    """
 
     symbol: Code
     base: Code
@@ -20,7 +25,8 @@ class NewPair(Request):
     tick_size: Decimal
     lot_size: Decimal
     venue: Code = "simulator"
-    contract_type: Literal["SPOT", "LINEAR"] = "LINEAR"
+    contract_type: ContractName = "LINEAR"
+    contract_multiplier: Decimal = Decimal(1)
     maker_fee: Decimal = Decimal(0)
     taker_fee: Decimal = Decimal(0)
     initial_price: Decimal | None = None
@@ -36,7 +42,8 @@ class PairView(View):
     quote: str
     tick_size: Decimal
     lot_size: Decimal
-    contract_type: Literal["SPOT", "LINEAR", "INVERSE"]
+    contract_type: ContractName
+    contract_multiplier: Decimal
     maker_fee: Decimal
     taker_fee: Decimal
     initial_price: Decimal | None
@@ -47,6 +54,40 @@ class PairList(View):
     """All pairs."""
 
     items: list[PairView]
+
+
+class ChangePair(Request):
+    """Terms of a pair to change; those left out stay. Fees: while no market of it runs.
+
+    Contract type, multiplier and currencies: while there are no orders, markets or positions of accounts in the pair and no
+    run is on its way; the positions that backtests left in it go. Tick and lot: while, beside that, no day is recorded.
+    """
+
+    maker_fee: Decimal | None = None
+    taker_fee: Decimal | None = None
+    contract_type: ContractName | None = None
+    contract_multiplier: Decimal | None = None
+    base: Code | None = None
+    quote: Code | None = None
+    tick_size: Decimal | None = None
+    lot_size: Decimal | None = None
+
+
+class PairChangeView(View):
+    """One change of a pair: by field the text `from` which and `to` which; `by` is the API key, null where none is needed."""
+
+    change_id: UUID
+    ts: str
+    changes: dict[str, dict[str, str]]
+    by: str | None
+    correlation_id: str | None
+
+
+class PairChangePage(View):
+    """Changes of a pair, newest first."""
+
+    items: list[PairChangeView]
+    next: str | None
 
 
 class NewAccount(Request):
@@ -153,7 +194,7 @@ class ChangePosition(Request):
 
 
 class PositionView(View):
-    """A position."""
+    """A position. Results and fees are in `currency`: the quote of its pair, the base of an INVERSE one."""
 
     position_id: UUID
     pair_id: UUID
@@ -167,6 +208,7 @@ class PositionView(View):
     mark_price: Decimal | None
     updated_ts: str
     version: int
+    currency: str
 
 
 class PositionPage(View):

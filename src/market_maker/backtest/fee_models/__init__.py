@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market_maker.domain.errors import InvalidRequest
-from market_maker.domain.instrument import EXACT, RATE_SCALE, ContractType, Instrument
+from market_maker.domain.instrument import EXACT, MAX_TICK_LOTS, RATE_SCALE, Instrument
 
 RATE_MAX = 2**40
 """Largest rate as an integer of 1e-8: eleven thousand times the value."""
@@ -41,12 +41,12 @@ class FeeModel(IntEnum):
 
 
 FEE_DTYPE = np.dtype([(name, np.int64) for name in (
-    "model", "inverse_scale", "maker_e8", "taker_e8", "at_midnight",
-    # what moves: the present day since 1970 (UTC), the volume of the window, the tier
-    "day", "volume", "tier",
+    "model", "inverse_scale", "maker_e8", "taker_e8", "at_midnight", "carries",
+    # what moves: the present day since 1970 (UTC), the volume of the window, the tier; what fees were rounded by so far
+    "day", "volume", "tier", "carried_e8",
 )])  # fmt: skip
 """One record per set of parameters. `maker_e8`, `taker_e8`: 1e-8 of the value; 1e-8 cash units per lot (PER_QUANTITY);
-cash units (FLAT_*). `inverse_scale` is 0 for LINEAR and SPOT."""
+cash units (FLAT_*; 1e-8 of them where fees carry). `inverse_scale` is 0 for LINEAR and SPOT."""
 
 
 class FeeState(NamedTuple):
@@ -66,32 +66,33 @@ class FeeState(NamedTuple):
 class Contract:
     """How value follows from price, in whole cash units.
 
-    LINEAR, SPOT: value = price x quantity, which is whole in tick-lots. INVERSE: a lot is worth a fixed amount of
-    quote currency, so value = quantity / price in base currency: not whole in anything. Its cash unit is
-    lot_size / (tick_size x inverse_scale) of base currency, and every value is rounded to it, halves away from zero:
-    the ledger is exact in these units, and a unit is far below what a venue settles in.
+    LINEAR, SPOT: value = price x quantity x multiplier, which is whole in tick-lots. INVERSE: a lot is worth a fixed amount
+    of quote currency, so value = quantity x multiplier / price in base currency: not whole in anything. Its cash unit is
+    lot_size x multiplier / (tick_size x inverse_scale) of base currency, and every value is rounded to it, halves away from
+    zero: the ledger is exact in these units, and a unit is far below what a venue settles in.
 
     Parameters
     ----------
     inverse_scale : 0: LINEAR or SPOT; otherwise cash units of one lot at a price of one tick
     cash_unit : one cash unit in quote (LINEAR, SPOT) or base currency (INVERSE)
+    carries : whether what a fee is rounded by goes into the next one: a unit of a contract with a multiplier may be large
     """
 
     inverse_scale: int
     cash_unit: Decimal
+    carries: bool = False
 
     @classmethod
-    def of(cls, instrument: Instrument, *, base_unit: Decimal = Decimal("1e-10")) -> Contract:
-        """Return the contract of an instrument; an INVERSE one is settled in units of at most `base_unit`."""
-        if instrument.contract_type is not ContractType.INVERSE:
-            return cls(0, instrument.tick_lot)
-        lot_at_one_tick = EXACT.divide(instrument.lot_size, instrument.tick_size)
-        scale = int(EXACT.divide(lot_at_one_tick, base_unit).to_integral_value(rounding="ROUND_CEILING"))
-        if not 1 <= scale < 2**62:
+    def of(cls, instrument: Instrument) -> Contract:
+        """Return the contract of an instrument; InvalidRequest for an INVERSE one whose lot cannot be counted."""
+        scale = instrument.inverse_scale
+        if scale >= MAX_TICK_LOTS:
             raise InvalidRequest.of(
-                "base_unit", str(base_unit), "a unit of which a lot at a price of one tick is 1 to 2**62"
+                "lot_size",
+                str(instrument.lot_size),
+                "one that at a price of one tick is worth less than 2**62 units of cash",
             )
-        return cls(scale, EXACT.divide(lot_at_one_tick, Decimal(scale)))
+        return cls(scale, instrument.tick_lot, instrument.contract_multiplier != 1)
 
     def value(self, price_ticks: int, lots: int) -> int:
         """Return the value of `lots` at a price, in cash units."""
@@ -124,10 +125,10 @@ def per_quantity(contract: Contract, lot_size: Decimal, maker: Decimal, taker: D
 
 
 def flat(contract: Contract, maker: Decimal, taker: Decimal, *, per_order: bool = False) -> FeeState:
-    """Return fees as amounts (settlement currency) per fill or per order, rounded once to whole cash units."""
+    """Return fees as amounts (settlement currency) per fill or per order, rounded once to whole cash units, or to 1e-8 of one."""
+    unit = EXACT.divide(contract.cash_unit, Decimal(RATE_SCALE)) if contract.carries else contract.cash_unit
     amounts = [
-        _whole(name, EXACT.divide(amount, contract.cash_unit), FLAT_MAX)
-        for name, amount in (("maker", maker), ("taker", taker))
+        _whole(name, EXACT.divide(amount, unit), FLAT_MAX) for name, amount in (("maker", maker), ("taker", taker))
     ]
     return _new(FeeModel.FLAT_PER_ORDER if per_order else FeeModel.FLAT_PER_FILL, contract, *amounts)
 
@@ -179,6 +180,7 @@ def _new(model: FeeModel, contract: Contract, maker: int, taker: int) -> FeeStat
     head = np.zeros(1, FEE_DTYPE)
     head["model"] = int(model)
     head["inverse_scale"] = contract.inverse_scale
+    head["carries"] = int(contract.carries)
     head["maker_e8"], head["taker_e8"] = maker, taker
     return FeeState(head, np.zeros((1, 3), np.int64), np.zeros(1, np.int64))
 

@@ -73,6 +73,29 @@ def rate_fee(value, rate_e8):
 
 
 @inner
+def carried_fee(fees, amount, rate_e8):
+    """Return `rate_fee`; of a contract whose fees carry, with what the fees before were rounded by.
+
+    A unit of cash of a future of 50 USD a point is 12.5 USD: every fee of a dollar would be rounded to nothing. Carried, the
+    fees so far are right to half a unit, whatever they were rounded to one by one.
+    """
+    rate = abs(rate_e8)
+    if fees["carries"] == 0 or rate >= 2**36:
+        return rate_fee(amount, rate_e8)
+    whole, rest = amount // SCALE, amount % SCALE
+    exact_e8 = rest * rate_e8 + fees["carried_e8"]
+    fee = (exact_e8 + SCALE // 2) // SCALE
+    fees["carried_e8"] = exact_e8 - fee * SCALE
+    return whole * rate_e8 + fee
+
+
+@inner
+def flat_fee(fees, amount):
+    """Return a flat amount, which is in 1e-8 units where fees carry."""
+    return amount if fees["carries"] == 0 else carried_fee(fees, np.int64(1), amount)
+
+
+@inner
 def tier_of(tiers, volume):
     """Return the number of the highest tier that a volume reaches."""
     tier = np.int64(len(tiers) - 1)
@@ -107,7 +130,7 @@ def tiered_fee(fees, tiers, volumes, ts, is_maker, value):
     rate = tiers[fees["tier"], 1 if is_maker else 2]
     fees["volume"] += value
     volumes[fees["day"] % len(volumes)] += value
-    return rate_fee(value, rate)
+    return carried_fee(fees, value, rate)
 
 
 @inner
@@ -125,13 +148,13 @@ def fill_fee(fees, tiers, volumes, ts, liquidity, value, lots, is_first):
     is_maker = liquidity == MAKER
     rate = fees["maker_e8"] if is_maker else fees["taker_e8"]
     if model == PER_VALUE:
-        return rate_fee(value, rate)
+        return carried_fee(fees, value, rate)
     if model == PER_QUANTITY:
-        return rate_fee(lots, rate)
+        return carried_fee(fees, lots, rate)
     if model == FLAT_PER_FILL:
-        return rate
+        return flat_fee(fees, rate)
     if model == FLAT_PER_ORDER:
-        return rate if is_first else ZERO
+        return flat_fee(fees, rate) if is_first else ZERO
     return tiered_fee(fees, tiers, volumes, ts, is_maker, value)
 
 

@@ -96,7 +96,8 @@ class Notes:
 
     `counts`: by stream symbol, then by name (`sequence_gaps`, `unknown_orders`, `duplicates`, `skipped_<why>`, ...); the
     symbol "" is the whole file. `warnings`: sentences for the report. `instruments`: what the file says of a symbol:
-    any of tick_size, lot_size, base, quote (text), contract_type (text), multiplier. `continues`: by symbol, the sequence
+    any of tick_size, lot_size, base, quote (text), contract_type (text), multiplier (what one unit of quantity stands for), quantity:
+    `contracts` where it is not told what one is of. `continues`: by symbol, the sequence
     number after which the first rows of its book come, of a file that begins without a snapshot: such rows are used when
     the book that ends with this number is at hand, else left out.
     """

@@ -31,6 +31,7 @@ from market_maker.market_data.binance_messages import (
     Trade,
 )
 from market_maker.market_data.columns import TS_MAX, TS_MIN, TimeColumn
+from market_maker.market_data.contracts import coin_margined_multiplier
 from market_maker.market_data.importers import Batch, Notes, ReadOptions, Stream
 from market_maker.market_data.rows import Rows, Stamps, lake_name
 from market_maker.market_data.schema import RAW_COLUMNS, EventKind, bars_table, kind_of
@@ -171,7 +172,10 @@ class Messages:
                 feed.close(label, self._notes)
                 if pair := _PAIR.fullmatch(symbol):
                     contract = {"spot": "SPOT", "usdm": "LINEAR", "coinm": "INVERSE"}[market]
-                    self._notes.instruments[label] = {"base": pair[1], "quote": pair[2], "contract_type": contract}
+                    facts = {"base": pair[1], "quote": pair[2], "contract_type": contract}
+                    if contract == "INVERSE":
+                        facts["multiplier"] = coin_margined_multiplier(pair[1])
+                    self._notes.instruments[label] = facts
 
     def _take_snapshot(self, row: int, local_ts: int, snapshot: Snapshot) -> None:
         if not self._single:

@@ -32,6 +32,7 @@ from market_maker.market_data.columns import (
     read_csv,
     refuse_where,
 )
+from market_maker.market_data.contracts import coin_margined_multiplier
 from market_maker.market_data.importers import Batch, Notes, ReadOptions, Stream
 from market_maker.market_data.rows import lake_name
 from market_maker.market_data.schema import RAW_COLUMNS, EventKind, bars_table
@@ -154,6 +155,8 @@ class _File:
         if pair := _PAIR.fullmatch(symbol):
             contract = {"spot": "SPOT", "usdm": "LINEAR", "coinm": "INVERSE"}.get(market or "")
             facts = {"base": pair[1], "quote": pair[2]} | ({"contract_type": contract} if contract else {})
+            if contract == "INVERSE":
+                facts["multiplier"] = coin_margined_multiplier(pair[1])
             self.notes.instruments[label] = facts
         return Stream(self.options.venue or f"binance-{market}", label, table)
 

@@ -1,7 +1,7 @@
 """CSV files of Tardis.dev: incremental_book_L2, book_snapshot_<n>, quotes (book_ticker), trades, derivative_ticker.
 
 Owns the provider's rules: `local_timestamp` is the receive time and the order of a file, rows of one local_timestamp are one
-message; the first row of a snapshot ends the book before it. Amounts are the venue's (contracts on many derivatives). A file
+message; the first row of a snapshot ends the book before it. Amounts are the venue's (contracts on many derivatives), for which the pair has a multiplier. A file
 may hold many symbols, each a stream of its own.
 Source: docs.tardis.dev, "Downloadable CSV files, data types".
 """
@@ -20,6 +20,7 @@ import polars as pl
 from market_maker.domain.errors import shorten
 from market_maker.market_data.clears import with_clears
 from market_maker.market_data.columns import DECIMAL, Dtype, TimeColumn, codes, read_csv, refuse_where
+from market_maker.market_data.contracts import contract_facts
 from market_maker.market_data.importers import Batch, Notes, ReadOptions, Stream
 from market_maker.market_data.rows import lake_name
 from market_maker.market_data.schema import RAW_COLUMNS, EventKind
@@ -48,10 +49,6 @@ _SNAPSHOT_FIRST = "asks[0].price,asks[0].amount,bids[0].price,bids[0].amount"
 
 _VENUES = {"binance": "binance-spot", "binance-futures": "binance-usdm", "binance-delivery": "binance-coinm"}
 """Names of venues that are other ones here; the rest are taken as they are."""
-_CONTRACT_TYPES = {
-    "binance": "SPOT", "binance-futures": "LINEAR", "binance-delivery": "INVERSE", "bitstamp": "SPOT", "bybit-spot": "SPOT",
-    "coinbase": "SPOT", "gemini": "SPOT", "kraken": "SPOT",
-}  # fmt: skip
 _IN_CONTRACTS = re.compile("bitmex|deribit|binance-delivery|cryptofacilities|okex-(futures|swap)|huobi-dm.*")
 _BOOK_SIDES = {"bid": 1, "ask": -1}
 _TAKER_SIDES = {"buy": 1, "sell": -1, "unknown": 0}
@@ -286,22 +283,19 @@ def _ticker(symbol: _Symbol, part: _Part) -> pl.DataFrame:
 
 
 def _tell(source: Source, notes: Notes, kind: str, symbols: dict[tuple[str, str], _Symbol]) -> None:
-    for (exchange, _), symbol in symbols.items():
+    for (exchange, name), symbol in symbols.items():
         label = symbol.stream.symbol
-        for name, number in symbol.counts.items():
-            notes.count(name, number, label)
-        if contract := _CONTRACT_TYPES.get(exchange):
-            notes.instruments[label] = {"contract_type": contract}
+        for counted, number in symbol.counts.items():
+            notes.count(counted, number, label)
+        facts = contract_facts(exchange, name)
+        if "multiplier" not in facts and _IN_CONTRACTS.fullmatch(exchange):
+            facts["quantity"] = "contracts"
+        if facts:
+            notes.instruments[label] = facts
         if kind == "incremental_book_L2" and not symbol.knows_book:
             notes.warnings.append(
                 f"{source.path.name}: no snapshot of {label}: its book is unknown unless the file before is imported with it"
             )
-    exchanges = sorted({exchange for exchange, _ in symbols if _IN_CONTRACTS.fullmatch(exchange)})
-    if exchanges and kind != "derivative_ticker":
-        notes.warnings.append(
-            f"{source.path.name}: amounts of {', '.join(exchanges)} are contracts or USD, not coins: results of an inverse"
-            " contract are right only for a pair that was added as INVERSE before (POST /api/v1/pairs); no multiplier is applied"
-        )
 
 
 __all__ = ["NAME", "TITLE", "VERSION", "read", "recognises"]

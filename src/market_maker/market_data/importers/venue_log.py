@@ -21,6 +21,7 @@ import msgspec
 from market_maker.domain.errors import shorten
 from market_maker.market_data.binance_messages import Levels, Number, Symbol
 from market_maker.market_data.columns import TS_MAX, TS_MIN
+from market_maker.market_data.contracts import contract_facts
 from market_maker.market_data.importers import Batch, Notes, ReadOptions, Stream
 from market_maker.market_data.importers.binance_collector import Messages
 from market_maker.market_data.rows import Rows, Stamps, iso_times, lake_name, plain
@@ -44,7 +45,6 @@ _HOSTS = {
 }  # fmt: skip
 _SIDES = {"buy": 1, "sell": -1, "Buy": 1, "Sell": -1}
 _BITMEX_PAIR = re.compile(r"([A-Z0-9]{2,}?)(USDT|USD|_USDT)")
-_BITMEX_INVERSE = re.compile(r"XBT(USD|EUR|[FGHJKMNQUVXZ][0-9]{2})")
 _Log: TypeAlias = "BinanceLog | CoinbaseLog | BitmexLog"
 
 
@@ -264,12 +264,12 @@ class _Products:
 
 
 def _facts(venue: str, symbol: str) -> dict[str, str]:
-    """Return what a symbol itself says; BitMEX's other contracts may be linear or quanto, which no symbol tells."""
+    """Return what a symbol itself says; BitMEX's contracts on USD but XBTUSD are quanto, which nothing here values: they are left untold."""
     if venue == "coinbase":
         base, _, quote = symbol.partition("-")
         return {"base": base, "quote": quote, "contract_type": "SPOT"} if quote else {}
-    if inverse := _BITMEX_INVERSE.fullmatch(symbol):
-        return {"base": "XBT", "quote": "EUR" if inverse[1] == "EUR" else "USD", "contract_type": "INVERSE"}
+    if facts := contract_facts("bitmex", symbol):
+        return facts if "multiplier" in facts else facts | {"quantity": "contracts"}
     pair = _BITMEX_PAIR.fullmatch(symbol)
     return {"base": pair[1], "quote": pair[2].lstrip("_")} if pair else {}
 

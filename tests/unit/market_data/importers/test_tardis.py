@@ -89,7 +89,9 @@ def test_messages_and_snapshots_of_a_book(tmp_path):
         (6, SNAPSHOT, 1, 8 + half, 1, False, 11), (6, DEPTH, 1, 8, 2, True, 12),
     ]  # fmt: skip
     assert notes.counts == {"BTCUSDT": {"snapshots": 3, "levels_before_the_first_snapshot": 1}}
-    assert notes.instruments == {"BTCUSDT": {"contract_type": "LINEAR"}}
+    assert notes.instruments == {
+        "BTCUSDT": {"contract_type": "LINEAR", "base": "BTC", "quote": "USDT", "multiplier": "1"}
+    }
     assert notes.warnings == []
 
 
@@ -111,7 +113,7 @@ def test_several_symbols_are_streams_of_their_own(tmp_path):
         assert frame["kind"].to_list() == [CLEAR, CLEAR, SNAPSHOT, SNAPSHOT, DEPTH]
         assert frame["last"].to_list() == [False, False, False, True, True]
     assert notes.counts["A-USD"]["snapshots"] == notes.counts["B"]["snapshots"] == 1
-    assert "amounts of deribit are contracts" in notes.warnings[0]
+    assert notes.instruments == {"A-USD": {"quantity": "contracts"}, "B": {"quantity": "contracts"}}
     assert set(frames_of(read(tmp_path / "file.csv", symbols=("B",))[0])) == {("deribit", "B", "book")}
     with pytest.raises(DataError, match=r"file\.csv, row [34], column symbol: 'B': a second symbol"):
         read(tmp_path / "file.csv", symbol="X")

@@ -111,6 +111,7 @@ class _Reader:
         self.row = 1
         self._source, self._options, self._notes, self._head = source, options, notes, head
         self._venue = options.venue or metadata.dataset.lower().replace(".", "-")
+        self._is_futures_only = metadata.dataset == "GLBX.MDP3" and options.venue is None
         self._is_tbbo = str(metadata.schema) == "tbbo"
         self._schema = metadata.schema
         self._extra = 8 if metadata.ts_out else 0
@@ -154,6 +155,10 @@ class _Reader:
         if not self._feeds:
             wanted = f" of {', '.join(self._options.symbols)}" if self._options.symbols else ""
             raise self._source.error(None, None, f"no record of {SUPPORTED}{wanted} in it (its schema: {self._schema})")
+        if self._is_futures_only:
+            for label in {feed.label for feed in self._feeds.values()}:
+                facts = {"base": label, "quote": "USD", "contract_type": "LINEAR", "quantity": "contracts"}
+                self._notes.instruments[label] = facts
         if self._unmapped:
             shown = ", ".join(map(str, sorted(self._unmapped)[:20]))
             self._notes.warnings.append(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import random
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from market_maker.domain.ids import MARKET_ACCOUNT_ID
 from market_maker.domain.order import Order, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
 from market_maker.simulator.exchange import SimulatedExchange, replayed
+from market_maker.simulator.market_memory import market_digest
 from market_maker.venue.commands import ROW_BYTES
 from market_maker.venue.market.market import SyntheticMarket
 from market_maker.venue.venue import open_orders_of
@@ -226,7 +229,10 @@ def test_a_short_pause_is_not_caught_up_with_and_orders_of_the_pause_come_first(
     exchange.venue.accept(trade, "")
     exchange.advance_to(resumed)
     assert exchange.market.clock_ts == clock_ts
-    assert (trade.status, trade.updated_ts) == (OrderStatus.FILLED, resumed)
+    exchange.advance_to(resumed + DELAY - 1)
+    assert trade.status is OrderStatus.PENDING_NEW, "its way begins when the market goes on"
+    exchange.advance_to(resumed + INTERVAL)
+    assert (trade.status, trade.updated_ts) == (OrderStatus.FILLED, resumed + DELAY)
 
 
 def an_order(exchange: SimulatedExchange, ts: int) -> Order:
@@ -236,7 +242,7 @@ def an_order(exchange: SimulatedExchange, ts: int) -> Order:
         order_id=UUID(int=(7 << 76) | (2 << 62) | ts), pair_id=PAIR, account_id=ACCOUNT, strategy_id=None,
         position_id=position.position_id, client_order_id=None, side=Side.BUY, order_type=OrderType.MARKET,
         time_in_force=TimeInForce.IOC, post_only=False, price_ticks=0, qty_lots=1, execution_probability=1.0,
-        price_impact=0.0, created_ts=ts, arrival_ts=ts + DELAY,
+        price_impact=0.0, created_ts=ts, arrival_ts=exchange.arrival_ts(ts),
     )  # fmt: skip
 
 
@@ -283,6 +289,68 @@ def test_a_way_is_as_long_in_a_step_as_ever(pause_ns: int, step_ns: int, arrives
     exchange.venue.accept(order, "")
     exchange.step_by(step_ns, placed_ts + 1_000)
     assert (order.status is not OrderStatus.PENDING_NEW) is arrives
+
+
+def stepped_log(step_ns: int, pauses_ns: list[int]) -> tuple[bytes, bytes, list[bytes], int]:
+    """Give a paused market the same commands at the same instants of its time, in steps of a length and after pauses.
+
+    Returns the event log without instants of the clock, the market's memory, its own log, and the number of fills.
+    """
+    exchange = an_exchange()
+    same_position_ids(exchange)
+    exchange.advance_to(START + INTERVAL)
+    exchange.stand_still()
+    chance, clock, pauses = random.Random(5), START + INTERVAL, itertools.cycle(pauses_ns)
+    orders: list[Order] = []
+    for number in range(60):
+        clock += next(pauses)
+        order = an_order(exchange, clock)
+        order.order_id = UUID(int=(7 << 76) | (2 << 62) | number)
+        order.side, order.qty_lots = chance.choice(list(Side)), chance.randint(1, 5_000)
+        if chance.random() < 0.7:
+            order.order_type, order.time_in_force = OrderType.LIMIT, TimeInForce.GTC
+            order.price_ticks = 10_000 + chance.randint(-60, 60)
+        orders.append(order)
+        exchange.venue.accept(order, "")
+        if number % 5 == 4 and (resting := chance.choice(orders)).status.is_open:
+            exchange.venue.request_cancel(resting, clock, exchange.arrival_ts(clock), "")
+        if number % 7 == 6 and (resting := chance.choice(orders)).status.is_open and resting.order_type.has_price:
+            exchange.venue.request_amend(
+                resting, clock, exchange.arrival_ts(clock), "", price=resting.price_ticks - 3, lots=0, stop=0
+            )
+        # DELAY // 2 of the market's time until the next command: every way is longer than a step.
+        for _ in range(DELAY // 2 // step_ns):
+            clock += next(pauses)
+            exchange.step_by(step_ns, clock)
+    log = [
+        (event.type, event.aggregate_id, event.sequence, without_clock(msgspec.to_builtins(event.data)))
+        for event in exchange.changes.events
+    ]
+    return (
+        msgspec.json.encode(log),
+        market_digest(exchange.market),
+        exchange.changes.commands,
+        len(exchange.changes.fills),
+    )
+
+
+def without_clock(data: Any) -> Any:
+    """Return the content of an event without instants of the clock, and without ids that derive from them."""
+    if not isinstance(data, dict):
+        return data
+    return {
+        key: without_clock(value)
+        for key, value in data.items()
+        if key not in ("trade_id", "ts", "created_ts", "updated_ts")
+    }
+
+
+def test_the_log_of_a_stepped_market_is_the_same_for_every_length_of_steps() -> None:
+    """Ways of orders were measured by the clock over steps shorter than they are: logs differed from run to run."""
+    whole = stepped_log(DELAY // 2, [1_000])
+    assert whole[3] > 10
+    for step_ns, pauses in ((DELAY // 4, [7_777]), (DELAY // 100, [1, 10**9, 500]), (DELAY // 2, [20 * 10**9, 3])):
+        assert stepped_log(step_ns, pauses) == whole
 
 
 def test_a_given_trade_fills_what_rests_and_prints_the_rest() -> None:

@@ -410,7 +410,8 @@ class LiveStrategy:
                 return ""
         self._orders[number] = order
         progress.numbers[order.order_id] = number
-        exchange.venue.accept(order, str(run.run_id))
+        market_end = wish.expire_ts if order.time_in_force is TimeInForce.GTD else 0
+        exchange.venue.accept(order, str(run.run_id), market_end=market_end)
         # One that is refused at once is told by the next look at own orders: its first version is not the one known.
         known = 0 if order.reject_reason is RejectReason.INSUFFICIENT_BALANCE else order.version
         progress.known[order.order_id] = (known, exchange.market.clock_ts, 0)

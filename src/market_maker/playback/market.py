@@ -92,6 +92,8 @@ class PlayedMarket:
     seed : root of the chance whether a counterparty is there
     """
 
+    is_lost = False
+
     def __init__(self, feed: Feed, instrument: Instrument, playback: Playback, seed: int) -> None:
         self._feed, self._instrument, self._seed = feed, instrument, seed
         self._begin_ts, self._end_ts = max(playback.start_ts, feed.first_ts), min(playback.end_ts - 1, feed.last_ts)

@@ -348,6 +348,14 @@ class SimulatedExchange:
         self.changes.events.append(Event(EventType.SESSION_CHANGED, key, venue.session_sequence, ts, str(key), data))
         self.changes.session_changed = True
 
+    def end_session(self, ts: int) -> None:
+        """End the session for good: open orders are cancelled, strategies stopped."""
+        self.venue.end_all(ts)
+        self.end_agents()
+        self.session.state = "STOPPED"
+        self.stand_still()
+        self.tell_session(ts)
+
     def execute_trade(self, aggressor: Side, price_ticks: int, qty_lots: int, ts: int) -> None:
         """Make a given trade happen: it fills what rests at `price_ticks` or better, the rest is a bare print.
 

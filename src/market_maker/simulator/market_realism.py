@@ -25,9 +25,11 @@ from market_maker.simulator.service import SimulatorService
 from market_maker.simulator.street import Street, Taken
 from market_maker.storage.database import Connection
 from market_maker.storage.lake import Lake
+from market_maker.strategies.compiling.apart import compile_apart
 
 ROWS_MAX = 5_000_000
 """Rows of a recording that a request may ask for."""
+_COMPILED = "market_maker.performance.realism.compiled"
 _log = structlog.get_logger("simulator")
 
 
@@ -104,6 +106,7 @@ class MarketRealism:
         ]
 
         def work() -> tuple[list[Window], list[tuple[Metric, ...]], Scores | None]:
+            compile_apart("realism.compiled", f"from {_COMPILED} import compiled_realism; compiled_realism()")
             windows = [] if taken is None else [taken.window()]
             for span, instrument in zip((recorded, reference), instruments, strict=True):
                 if span is not None and instrument is not None:
@@ -119,7 +122,10 @@ class MarketRealism:
             windows, measured, scores = await asyncio.get_running_loop().run_in_executor(self._pool, work)
         if taken is not None and taken.is_whole:
             self._show(pair_id, measured[0], scores)
-        return realism_json(windows, measured, scores)
+        told = realism_json(windows, measured, scores)
+        if taken is not None:
+            told["market"]["begins"] = taken.begins
+        return told
 
     async def _watch(self, _: Connection, exchange: SimulatedExchange) -> None:
         if not exchange.is_played:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from market_maker.domain.errors import Conflict, DataError
 from market_maker.domain.instrument import Instrument
-from market_maker.domain.order import Side
+from market_maker.domain.order import Order, Side
 from market_maker.domain.units import NS_PER_SECOND
 from market_maker.matching.book import Commands, Events
 from market_maker.simulator.exchange import LOOK_NS, SimulatedExchange
@@ -40,6 +40,8 @@ class PlayableMarket(Protocol):
     """A recording that plays; `playback.market.PlayedMarket` is one. Prices in ticks, instants in ns of the market's time."""
 
     passes: int
+    is_lost: bool
+    """Whether it only stands in for a recording that cannot be opened, see `simulator.lost_recording`."""
 
     @property
     def clock_ts(self) -> int:
@@ -330,6 +332,14 @@ class PlayedExchange(SimulatedExchange):
         }
 
     # ------------------------------------------------------------------ survival
+
+    def restore_orders(self, orders: list[Order]) -> int:
+        """Let committed open orders take part again; what stands in for a lost recording agrees to all of them."""
+        if not self.recording.is_lost:
+            return super().restore_orders(orders)
+        for order in orders:
+            self.venue.restore(order)
+        return 0
 
     def _engine_orders(self) -> NDArray[Any]:
         return self.recording.open_orders()

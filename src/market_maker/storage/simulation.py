@@ -252,6 +252,14 @@ async def load_open_orders(connection: Connection, pair_id: UUID) -> list[Order]
     return [_to_order(row) for row in await fetch(connection, query, (pair_id,))]
 
 
+async def count_open_orders(database: Database, pair_id: UUID) -> int:
+    """Return how many orders of a pair are open."""
+    found = await database.fetch_one(
+        "SELECT count(*) AS open FROM simulated_orders WHERE pair_id = %s AND status <= 2", (pair_id,)
+    )
+    return 0 if found is None else int(found["open"])
+
+
 async def load_positions(connection: Connection, pair_id: UUID) -> list[PositionState]:
     """Return the positions in a pair."""
     query = f"SELECT {_POSITION_COLUMNS} FROM positions WHERE pair_id = %s"
@@ -262,6 +270,13 @@ async def load_session(connection: Connection, pair_id: UUID) -> dict[str, Any] 
     """Return the row of the pair's session that is not stopped, if there is one."""
     rows = await fetch(connection, "SELECT * FROM sessions WHERE pair_id = %s AND state <> 'STOPPED'", (pair_id,))
     return rows[0] if rows else None
+
+
+async def find_session(database: Database, session_id: UUID) -> dict[str, Any] | None:
+    """Return the row of a session that is not stopped, or None."""
+    return await database.fetch_one(
+        "SELECT * FROM sessions WHERE session_id = %s AND state <> 'STOPPED'", (session_id,)
+    )
 
 
 async def load_market(connection: Connection, session_id: UUID) -> tuple[bytes | None, list[bytes]]:

@@ -38,7 +38,7 @@ from market_maker.strategies.actions import (
     decode,
     new_actions,
 )
-from market_maker.strategies.compilation import compiled
+from market_maker.strategies.compiling.apart import compiled_apart
 from market_maker.strategies.contract import WAKES, PreparedStrategy
 from market_maker.venue.changes import Changes
 from market_maker.venue.venue import Venue
@@ -90,7 +90,7 @@ class LiveStrategy:
         self.strategy = strategy
         self.memory = np.zeros(strategy.memory_size) if memory is None else memory
         self._guard = guard
-        self._function: Callable[..., None] = compiled(strategy) if kind.is_compiled else strategy.function()
+        self._function: Callable[..., None] = compiled_apart(strategy) if kind.is_compiled else strategy.function()
         self._actions = new_actions()
         self._orders: dict[int, Order] = {}
         self._changes: Changes | None = None

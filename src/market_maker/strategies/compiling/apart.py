@@ -49,7 +49,7 @@ def compile_apart(mark: str, program: str, *, begin: Callable[[], None] = lambda
     path = cache_folder() / mark
     if path.exists() or os.environ.get("NUMBA_DISABLE_JIT"):
         return
-    ended = _ended
+    ended, code = _ended, 1
     with _turns[mark]:  # Who comes meanwhile waits for the first.
         if path.exists():
             return

@@ -404,6 +404,21 @@ def test_scenarios_by_command(client: StrictClient, service: ServiceProcess) -> 
     assert command("stop", made) == (0, "wide_spread STOPPED\n")
     code, text = command("start", "earthquake", "--session", str(session.session_id))
     assert (code, "flash_crash" in text) == (2, True)
+    other = client.add_pair("SECOND-USDT", "SECOND", "USDT", tick_size="0.01", lot_size="0.001", initial_price="10")
+    # With several markets an id had to be looked up elsewhere; now the message lists them by name, and names are taken.
+    code, text = command("start", "wide_spread")
+    assert code == 2
+    assert "simulator/SECOND-USDT" in text
+    assert str(session.session_id) in text
+    code, text = command("start", "wide_spread", "--session", "THIRD-USDT")
+    assert (code, "simulator/BTC-USDT" in text, "THIRD-USDT" in text) == (2, True, True)
+    started = [command("start", "wide_spread", "--session", name) for name in ("SECOND-USDT", "simulator/SECOND-USDT")]
+    assert [code for code, _ in started] == [0, 0], started
+    assert "simulator/SECOND-USDT" in command("list")[1]
+    assert command("stop", started[0][1].strip(), "--session", "SECOND-USDT")[0] == 0
+    (second,) = [each for each in client.get_sessions().items if each.pair_id == other.pair_id]
+    assert [each.state for each in client.get_scenarios(second.session_id).items] == ["STOPPED", "RUNNING"]
+    client.change_session(second.session_id, state="STOPPED")
     client.change_session(session.session_id, mode="NORMAL")
 
 

@@ -27,6 +27,7 @@ export function MarketPage() {
   if (!pair) return <NoPair />;
   const session = running.find((each) => each.pair_id === pair.pair_id) ?? null;
   if (!session) return <NoMarket pair={pair} />;
+  if (session.fault) return <Lost pair={pair} fault={session.fault} />;
   const isStale = state === "lost" || state === "slow";
   return (
     <>
@@ -37,7 +38,7 @@ export function MarketPage() {
         <DepthChart base={pair.base} tick={pair.tick_size} isStale={isStale} />
         <Tape decimals={decimalsOf(pair.tick_size)} sizeDecimals={decimalsOf(pair.lot_size)} isStale={isStale} />
         <div class="side">
-          <TicketView pair={pair} />
+          <TicketView pair={pair} isPlayed={session.playback !== null} />
           <PositionView pair={pair} isStale={isStale} />
         </div>
         <OrdersView pair={pair} isStale={isStale} />
@@ -98,6 +99,18 @@ function Strip({ pair, session, isStale }: { pair: Pair; session: Session; isSta
         </Fact>
       )}
     </dl>
+  );
+}
+
+/** The market's recording cannot be opened. */
+function Lost({ pair, fault }: { pair: Pair; fault: string }) {
+  return (
+    <Empty title={`The market of ${pair.symbol} is not there`}>
+      <p>{fault}. It goes on by itself when the recording is back.</p>
+      <a class="button" href="#/session">
+        Stop it
+      </a>
+    </Empty>
   );
 }
 

@@ -49,6 +49,7 @@ function Running({ pair, session }: { pair: Pair; session: Session }) {
   const [step, write] = useState("10s");
   const [isStopping, stop] = useState(false);
   const isPaused = session.state === "PAUSED";
+  const isLost = session.fault !== null;
   // An interruption begins by itself; it is told, and ended by another phase.
   const phases = PHASES.includes(session.phase) ? PHASES.map(phaseOption) : [...PHASES, session.phase].map(phaseOption);
   return (
@@ -61,8 +62,9 @@ function Running({ pair, session }: { pair: Pair; session: Session }) {
         <Fact name="Phase">{words(session.phase)}</Fact>
       </dl>
       {session.playback && <Played playback={session.playback} />}
+      {isLost && <p class="note">{session.fault}. It goes on by itself when the recording is back, or can be stopped.</p>}
       <div class="actions">
-        <button type="button" class="primary" onClick={() => void change(session, { state: isPaused ? "RUNNING" : "PAUSED" })}>
+        <button type="button" class="primary" disabled={isLost} onClick={() => void change(session, { state: isPaused ? "RUNNING" : "PAUSED" })}>
           {isPaused ? "Go on" : "Pause"}
         </button>
         <form class="inline-form" onSubmit={(event) => { event.preventDefault(); void change(session, { step }, `The market went on by ${step}`); }}>

@@ -45,6 +45,8 @@ CATCH_UP_NS = NS_PER_SECOND
 go is in memory at once."""
 LOOK_NS = 100_000_000
 """So often (of the clock) a running market is looked after, at least: its trades are told no later."""
+SOON_NS = 5_000_000
+"""With agents a market is looked after at their instants, but no more often than this (of the market's time, at least of the clock)."""
 FROZEN_LEVELS = 200
 """Levels of a side that are kept of the book while no market data are sent."""
 
@@ -161,7 +163,15 @@ class SimulatedExchange:
         first, end = self.venue.next_due_ts(), self.venue.next_end_ts()
         if first is not None:
             due = min(due, self.time.wall_at(first))
-        return due if end is None else min(due, end)
+        return self._soon_enough(due if end is None else min(due, end))
+
+    def _soon_enough(self, due: int) -> int:
+        """Return `due`, or earlier, so that the world does not hear late of what agents do at their next look."""
+        if not self.agents:
+            return due
+        look_ts = self._next_look_ts()
+        pause_ns = round(SOON_NS * max(1.0, self.session.speed))
+        return min(due, max(self.time.wall_at(look_ts), self.last_ts + pause_ns))
 
     @property
     def standstill_ns(self) -> int:

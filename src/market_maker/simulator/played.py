@@ -162,7 +162,13 @@ class PlayedExchange(SimulatedExchange):
             return self.last_ts
         due = min(self.last_ts + LOOK_NS, self.time.wall_at(self._next_step))
         first = self.venue.next_due_ts()
-        return due if first is None else min(due, self.time.wall_at(first))
+        return self._soon_enough(due if first is None else min(due, self.time.wall_at(first)))
+
+    def _next_look_ts(self) -> int:
+        """Return the next instant of the market at which an agent looks at it, or may: of a change nobody knows beforehand."""
+        now = self.recording.clock_ts
+        watched = any(agent.watches for agent in self.agents)
+        return now + 1 if watched else max(now + 1, min(agent.next_ts() for agent in self.agents))
 
     def set_speed(self, speed: float) -> None:
         """Let the recording be played so many times as fast as the clock, from the last instant on."""

@@ -14,7 +14,7 @@ import pytest
 
 from market_maker.domain.ids import MARKET_ACCOUNT_ID
 from market_maker.domain.order import Order, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
-from market_maker.simulator.exchange import SimulatedExchange, replayed
+from market_maker.simulator.exchange import LOOK_NS, SOON_NS, SimulatedExchange, replayed
 from market_maker.simulator.market_memory import market_digest
 from market_maker.venue.commands import ROW_BYTES
 from market_maker.venue.market.market import SyntheticMarket
@@ -411,3 +411,29 @@ def test_any_instrument_has_a_market_that_moves(
         for side in Side:
             assert exchange.market.book.best(side) is not None
     assert len(exchange.changes.prints) > 3
+
+
+class Watcher:
+    """An agent that looks after each event, or at an instant."""
+
+    def __init__(self, watches: bool, next_ts: int) -> None:
+        self.watches = watches
+        self._next_ts = next_ts
+
+    def next_ts(self) -> int:
+        return self._next_ts
+
+
+@pytest.mark.parametrize("watches", [True, False])
+def test_a_market_is_looked_after_when_an_agent_looks_at_it(watches: bool) -> None:
+    """Ten times a second it was: what a strategy did when it was woken was heard of a tenth of a second later."""
+    exchange = an_exchange(market_update_interval_ns=10**12)
+    exchange.advance_to(START + INTERVAL)
+    nothing = exchange.next_due_ts()
+    head = exchange.market.flow.head[0]
+    wake_ts = int(min(head["next_ts"], head["step_ts"])) if watches else START + INTERVAL + 7_000_000
+    exchange.agents.append(Watcher(watches, wake_ts if not watches else 1 << 62))
+    assert exchange.next_due_ts() == max(exchange.time.wall_at(wake_ts), START + INTERVAL + SOON_NS) < nothing
+    # Of one that runs a hundred times as fast every look would be a commit; its looks are bounded as before.
+    exchange.session.speed = 100.0
+    assert exchange.next_due_ts() == START + INTERVAL + LOOK_NS

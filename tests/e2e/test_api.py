@@ -17,7 +17,7 @@ from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import msgspec
@@ -223,6 +223,25 @@ def test_paging_gives_every_row_once(client: StrictClient) -> None:
     assert placed <= set(seen)
     assert client.cancel_all_orders(pair_id=DEFAULT_PAIR).cancel_requested >= 7
     until(lambda: not client.get_orders(pair_id=DEFAULT_PAIR, is_open=True).items)
+
+
+def test_an_order_is_found_by_the_key_of_its_owner(client: StrictClient) -> None:
+    """A bot that begins anew knows its own keys alone: it had to read all pages of all orders to find them."""
+    key = f"bot:{uuid4()}"
+    other = client.add_account("named twice", "100000 USDT")
+    placed = client.place_order(DEFAULT_PAIR, "BUY", "0.001", "30000", client_order_id=key, wait=True)
+    twin = client.place_order(
+        DEFAULT_PAIR, "BUY", "0.001", "30000", client_order_id=key, account_id=other.account_id, wait=True
+    )
+    assert {each.order_id for each in client.get_orders(client_order_id=key).items} == {placed.order_id, twin.order_id}
+    mine = client.get_orders(client_order_id=key, account_id=other.account_id, is_open=True).items
+    assert [each.order_id for each in mine] == [twin.order_id]
+    client.cancel_order(placed.order_id, wait=True)
+    client.cancel_order(twin.order_id, wait=True)
+    assert [each.status for each in client.get_orders(client_order_id=key).items] == ["CANCELED", "CANCELED"]
+    assert client.get_orders(client_order_id="nobody").items == []
+    with pytest.raises(InvalidRequest):
+        client.get_orders(client_order_id="a b")
 
 
 def test_given_trade_fills_what_rests(client: StrictClient) -> None:

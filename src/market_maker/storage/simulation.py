@@ -307,6 +307,15 @@ async def get_order(database: Database, order_id: UUID) -> Order | None:
     return None if row is None else _to_order(row)
 
 
+_NAMED_BY_CLIENT = """
+          AND client_order_id = %(client_order_id)s AND order_id IN (
+              SELECT order_id FROM idempotency_keys JOIN accounts USING (account_id)
+              WHERE key = 'client_order_id:' || %(client_order_id)s::text
+              UNION ALL SELECT order_id FROM simulated_orders WHERE status <= 2 AND client_order_id = %(client_order_id)s)
+"""
+"""Keys and open orders have indices, all orders of all time have none for this."""
+
+
 async def get_orders(
     database: Database,
     *,
@@ -314,10 +323,15 @@ async def get_orders(
     strategy_id: UUID | None = None,
     account_id: UUID | None = None,
     is_open: bool | None = None,
+    client_order_id: str | None = None,
     after: UUID | None = None,
     limit: int = 100,
 ) -> list[Order]:
-    """Return orders, newest first, from below the id `after`."""
+    """Return orders, newest first, from below the id `after`.
+
+    By `client_order_id` those that are open, and those whose key is kept (two days), are found.
+    """
+    named = "" if client_order_id is None else _NAMED_BY_CLIENT
     query = f"""
         SELECT {_ORDER_COLUMNS} FROM simulated_orders
         WHERE order_id < %(before)s
@@ -325,10 +339,12 @@ async def get_orders(
           AND (%(strategy_id)s::uuid IS NULL OR strategy_id = %(strategy_id)s)
           AND (%(account_id)s::uuid IS NULL OR account_id = %(account_id)s)
           AND (%(is_open)s::boolean IS NULL OR (status <= 2) = %(is_open)s)
+          {named}
         ORDER BY order_id DESC LIMIT %(limit)s
     """
     parameters = {
-        "pair_id": pair_id, "strategy_id": strategy_id, "account_id": account_id, "is_open": is_open, **page(after, limit)
+        "pair_id": pair_id, "strategy_id": strategy_id, "account_id": account_id, "is_open": is_open,
+        "client_order_id": client_order_id, **page(after, limit),
     }  # fmt: skip
     return [_to_order(row) for row in await database.fetch(query, parameters)]
 

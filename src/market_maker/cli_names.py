@@ -59,7 +59,7 @@ def session_of(client: Client, wanted: str | None) -> UUID:
     if len(found) != 1:
         told = ", ".join(f"{names[each.pair_id][1]} ({each.session_id})" for each in (found or sessions)[:NAMES_MAX])
         allowed = f"one of the markets that run: {told}" if told else "no market runs; start one first"
-        raise InvalidRequest.of("--session", None if wanted is None else shorten(wanted), allowed)
+        raise InvalidRequest.of("--session", "nothing" if wanted is None else shorten(wanted), allowed)
     return found[0].session_id
 
 

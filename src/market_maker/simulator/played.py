@@ -32,6 +32,8 @@ LOOKS_MAX = 1_000
 """Looks of agents in one go: a market that is played faster than they can act goes on more slowly."""
 ROWS_IN_ONE_GO, EVENTS_IN_ONE_GO, LOOKS_IN_ONE_GO = 400_000, 500, 100
 """What is done in one go of a market that is played as fast as possible: each of them is some 20 ms of work."""
+WATCHED_NS = 20_000_000
+"""So often (of the clock) a recording is looked after in which agents look at each change."""
 CHUNK_NS, CHUNK_NS_MIN = NS_PER_SECOND, 1_000_000
 _FOREVER = 1 << 62
 
@@ -168,7 +170,7 @@ class PlayedExchange(SimulatedExchange):
         """Return the next instant of the market at which an agent looks at it, or may: of a change nobody knows beforehand."""
         now = self.recording.clock_ts
         watched = any(agent.watches for agent in self.agents)
-        return now + 1 if watched else max(now + 1, min(agent.next_ts() for agent in self.agents))
+        return now + round(WATCHED_NS * self.session.speed) if watched else max(now + 1, min(agent.next_ts() for agent in self.agents))
 
     def set_speed(self, speed: float) -> None:
         """Let the recording be played so many times as fast as the clock, from the last instant on."""

@@ -8,7 +8,7 @@ import { chosenPair, loadPairs, loadSessions, pairOf, pairs, sessions } from "..
 import { link } from "../../live/stream";
 import type { Pair, Session } from "../../live/types";
 import { useValue } from "../../live/value";
-import { decimal, decimalsOf, short, words } from "../figures";
+import { decimal, decimalsOf, modeOf, paceOf, short, words } from "../figures";
 import { attempt, Badge, Empty, Fact, Input, Status } from "../widgets";
 import { DepthChart } from "./depth_chart";
 import { LadderView } from "./ladder_view";
@@ -72,18 +72,18 @@ function Strip({ pair, session, isStale }: { pair: Pair; session: Session; isSta
           {pair.symbol} {isStale && <Badge tone="warn">old</Badge>}
         </dd>
       </div>
-      <Fact name="Last trade" class={last?.side === "BUY" ? "buy" : last ? "sell" : ""}>{last ? decimal(last.price.toFixed(decimals)) : "–"}</Fact>
-      <Fact name="Bid" class="buy">{bid ? decimal(Number(bid.price).toFixed(decimals)) : "–"}</Fact>
-      <Fact name="Ask" class="sell">{ask ? decimal(Number(ask.price).toFixed(decimals)) : "–"}</Fact>
+      <Fact name="Last trade" class={last?.side === "BUY" ? "buy" : last ? "sell" : ""}>{last ? decimal(last.price.toFixed(decimals), decimals) : "–"}</Fact>
+      <Fact name="Bid" class="buy">{bid ? decimal(Number(bid.price).toFixed(decimals), decimals) : "–"}</Fact>
+      <Fact name="Ask" class="sell">{ask ? decimal(Number(ask.price).toFixed(decimals), decimals) : "–"}</Fact>
       <Fact name="Spread">
         {spread === null || !bid ? "–" : `${((spread / Number(bid.price)) * 1e4).toFixed(2)} bp`}
       </Fact>
       <Fact name="Volume, 1 min">{short(minute.reduce((sum, print) => sum + print.size, 0))} {pair.base}</Fact>
       <Fact name="Mode">
-        <a href="#/session">{session.playback ? "recording" : session.mode.toLowerCase()}</a>
+        <a href="#/session">{modeOf(session)}</a>
       </Fact>
       <Fact name="Speed">
-        {session.speed}×
+        {paceOf(session)}
       </Fact>
       <Fact name="State">
         <Status value={session.state} />

@@ -14,7 +14,7 @@ _log = structlog.get_logger("backtest")
 def compile_here() -> None:
     """Compile every entry point in this process, or read it from the cache."""
     compile_all()
-    (apart.cache_folder() / _MARK).touch()
+    apart.note_compiled(_MARK)
 
 
 def compile_apart() -> None:

@@ -170,7 +170,11 @@ class PlayedExchange(SimulatedExchange):
         """Return the next instant of the market at which an agent looks at it, or may: of a change nobody knows beforehand."""
         now = self.recording.clock_ts
         watched = any(agent.watches for agent in self.agents)
-        return now + round(WATCHED_NS * self.session.speed) if watched else max(now + 1, min(agent.next_ts() for agent in self.agents))
+        return (
+            now + round(WATCHED_NS * self.session.speed)
+            if watched
+            else max(now + 1, min(agent.next_ts() for agent in self.agents))
+        )
 
     def set_speed(self, speed: float) -> None:
         """Let the recording be played so many times as fast as the clock, from the last instant on."""

@@ -59,13 +59,14 @@ from market_maker.storage import simulation
 from market_maker.storage.database import Database
 from market_maker.storage.lake import Lake
 from market_maker.storage.reference import Pair, ReferenceData
-from market_maker.strategies.compiling.apart import compile_apart
+from market_maker.strategies.compiling.apart import compile_apart, note_compiled
 from market_maker.venue.changes import Changes
 from market_maker.venue.market.compiled import compiled_market
 
 MAX_DEPTH = 1000
 START_S, PLAYED_START_S = 30.0, 5.0
 """How long a market may take to start, and how long the service's start waits for one that plays a recording."""
+_MARK = "market.compiled"
 _log = structlog.get_logger("simulator")
 
 
@@ -624,7 +625,7 @@ async def _compile_market() -> None:
 
     def work() -> None:
         compile_apart(
-            "market.compiled",
+            _MARK,
             f"from {__name__} import compile_market; compile_market()",
             begin=lambda: _log.info("the kernels of the market are compiled; once, it takes a minute or two"),
         )
@@ -637,3 +638,4 @@ def compile_market() -> None:
     """Compile what a market runs in this process, or read it from the cache."""
     compiled_matching()
     compiled_market()
+    note_compiled(_MARK)

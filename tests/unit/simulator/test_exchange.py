@@ -437,3 +437,53 @@ def test_a_market_is_looked_after_when_an_agent_looks_at_it(watches: bool) -> No
     # Of one that runs a hundred times as fast every look would be a commit; its looks are bounded as before.
     exchange.session.speed = 100.0
     assert exchange.next_due_ts() == START + INTERVAL + LOOK_NS
+
+
+def test_what_was_on_its_way_by_the_clock_goes_its_way_by_the_market() -> None:
+    """A state of an earlier version: the clock may be hours ahead of a market that was paused."""
+    exchange = an_exchange()
+    exchange.advance_to(START + INTERVAL)
+    order = an_order(exchange, START + INTERVAL)
+    exchange.venue.accept(order, "")
+    order.arrival_ts = exchange.market.clock_ts + 3_600 * 10**9
+    session = copy.copy(exchange.session)
+    state = msgspec.json.decode(exchange.dump_state())
+    del state["market_ends"], state["looked"]
+    session.sequence, session.market = exchange.venue.session_sequence, msgspec.json.encode(state).decode()
+    again, fault = SimulatedExchange.load(
+        an_instrument(), session, some_funds(), checkpoint=exchange.market.dump(), log=[]
+    )
+    assert fault == ""
+    for position in exchange.venue.positions.values():
+        again.venue.add_position(copy.copy(position))
+    mine = copy.copy(order)
+    again.restore_orders([mine])
+    again.advance_to(START + 2 * INTERVAL)
+    again.advance_to(START + 2 * INTERVAL + DELAY)
+    assert mine.status is OrderStatus.FILLED
+
+
+def test_an_order_of_a_strategy_ends_by_the_market_and_one_of_a_user_by_the_clock() -> None:
+    exchange = an_exchange()
+    exchange.advance_to(START + INTERVAL)
+    exchange.stand_still()
+    ts = START + INTERVAL
+    orders = [an_order(exchange, ts), an_order(exchange, ts)]
+    for number, order in enumerate(orders):
+        order.order_id = UUID(int=(7 << 76) | (2 << 62) | number)
+        order.order_type, order.time_in_force, order.price_ticks = OrderType.LIMIT, TimeInForce.GTD, 5_000
+    orders[0].expire_ts = ts + 10**9
+    exchange.venue.accept(orders[0], "")
+    market_end = exchange.market.clock_ts + 10**9
+    orders[1].expire_ts = exchange.expiry_ts(market_end)
+    exchange.venue.accept(orders[1], "", market_end=market_end)
+    exchange.step_by(10**9 - 1, ts + 10**6)
+    assert [order.status for order in orders] == [OrderStatus.NEW, OrderStatus.NEW]
+    kept = restarted(exchange, exchange.market.dump(), [])
+    mine = {order.order_id: order for order in kept.venue.orders.values()}
+    exchange.step_by(1, ts + 2 * 10**6)
+    assert [order.status for order in orders] == [OrderStatus.NEW, OrderStatus.EXPIRED]
+    kept.step_by(1, ts + 2 * 10**6)
+    assert [mine[order.order_id].status for order in orders] == [OrderStatus.NEW, OrderStatus.EXPIRED]
+    exchange.step_by(1, ts + 2 * 10**9)
+    assert orders[0].status is OrderStatus.EXPIRED

@@ -6,6 +6,7 @@ already is told by a mark in the cache's folder. It knows nothing of what is com
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -28,6 +29,12 @@ _ended = 0
 def cache_folder() -> Path:
     """Return the folder of compiled code."""
     return Path(os.environ.get("NUMBA_CACHE_DIR") or use_cache())
+
+
+def note_compiled(mark: str) -> None:
+    """Note that what `mark` stands for is in the cache; in a folder that cannot be written it is not noted."""
+    with contextlib.suppress(OSError):
+        (cache_folder() / mark).touch()
 
 
 def compile_apart(mark: str, program: str, *, begin: Callable[[], None] = lambda: None) -> None:
@@ -62,7 +69,7 @@ def compile_apart(mark: str, program: str, *, begin: Callable[[], None] = lambda
         if ended != _ended:
             raise Unavailable("the service is stopping")
         if code == 0:
-            path.touch()
+            note_compiled(mark)
 
 
 def end_compiling() -> None:

@@ -307,13 +307,22 @@ async def get_order(database: Database, order_id: UUID) -> Order | None:
     return None if row is None else _to_order(row)
 
 
+_FIND_ORDERS = f"""
+    SELECT {_ORDER_COLUMNS} FROM simulated_orders
+    WHERE order_id < %(before)s
+      AND (%(pair_id)s::uuid IS NULL OR pair_id = %(pair_id)s)
+      AND (%(strategy_id)s::uuid IS NULL OR strategy_id = %(strategy_id)s)
+      AND (%(account_id)s::uuid IS NULL OR account_id = %(account_id)s)
+      AND (%(is_open)s::boolean IS NULL OR (status <= 2) = %(is_open)s)
+"""
 _NAMED_BY_CLIENT = """
-          AND client_order_id = %(client_order_id)s AND order_id IN (
-              SELECT order_id FROM idempotency_keys JOIN accounts USING (account_id)
-              WHERE key = 'client_order_id:' || %(client_order_id)s::text
-              UNION ALL SELECT order_id FROM simulated_orders WHERE status <= 2 AND client_order_id = %(client_order_id)s)
+      AND client_order_id = %(client_order_id)s AND order_id IN (
+          SELECT order_id FROM idempotency_keys JOIN accounts USING (account_id)
+          WHERE key = 'client_order_id:' || %(client_order_id)s::text
+          UNION ALL SELECT order_id FROM simulated_orders WHERE status <= 2 AND client_order_id = %(client_order_id)s)
 """
 """Keys and open orders have indices, all orders of all time have none for this."""
+_NEWEST_FIRST = " ORDER BY order_id DESC LIMIT %(limit)s"
 
 
 async def get_orders(
@@ -331,17 +340,7 @@ async def get_orders(
 
     By `client_order_id` those that are open, and those whose key is kept (two days), are found.
     """
-    named = "" if client_order_id is None else _NAMED_BY_CLIENT
-    query = f"""
-        SELECT {_ORDER_COLUMNS} FROM simulated_orders
-        WHERE order_id < %(before)s
-          AND (%(pair_id)s::uuid IS NULL OR pair_id = %(pair_id)s)
-          AND (%(strategy_id)s::uuid IS NULL OR strategy_id = %(strategy_id)s)
-          AND (%(account_id)s::uuid IS NULL OR account_id = %(account_id)s)
-          AND (%(is_open)s::boolean IS NULL OR (status <= 2) = %(is_open)s)
-          {named}
-        ORDER BY order_id DESC LIMIT %(limit)s
-    """
+    query = _FIND_ORDERS + ("" if client_order_id is None else _NAMED_BY_CLIENT) + _NEWEST_FIRST
     parameters = {
         "pair_id": pair_id, "strategy_id": strategy_id, "account_id": account_id, "is_open": is_open,
         "client_order_id": client_order_id, **page(after, limit),

@@ -45,6 +45,7 @@ from market_maker.storage.lake import Lake
 from market_maker.storage.objects import ObjectStore
 from market_maker.storage.reference import ReferenceData
 from market_maker.storage.retention import prune_for_ever
+from market_maker.strategies.compiling.apart import end_compiling
 from market_maker.strategies.contract import add_strategy_file
 from market_maker.venue.changes import Changes
 from market_maker.venue.market.compiled import compiled_market
@@ -228,6 +229,7 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Runtime]:
             finally:
                 await commands.stop()
         finally:
+            end_compiling()
             await realism.stop()
             await imports.stop()
             await risk.control.stop()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
-from uuid import UUID
 
 import typer
 
+from market_maker.cli_names import session_of
 from market_maker.cli_strategy import parse_parameters
 from market_maker.domain.errors import InvalidRequest, NotFound
 
@@ -20,7 +20,12 @@ app = typer.Typer(no_args_is_help=True, help="Start and stop scenarios in the ma
 LOCAL = "http://127.0.0.1:8000"
 Url = Annotated[str, typer.Option("--url", envvar="MARKET_MAKER_URL", help="where the service is")]
 Key = Annotated[str | None, typer.Option("--api-key", envvar="MARKET_MAKER_API_KEY", help="where it has keys")]
-Session = Annotated[str | None, typer.Option("--session", help="id of the session (default: the only one)")]
+Session = Annotated[
+    str | None,
+    typer.Option(
+        "--session", help="the market: its pair as symbol or venue/symbol, or the session's id (default: the only one)"
+    ),
+]
 
 
 @app.callback()
@@ -55,11 +60,15 @@ def list_scenarios(
         for kind in kinds.values():
             table.add_row(kind.name, kind.summary)
         console.print(table)
-        table = Table("session_id", "mode", "scenario_id", "scenario", "state", "phase", "runs", "every", box=None)
+        symbols = {pair.pair_id: f"{pair.venue}/{pair.symbol}" for pair in client.get_pairs().items}
+        table = Table(
+            "market", "session_id", "mode", "scenario_id", "scenario", "state", "phase", "runs", "every", box=None
+        )
         for session in client.get_sessions().items:
             for each in session.scenarios:
                 words = (each.name, each.state, each.phase or "", str(each.runs), each.repeats_every or "")
-                table.add_row(str(session.session_id), session.mode, str(each.scenario_id), *words)
+                market = symbols.get(session.pair_id, str(session.pair_id))
+                table.add_row(market, str(session.session_id), session.mode, str(each.scenario_id), *words)
         if table.row_count:
             console.print(table)
 
@@ -78,7 +87,7 @@ def start(
     with _client(url, api_key) as client:
         values = {word: float(value) for word, value in parse_parameters(param or []).items()}
         made = client.start_scenario(
-            _session_of(client, session), name, parameters=values, starts_in=starts_in, repeats_every=every
+            session_of(client, session), name, parameters=values, starts_in=starts_in, repeats_every=every
         )
         print(made.scenario_id)
 
@@ -92,12 +101,13 @@ def stop(
 ) -> None:
     """Stop a scenario that is to come or under way."""
     with _client(url, api_key) as client:
-        wanted = session
-        if wanted is None:
+        if session is not None:
+            wanted = session_of(client, session)
+        else:
             found = [each for each in client.get_sessions().items if _has(each, scenario_id)]
             if not found:
                 raise NotFound.of("scenario", "SCENARIO_ID", scenario_id)
-            wanted = str(found[0].session_id)
+            wanted = found[0].session_id
         stopped = client.stop_scenario(wanted, scenario_id)
         print(f"{stopped.name} {stopped.state}")
 
@@ -112,14 +122,3 @@ def _client(url: str, api_key: str | None) -> Iterator[Client]:
 
 def _has(session: Any, scenario_id: str) -> bool:
     return any(str(each.scenario_id) == scenario_id.lower() for each in session.scenarios)
-
-
-def _session_of(client: Client, wanted: str | None) -> UUID | str:
-    """Return the session that is meant; the only one when none is named."""
-    if wanted is not None:
-        return wanted
-    sessions = client.get_sessions().items
-    if len(sessions) != 1:
-        ids = ", ".join(str(each.session_id) for each in sessions) or "none"
-        raise InvalidRequest.of("--session", None, f"one of the sessions that run: {ids}")
-    return sessions[0].session_id

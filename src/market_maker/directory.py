@@ -20,7 +20,7 @@ from market_maker.domain.ids import new_id
 from market_maker.domain.instrument import EXACT, ContractType, Instrument, check_steps, check_terms
 from market_maker.domain.order import Order
 from market_maker.domain.trade import Fill
-from market_maker.domain.units import Money, parse_money
+from market_maker.domain.units import Money, format_duration, parse_money
 from market_maker.market_data import catalogue
 from market_maker.market_data.import_queue import ImportQueue
 from market_maker.market_data.service import MarketDataService
@@ -214,7 +214,7 @@ class Directory:
     async def bars(self, pair_id: UUID, start_ts: int, end_ts: int, interval_ns: int) -> list[dict[str, Any]]:
         """Return bars of mids of a pair in [start_ts, end_ts), from recorded data or virtual trading."""
         if interval_ns < 1_000_000:
-            raise InvalidRequest.of("interval", f"{interval_ns}ns", "at least 1ms")
+            raise InvalidRequest.of("interval", format_duration(interval_ns), "at least 1ms")
         if end_ts <= start_ts:
             raise InvalidRequest.of("end", str(end_ts), "an instant after start")
         instrument = (await self._reference.pair(pair_id)).instrument

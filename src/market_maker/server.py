@@ -27,6 +27,7 @@ from market_maker.monitoring.tracing import configure_tracing, stop_tracing
 from market_maker.settings import BacktestSettings, Role, Settings
 from market_maker.storage.database import Database
 from market_maker.storage.jobs import has_work
+from market_maker.strategies.compiling.apart import end_compiling
 
 _GRACE_S = 5
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONG_LIFE_S = 0.5, 8.0, 10.0
@@ -85,8 +86,13 @@ async def _serve_role(settings: Settings) -> None:
             api_keys=settings.api_keys,
             rate_limit=settings.rate_limit,
         )
+
+        async def drain() -> None:
+            end_compiling()  # Who waits for it is answered 503 at once.
+            await app.drain()
+
         web = _DrainedServer(
-            app.drain,
+            drain,
             uvicorn.Config(
                 app,
                 host=settings.host,

@@ -21,11 +21,11 @@ def _replay() -> None:
 
 
 def _exchange() -> None:
-    from market_maker.matching.compiled import compiled_matching
-    from market_maker.venue.market.compiled import compiled_market
+    from market_maker.simulator.market_realism import compile_realism
+    from market_maker.simulator.service import compile_market
 
-    compiled_matching()
-    compiled_market()
+    compile_market()
+    compile_realism()
 
 
 def _simulate() -> None:

@@ -463,7 +463,10 @@ def test_a_recording_is_played_as_a_market(visit: Visit, service: Service, sampl
     found = lambda: next((each for each in api(service, "pairs")["items"] if not each["is_simulated"]), None)  # noqa: E731
     pair = wait_until(found, 60)
     wait_until(lambda: api(service, f"market-data/catalogue?pair_id={pair['pair_id']}")["items"], 60)
-    page = visit.open("session")
+    page = visit.open("market")
+    types = page.locator(".ticket .segments").first.get_by_role("button")
+    types.get_by_text("Stop", exact=True).click()
+    page.get_by_role("link", name="Session", exact=True).click()
     page.get_by_label("Pair", exact=True).select_option(pair["pair_id"])
     start = page.get_by_role("button", name="Start the market")
     page.get_by_role("button", name="Recording", exact=True, pressed=True).wait_for()
@@ -486,6 +489,9 @@ def test_a_recording_is_played_as_a_market(visit: Visit, service: Service, sampl
     shown = float(page.locator(".bids .price-button").first.inner_text())
     best = float(api(service, f"simulator/orderbook/{pair['pair_id']}?depth=1")["bids"][0]["price"])
     assert shown == pytest.approx(best, rel=0.01)
+    # The ticket offered stops, which the market refused; what it held of another market is not kept.
+    assert types.all_inner_texts() == ["Limit", "Market"]
+    assert types.get_by_text("Limit", exact=True).get_attribute("aria-pressed") == "true"
     visit.picture("recording")
     send(service, "PATCH", f"simulator/sessions/{begun['session_id']}", {"state": "STOPPED"})
     page.get_by_text("No market runs for").wait_for()

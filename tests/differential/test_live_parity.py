@@ -390,3 +390,33 @@ def test_an_agent_that_looks_too_often_does_not_hold_up_the_others() -> None:
     assert agent.looks <= LOOKS_MAX + 1
     assert exchange.last_ts == T0 + SECOND
     assert exchange.market.clock_ts < T0 + SECOND
+
+
+@pytest.mark.parametrize("speed", [1.0, 20.0])
+def test_steps_of_any_length_give_the_same_orders_and_fills(speed: float) -> None:
+    """Steps may be shorter than an order's way, and the clock may run as it likes between them."""
+
+    def stepped(lengths: list[int]) -> tuple[Any, ...]:
+        exchange = an_exchange(config, Simulation(config, strategy, 4))
+        exchange.session.speed = speed
+        live = LiveStrategy(a_run("restless"), strategy)
+        live.begin(exchange)
+        exchange.stand_still()
+        clock, end, turn = T0, T0 + 10 * SECOND, 0
+        while (left := end - exchange.market.clock_ts) > 0:
+            clock += 10**6 + 7 * 10**7 * (turn % 3)
+            exchange.step_by(min(left, lengths[turn % len(lengths)]), clock)
+            turn += 1
+        changes, progress = exchange.take_changes(), live.run.progress
+        orders = [(each.side, each.price_ticks, each.qty_lots, each.status) for each in changes.new_orders]
+        fills = [(fill.side, fill.price_ticks, fill.qty_lots, fill.liquidity) for fill in changes.fills]
+        told = [(event.type, event.sequence) for event in changes.events]
+        digest = market_digest(exchange.market)
+        return orders, fills, told, digest, progress.wakes, progress.placed
+
+    strategy = kind_of(restless, "restless", EVERYTHING, is_compiled=False).prepare({"interval_ns": 130_000_000})
+    config = config_of("restless", seconds=20, response_ns=0)
+    whole = stepped([10 * SECOND])
+    assert whole[1]
+    assert stepped([config.run.entry_latency_ns // 3]) == whole
+    assert stepped([1_000_000, 370_000_000, 5_000_001]) == whole

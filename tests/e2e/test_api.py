@@ -17,7 +17,7 @@ from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import msgspec
@@ -225,6 +225,25 @@ def test_paging_gives_every_row_once(client: StrictClient) -> None:
     until(lambda: not client.get_orders(pair_id=DEFAULT_PAIR, is_open=True).items)
 
 
+def test_an_order_is_found_by_the_key_of_its_owner(client: StrictClient) -> None:
+    """A bot that begins anew knows its own keys alone: it had to read all pages of all orders to find them."""
+    key = f"bot:{uuid4()}"
+    other = client.add_account("named twice", "100000 USDT")
+    placed = client.place_order(DEFAULT_PAIR, "BUY", "0.001", "30000", client_order_id=key, wait=True)
+    twin = client.place_order(
+        DEFAULT_PAIR, "BUY", "0.001", "30000", client_order_id=key, account_id=other.account_id, wait=True
+    )
+    assert {each.order_id for each in client.get_orders(client_order_id=key).items} == {placed.order_id, twin.order_id}
+    mine = client.get_orders(client_order_id=key, account_id=other.account_id, is_open=True).items
+    assert [each.order_id for each in mine] == [twin.order_id]
+    client.cancel_order(placed.order_id, wait=True)
+    client.cancel_order(twin.order_id, wait=True)
+    assert [each.status for each in client.get_orders(client_order_id=key).items] == ["CANCELED", "CANCELED"]
+    assert client.get_orders(client_order_id="nobody").items == []
+    with pytest.raises(InvalidRequest):
+        client.get_orders(client_order_id="a b")
+
+
 def test_given_trade_fills_what_rests(client: StrictClient) -> None:
     order = client.place_order(DEFAULT_PAIR, "BUY", "0.002", "45000", wait=True)
     assert order.status == "NEW"
@@ -404,6 +423,21 @@ def test_scenarios_by_command(client: StrictClient, service: ServiceProcess) -> 
     assert command("stop", made) == (0, "wide_spread STOPPED\n")
     code, text = command("start", "earthquake", "--session", str(session.session_id))
     assert (code, "flash_crash" in text) == (2, True)
+    other = client.add_pair("SECOND-USDT", "SECOND", "USDT", tick_size="0.01", lot_size="0.001", initial_price="10")
+    # With several markets an id had to be looked up elsewhere; now the message lists them by name, and names are taken.
+    code, text = command("start", "wide_spread")
+    assert code == 2
+    assert "simulator/SECOND-USDT" in text
+    assert str(session.session_id) in text
+    code, text = command("start", "wide_spread", "--session", "THIRD-USDT")
+    assert (code, "simulator/BTC-USDT" in text, "THIRD-USDT" in text) == (2, True, True)
+    started = [command("start", "wide_spread", "--session", name) for name in ("SECOND-USDT", "simulator/SECOND-USDT")]
+    assert [code for code, _ in started] == [0, 0], started
+    assert "simulator/SECOND-USDT" in command("list")[1]
+    assert command("stop", started[0][1].strip(), "--session", "SECOND-USDT")[0] == 0
+    (second,) = [each for each in client.get_sessions().items if each.pair_id == other.pair_id]
+    assert [each.state for each in client.get_scenarios(second.session_id).items] == ["STOPPED", "RUNNING"]
+    client.change_session(second.session_id, state="STOPPED")
     client.change_session(session.session_id, mode="NORMAL")
 
 

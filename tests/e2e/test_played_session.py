@@ -19,7 +19,7 @@ from e2e.test_api import StrictClient, until
 from market_maker.api.schemas import PlayRecording, TradingRules
 from market_maker.cli import app
 from market_maker.client import Client, StreamDelta, StreamEvent
-from market_maker.domain.errors import Conflict, DataError, InvalidRequest, Unavailable
+from market_maker.domain.errors import Conflict, DataError, InvalidRequest, NotFound, Unavailable
 from market_maker.domain.ids import DEFAULT_PAIR_ID
 from market_maker.domain.units import parse_instant
 
@@ -179,15 +179,57 @@ def test_a_recording_that_is_gone_holds_up_nobody_else(
     asyncio.run(service.start())
     with StrictClient(f"http://127.0.0.1:{service.port}") as again:
         again.asked = set()
-        assert [each.pair_id for each in again.get_sessions().items] == [DEFAULT_PAIR_ID]
+        told = {each.pair_id: each.fault for each in again.get_sessions().items}
+        assert told.keys() == {DEFAULT_PAIR_ID, pair.pair_id}
+        assert told[DEFAULT_PAIR_ID] is None
+        assert "cannot be played" in str(told[pair.pair_id])
         with pytest.raises(Unavailable, match="cannot be played"):
-            again.get_session(session.session_id)
+            again.change_session(session.session_id, state="PAUSED")
         order = again.place_order(DEFAULT_PAIR_ID, "BUY", "0.001", "30000", wait=True)
         with pytest.raises(Unavailable, match="cannot be played"):
             again.cancel_all_orders()
         until(lambda: again.get_order(order.order_id).status == "CANCELED")
         away.rename(days)
-        until(lambda: session.session_id in [each.session_id for each in again.get_sessions().items])
+        until(lambda: all(each.fault is None for each in again.get_sessions().items))
+
+
+def test_a_session_whose_recording_is_gone_can_be_read_and_stopped(
+    client: StrictClient, pair: Any, service: ServiceProcess
+) -> None:
+    """It answered 503 to everything, for ever: its orders stayed open and its pair could have no other session."""
+    account = client.add_account("lost", "1000000000 USD")
+    strategy = client.add_strategy("lost", "inventory_skew", pair.pair_id, VALUES)
+    session = client.start_session(pair.pair_id, playback=recording(), speed=1.0, execution_delay="10ms")
+    run = client.run_strategy(strategy.strategy_id, account_id=account.account_id)
+    resting = client.place_order(pair.pair_id, "BUY", 1, "500", account_id=account.account_id, wait=True)
+    until(lambda: client.get_strategy_run(run.run_id).open_orders > 0)
+    before = client.get_account(account.account_id)
+    service.kill()
+    days = service.folder / "lake" / "venue=nasdaq"
+    away = days.with_name("away")
+    days.rename(away)
+    asyncio.run(service.start())
+    with StrictClient(f"http://127.0.0.1:{service.port}") as again:
+        again.asked = set()
+        kept = again.get_session(session.session_id)
+        assert "cannot be played" in str(kept.fault)
+        assert (kept.state, kept.seed, kept.created_ts) == ("RUNNING", session.seed, session.created_ts)
+        assert kept.open_orders == len(again.get_orders(pair_id=pair.pair_id, is_open=True).items) > 1
+        assert kept.playback is not None
+        assert kept.playback.last[:16] == session.playback.last[:16]
+        stopped = again.change_session(session.session_id, state="STOPPED")
+        assert (stopped.state, stopped.open_orders) == ("STOPPED", 0)
+        ended = again.get_order(resting.order_id)
+        assert (ended.status, ended.reject_reason) == ("CANCELED", "SESSION_STOPPED")
+        assert again.get_strategy_run(run.run_id).state == "STOPPED"
+        after = again.get_account(account.account_id)
+        assert (after.initial_balance, after.account_id) == (before.initial_balance, before.account_id)
+        assert session.session_id not in [each.session_id for each in again.get_sessions().items]
+        with pytest.raises(NotFound):
+            again.get_session(session.session_id)
+        away.rename(days)
+        other = again.start_session(pair.pair_id, playback=recording())
+        assert other.fault is None
 
 
 def test_at_the_end_it_stops_or_plays_again(client: StrictClient, pair: Any) -> None:

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 
-import { bytes, decimalsOf, isOnStep, moved, onStep, short, spanOf, sum, toneOfMoney } from "./figures";
+import type { Session } from "../live/types";
+import { bytes, decimalsOf, isOnStep, modeOf, moved, onStep, paceOf, short, spanOf, sum, toneOfMoney } from "./figures";
 
 test("a step's decimals do not count its trailing zeros", () => {
   expect([decimalsOf("0.01"), decimalsOf("0.500"), decimalsOf("5"), decimalsOf("1.0")]).toEqual([2, 1, 0, 0]);
@@ -32,4 +33,12 @@ test("sizes, counts and spans are short", () => {
 
 test("gains and losses have their colours, nothing has none", () => {
   expect([toneOfMoney("1"), toneOfMoney("-0.1"), toneOfMoney("0"), toneOfMoney(null)]).toEqual(["gain", "loss", "", ""]);
+});
+
+test("a recording is no market in a mode, and as fast as it can has no speed", () => {
+  const told = (pace: "CLOCK" | "FASTEST" | null) => {
+    const session = { mode: "NORMAL", speed: 1, playback: pace && { pace } } as Session;
+    return [modeOf(session), paceOf(session)];
+  };
+  expect([told(null), told("CLOCK"), told("FASTEST")]).toEqual([["normal", "1×"], ["recording", "1×"], ["recording", "as fast as it can"]]);
 });

@@ -1,5 +1,6 @@
 /** Prices, amounts, money and times as the desk shows them. Pure. */
 
+import type { Session } from "../live/types";
 import { decimal, duration, instant, signed } from "../report/format";
 
 export { decimal, duration, figure, percent, signed, words } from "../report/format";
@@ -100,4 +101,14 @@ export function short(count: number): string {
     if (Math.abs(count) >= size) return `${(count / (name === "k" ? 1e3 : size)).toPrecision(3)} ${name}`;
   }
   return decimal(String(Math.round(count * 100) / 100));
+}
+
+/** Return what a market is: a recording, or an invented one in a mode. */
+export function modeOf(session: Session): string {
+  return session.playback ? "recording" : session.mode.toLowerCase();
+}
+
+/** Return how fast a market runs beside the clock. */
+export function paceOf(session: Session): string {
+  return session.playback?.pace === "FASTEST" ? "as fast as it can" : `${session.speed}×`;
 }

@@ -38,6 +38,8 @@ export interface Session {
   phase: string;
   scenarios: Scenario[];
   playback: Playback | null;
+  /** Why its recording cannot be opened: it can only be stopped. */
+  fault: string | null;
 }
 /** A recording that is a session's market: what is recorded of what was asked for, and where it is (UTC text). */
 export interface Playback {

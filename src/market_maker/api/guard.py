@@ -188,10 +188,11 @@ class Guard:
         correlation = self._correlation(headers)
         scope["state"] = {**scope.get("state", {}), "correlation_id": correlation}
         started = time.perf_counter()
-        status = 500
+        status, is_begun = 500, False
 
         async def send_noted(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_begun
+            is_begun = True
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-correlation-id", correlation.encode())]
@@ -211,6 +212,11 @@ class Guard:
             else:
                 await self._check_account(scope)
             await self._app(scope, receive, send_noted)
+        except asyncio.CancelledError:
+            # Whoever is not answered when the time for a stop is up is told so; the framework would call it a fault of ours.
+            if not self._draining or scope["type"] != "http" or is_begun:
+                raise
+            await self._refuse(scope, _stopping(), send_noted)
         except Refused as refused:
             if refused.status == 413:
                 await _drain(receive)
@@ -232,9 +238,7 @@ class Guard:
 
     def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
         if self._draining:
-            refused = Refused(503, "Stopping", "the service is stopping; another takes over or it starts again")
-            refused.headers |= {"Retry-After": "1", "Connection": "close"}
-            raise refused
+            raise _stopping()
         client = scope.get("client")
         if not self._rates.admit(client[0] if client else ""):
             refused = Refused(429, "Too many requests", "the rate limit of this address is used up; try again later")
@@ -343,6 +347,12 @@ class Guard:
             )
         elif _is_logged(logging.DEBUG):
             _log.debug("request", method=scope["method"], route=route, status=status, ms=round(seconds * 1e3, 2))
+
+
+def _stopping() -> Refused:
+    refused = Refused(503, "Stopping", "the service is stopping; another takes over or it starts again")
+    refused.headers |= {"Retry-After": "1", "Connection": "close"}
+    return refused
 
 
 def _key_among(protocols: Iterable[str]) -> str:

@@ -94,7 +94,7 @@ class Realism(Controller):
     ) -> Response[RealismView]:
         """Return the stylised facts of at least the last `window` of a running market, or of all of it that is kept.
 
-        With `start` and `end` those of what was recorded of it. With a reference recording also the distances from it.
+        `market.begins` says why it begins where it does: SESSION, RESTART, KEPT or ASKED. With `start` and `end` those of what was recorded of it. With a reference recording also the distances from it.
         """
 
         def instant(text: str | None, field: str) -> int | None:

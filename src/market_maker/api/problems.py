@@ -137,8 +137,15 @@ def _invalid_field(body: bytes, message: str, kind: Any) -> InvalidRequest:
         if named:
             path = f"{path}.{named[1]}" if path else named[1]
     path = _named(body, path, reason)
-    value = "" if missing else shorten(_value_at(body, path))
-    allowed = "a known field" if unknown else "this field is required" if missing else _in_words(reason)
+    value = "" if missing else _as_written(_value_at(body, path))
+    if unknown:
+        names = ", ".join(_fields_at(kind, path, body))
+        allowed = f"a known field: {names}" if names else "a known field"
+    elif reason.startswith("Invalid value") and path and (tags := _tags(kind)):
+        allowed = ", ".join(tags)
+        reason = f"Expected one of {allowed}"
+    else:
+        allowed = "this field is required" if missing else _in_words(reason)
     return InvalidRequest(
         f"{shorten(path) or 'body'}: {shorten(reason, 300)}", (FieldError(shorten(path) or "body", value, allowed),)
     )
@@ -169,6 +176,38 @@ def _in_words(reason: str) -> str:
     if reason.startswith("Expected one of "):
         return reason.removeprefix("Expected ")
     return f"a value of type {expected[1]}" if expected else _ALLOWED.get(reason, shorten(reason, 300))
+
+
+def _as_written(value: Any) -> str:
+    """Return a value of a body as it may have been written: text bare, all else as JSON."""
+    return shorten(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _structs_of(kind: Any) -> list[Any]:
+    """Return the structs that a type of a field may be, or hold as items."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return [kind]
+    return [found for inner in get_args(kind) for found in _structs_of(inner)]
+
+
+def _tags(kind: Any) -> list[str]:
+    return sorted(str(each.__struct_config__.tag) for each in _structs_of(kind) if each.__struct_config__.tag)
+
+
+def _fields_at(kind: Any, path: str, body: bytes) -> list[str]:
+    """Return the fields of the object in which the last name of `path` stands; none when that is not certain."""
+    *parents, _ = path.split(".")
+    options = _structs_of(kind)
+    for name in parents:
+        bare = name.split("[")[0]
+        found = [field.type for each in options for field in msgspec.structs.fields(each) if field.encode_name == bare]
+        options = [each for inner in found for each in _structs_of(inner)]
+    if len(options) > 1:
+        whole = _value_at(body, ".".join(parents)) if parents else _value_at(body, "")
+        config = options[0].__struct_config__
+        tag = whole.get(config.tag_field) if isinstance(whole, dict) and config.tag_field else None
+        options = [each for each in options if each.__struct_config__.tag == tag]
+    return [field.encode_name for field in msgspec.structs.fields(options[0])] if len(options) == 1 else []
 
 
 def _choices(kind: Any, path: str) -> list[str]:

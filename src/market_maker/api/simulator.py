@@ -63,6 +63,10 @@ _PLAIN = SimulationParams()
 _PREVENTIONS: dict[str | None, SelfTradePrevention | None] = {each.name: each for each in SelfTradePrevention}
 _PREVENTIONS[None] = None
 _BOOK_TEXTS_MAX = 200
+ClientKey = Annotated[
+    str | None,
+    QueryParameter(pattern=r"^[A-Za-z0-9._:\-]{1,128}$", description="the key that its owner gave an order"),
+]
 StateHash = Annotated[
     bool, QueryParameter(description="also compute the hash of the state: a second per 100,000 orders")
 ]
@@ -93,13 +97,14 @@ class Orders(Controller):
         strategy_id: FromQuery[UUID | None] = None,
         account_id: FromQuery[UUID | None] = None,
         is_open: FromQuery[bool | None] = None,
+        client_order_id: FromQuery[ClientKey] = None,
         after: After = None,
         limit: Limit = 100,
     ) -> Response[OrderPage]:
-        """Return orders, newest first."""
+        """Return orders, newest first; by `client_order_id` those that are open or were placed in the last two days."""
         orders = await service.directory.orders(
-            pair_id=pair_id, strategy_id=strategy_id, account_id=account_of(account_id), is_open=is_open, after=after,
-            limit=limit,
+            pair_id=pair_id, strategy_id=strategy_id, account_id=account_of(account_id), is_open=is_open,
+            client_order_id=client_order_id, after=after, limit=limit,
         )  # fmt: skip
         items = [order_content(order, service.directory.instrument(order.pair_id)) for order in orders]
         return page(OrderPage, items, "order_id", limit)

@@ -221,15 +221,20 @@ class Operations:
         strategy_id: Id | None = None,
         account_id: Id | None = None,
         is_open: bool | None = None,
+        client_order_id: str | None = None,
         after: Id | None = None,
         limit: int = 100,
     ) -> Call[schemas.OrderPage]:
-        """Return orders, newest first; `after` is the cursor `next` of the page before."""
+        """Return orders, newest first; `after` is the cursor `next` of the page before.
+
+        By `client_order_id` those are found that are open or were placed in the last two days.
+        """
         query = {
             "pair_id": pair_id,
             "strategy_id": strategy_id,
             "account_id": account_id,
             "is_open": is_open,
+            "client_order_id": client_order_id,
             "after": after,
             "limit": limit,
         }

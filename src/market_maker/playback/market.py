@@ -93,7 +93,7 @@ class PlayedMarket:
     """
 
     def __init__(self, feed: Feed, instrument: Instrument, playback: Playback, seed: int) -> None:
-        self._feed, self._instrument, self._seed = feed, instrument, seed
+        self._feed, self._instrument, self._seed, self.is_lost = feed, instrument, seed, False
         self._begin_ts, self._end_ts = max(playback.start_ts, feed.first_ts), min(playback.end_ts - 1, feed.last_ts)
         if self._end_ts < self._begin_ts:
             raise DataError(f"the recording ({feed.first_ts} to {feed.last_ts} ns) has no events in the range")

@@ -45,6 +45,8 @@ CATCH_UP_NS = NS_PER_SECOND
 go is in memory at once."""
 LOOK_NS = 100_000_000
 """So often (of the clock) a running market is looked after, at least: its trades are told no later."""
+SOON_NS = 5_000_000
+"""With agents a market is looked after at their instants, but no more often than this (of the market's time, at least of the clock)."""
 FROZEN_LEVELS = 200
 """Levels of a side that are kept of the book while no market data are sent."""
 
@@ -61,9 +63,9 @@ class FrozenBook:
 
 LOOKS_PER_SECOND = 20_000
 """A market that runs faster than the clock is looked at by its agents no more often than this (of the clock)."""
+_NEVER = (1 << 63) - 1
 LOOKS_MAX = 2_000
 """Looks of agents in one call of `advance_to`, some tenths of a second: a market that needs more stands still for the rest."""
-_PASSING = frozenset({"events", "inbox"})
 
 
 class Agent(Protocol):
@@ -113,6 +115,7 @@ class SimulatedExchange:
         )
         self.venue = Venue(instrument, session.session_id, self.market, funds)
         self.venue.fault_seed = session.seed
+        self.venue.ends_by_clock = not self.is_played
         self.stress = Stress(session.session_id, base_conditions(session))
         self.frozen: FrozenBook | None = None
         self.laws = self._design(session)
@@ -123,6 +126,8 @@ class SimulatedExchange:
         self.agents: list[Agent] = []
         self._last_mid_ts = session.created_ts
         self._stands = False
+        self._looked_at, self._unseen_ts = 0, _NEVER
+        self._ways_by_clock = False
 
     @property
     def changes(self) -> Changes:
@@ -155,8 +160,18 @@ class SimulatedExchange:
     def next_due_ts(self) -> int:
         """Return when the exchange is to be looked after next, in ns UTC."""
         due = min(self.last_ts + LOOK_NS, self.time.wall_at(self._next_step))
-        first = self.venue.next_due_ts()
-        return due if first is None else min(due, first)
+        first, end = self.venue.next_due_ts(), self.venue.next_end_ts()
+        if first is not None:
+            due = min(due, self.time.wall_at(first))
+        return self._soon_enough(due if end is None else min(due, end))
+
+    def _soon_enough(self, due: int) -> int:
+        """Return `due`, or earlier, so that the world does not hear late of what agents do at their next look."""
+        if not self.agents:
+            return due
+        look_ts = self._next_look_ts()
+        pause_ns = round(SOON_NS * max(1.0, self.session.speed))
+        return min(due, max(self.time.wall_at(look_ts), self.last_ts + pause_ns))
 
     @property
     def standstill_ns(self) -> int:
@@ -186,11 +201,10 @@ class SimulatedExchange:
     def _advance(self, ts: int, looks_max: int | None) -> None:
         looks = 0
         while True:
-            due = self.venue.next_due_ts()
-            is_due = due is not None and due <= ts
-            at = max(due, self.last_ts) if due is not None and is_due else ts
-            until = max(self.time.market_at(at), self.market.clock_ts)
-            if self.agents and (look_ts := self._next_look_ts()) < until:
+            due = self._next_due(ts)
+            until = max(self.time.market_at(ts) if due is None else due, self.market.clock_ts)
+            look_ts = self._next_look_ts() if self.agents else until + 1
+            if look_ts < until:
                 self._walk_to(look_ts, ts)
                 self._look()
                 looks += 1
@@ -198,64 +212,89 @@ class SimulatedExchange:
                     self._begin_line(ts)
                 continue
             self._walk_to(until, ts)
-            if is_due and due is not None:
-                self.last_ts = max(due, self.last_ts)
-                self.venue.process_due(self.last_ts)
-            if self.agents:
+            if due is not None:
+                self._let_arrive(ts)
+            if self.agents and (due is not None or look_ts == until or not self._has_limited_looks):
                 self._look()
-                due = self.venue.next_due_ts()
-                is_due = is_due or (due is not None and due <= ts)
-            if not is_due:
+            if due is None and self._next_due(ts) is None:
                 break
         self.last_ts = max(self.last_ts, ts)
 
+    def _next_due(self, ts: int) -> int | None:
+        """Return the market's instant of the next arrival or end of an order, if that is by `ts` of the clock."""
+        now, due, end = self.market.clock_ts, self.venue.next_due_ts(), self.venue.next_end_ts()
+        if end is not None and end <= ts:
+            end = max(self.time.market_at(end), now)
+            due = end if due is None else min(due, end)
+        return due if due is not None and due <= max(self.time.market_at(ts), now) else None
+
+    def _let_arrive(self, ts: int) -> None:
+        """Let orders end that end by the clock, then what is on its way arrive, at the present instant."""
+        venue, now = self.venue, self.market.clock_ts
+        while (end := venue.next_end_ts()) is not None and end <= ts and self.time.market_at(end) <= now:
+            self.last_ts = max(self.last_ts, end)
+            venue.process_ends(end, self.last_ts)
+        venue.process_due(self.last_ts, now)
+
     def step_by(self, duration_ns: int, ts: int) -> None:
         """Let the market, which is paused, go on by a duration of its own time; all of it is told as before `ts`."""
-        stood_ts, speed = self.last_ts, _speed(self.session)
         # Not longer ago than what counts as one stretch of time.
         self.last_ts = max(self.last_ts, ts - self.standstill_ns)
         ts = max(ts, self.last_ts + 1)
         self.time = MarketTime(self.last_ts, self.market.clock_ts, Fraction(duration_ns, ts - self.last_ts))
-        self.venue.retime(
-            stood_ts, lambda left_ns: self.time.wall_at(self.market.clock_ts + round(left_ns * speed)), until_ts=ts
-        )
         self._stands = False
+        if self.agents and not self._has_limited_looks:
+            # What users did since the last step is seen where the market stood, not wherever the step ends.
+            self._look()
         self._advance(ts, None)
         self.stand_still()
+
+    @property
+    def _has_limited_looks(self) -> bool:
+        """Whether agents that would look after each event look less often, as the market runs faster than the clock."""
+        return self.session.speed > 1.0 and any(agent.watches for agent in self.agents)
 
     def _next_look_ts(self) -> int:
         """Return the next instant of the market at which an agent looks at it."""
         now, head = self.market.clock_ts, self.market.flow.head[0]
         due = min(agent.next_ts() for agent in self.agents)
         if any(agent.watches for agent in self.agents):
-            speed = self.session.speed
-            pause_ns = round(NS_PER_SECOND / LOOKS_PER_SECOND * speed) if speed > 1.0 else 1
-            due = min(due, max(int(min(head["next_ts"], head["step_ts"])), now + pause_ns))
+            event_ts = int(min(head["next_ts"], head["step_ts"]))
+            if self._has_limited_looks:
+                # What has happened since the last look is not looked at later because the market was stopped in between.
+                pause_ns = round(NS_PER_SECOND / LOOKS_PER_SECOND * self.session.speed)
+                event_ts = max(min(event_ts, self._unseen_ts), self._looked_at + pause_ns)
+            due = min(due, event_ts)
         return max(due, now + 1)
 
     @property
     def market_delay_ns(self) -> int:
-        """How long the orders of agents are on their way to the venue, in ns of the market's time."""
+        """How long orders and cancels are on their way to the venue at present, in ns of the market's time."""
         faults = self.venue.faults
         return round(self.session.execution_delay_ns * faults.latency_factor) + faults.latency_extra_ns
 
     def arrival_ts(self, ts: int) -> int:
-        """Return when what is sent at `ts` of the clock reaches the venue."""
-        return ts + self.delay_ns
+        """Return the market's instant at which what is sent at `ts` of the clock reaches the venue."""
+        now = self.market.clock_ts
+        sent = now if self._stands else max(now, self.time.market_at(ts))
+        return sent + self.market_delay_ns
 
     def agent_arrival_ts(self) -> int:
-        """Return when what an agent sends now reaches the venue."""
-        return max(self.time.wall_at(self.market.clock_ts + self.market_delay_ns), self.last_ts)
+        """Return the market's instant at which what an agent sends now reaches the venue."""
+        return self.market.clock_ts + self.market_delay_ns
 
     def expiry_ts(self, market_ts: int) -> int:
-        """Return the end of an order that is to end at an instant of the market."""
-        return self.time.wall_at(market_ts)
+        """Return the instant of the clock, at the session's pace, of an order's end at an instant of the market."""
+        return max(1, MarketTime(self.last_ts, self.market.clock_ts, _speed(self.session)).wall_at(market_ts))
 
     def queue_places(self) -> list[QueuePlace]:
         """Return where our resting orders stand in their queues."""
         return queue_places(self.venue, self.market.book)
 
     def _look(self) -> None:
+        if not self.is_played:
+            head = self.market.flow.head[0]
+            self._looked_at, self._unseen_ts = self.market.clock_ts, int(min(head["next_ts"], head["step_ts"]))
         for agent in list(self.agents):
             agent.look(self)
 
@@ -318,6 +357,14 @@ class SimulatedExchange:
         key = session.session_id
         self.changes.events.append(Event(EventType.SESSION_CHANGED, key, venue.session_sequence, ts, str(key), data))
         self.changes.session_changed = True
+
+    def end_session(self, ts: int) -> None:
+        """End the session for good: open orders are cancelled, strategies stopped."""
+        self.venue.end_all(ts)
+        self.end_agents()
+        self.session.state = "STOPPED"
+        self.stand_still()
+        self.tell_session(ts)
 
     def execute_trade(self, aggressor: Side, price_ticks: int, qty_lots: int, ts: int) -> None:
         """Make a given trade happen: it fills what rests at `price_ticks` or better, the rest is a bare print.
@@ -507,6 +554,8 @@ class SimulatedExchange:
                 "log_number": self.log_number,
                 "reference_ticks": self.market.reference_ticks,
                 "scenarios": self._stress_text,
+                "market_ends": venue.market_ends,
+                "looked": [self._looked_at, self._unseen_ts],
             }
         ).decode()
 
@@ -560,11 +609,21 @@ class SimulatedExchange:
             self.time = MarketTime(wall_ts, market_ts, Fraction(numerator, denominator))
         else:
             self.time = MarketTime(self.last_ts, self.market.clock_ts, _speed(self.session))
+        # Before 0.2 what was on its way arrived at an instant of the clock: its way begins anew.
+        self._ways_by_clock = not self.is_played and "market_ends" not in state
+        venue.market_ends = {UUID(key): end for key, end in state.get("market_ends", {}).items()}
+        self._looked_at, self._unseen_ts = state.get("looked", (0, _NEVER))
         self._restore_stress(state, is_new_market=is_new_market)
 
     def restore_orders(self, orders: list[Order]) -> int:
         """Let committed open orders take part again; return how many the engine's memory did not agree with."""
         # As they were accepted: what has arrived, with the wishes about it, before what is on its way.
+        for order in orders if self._ways_by_clock else ():
+            now = self.market.clock_ts + self.market_delay_ns
+            order.arrival_ts = now
+            order.amend_arrival_ts, order.cancel_arrival_ts = (
+                now if due else 0 for due in (order.amend_arrival_ts, order.cancel_arrival_ts)
+            )
         for order in sorted(
             orders, key=lambda each: (not each.priority, each.priority, each.arrival_ts, each.created_ts, each.order_id)
         ):

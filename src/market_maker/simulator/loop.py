@@ -33,6 +33,7 @@ from market_maker.risk.guard import OrderGuard
 from market_maker.simulator.books import Books
 from market_maker.simulator.commands import ActionCommand, PlaceCommand
 from market_maker.simulator.exchange import SimulatedExchange
+from market_maker.simulator.played import Player
 from market_maker.simulator.recovery import SessionRow, load_exchange, session_row
 from market_maker.storage.database import Connection, Database
 from market_maker.storage.simulation import (
@@ -143,6 +144,29 @@ class PairLoop:
         self._refuse_all(Unavailable("the service is stopping"))
         if self._connection is not None:
             await self._connection.close()
+
+    async def end_unopened(self, player: Player) -> SimulatedExchange:
+        """End a session whose recording cannot be opened, and return its exchange: orders are cancelled, the rest is kept.
+
+        Parameters
+        ----------
+        player : opens what stands in for the recording
+
+        When that fails the loop goes on trying to open the recording.
+        """
+        await self.stop()
+        row, self.session = self.session, replace(self.session, player=player)
+        try:
+            await self._load()
+            assert self.exchange is not None
+            self.exchange.end_session(self._next_ts())
+            await self._commit(self.exchange.take_changes(), [], [])
+        except MarketMakerError as error:
+            self._lose(error if isinstance(error, Unavailable) else Unavailable(error.detail))
+            self.session, self._stopping = row, False
+            self._task = asyncio.create_task(self._run(), name=f"pair {self.instrument.symbol}")
+            raise
+        return self.exchange
 
     def place(self, command: PlaceCommand) -> None:
         """Queue an order; its answer comes through the command's future."""

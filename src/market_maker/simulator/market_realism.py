@@ -14,6 +14,7 @@ import structlog
 
 from market_maker.domain.errors import Conflict, InvalidRequest, MarketMakerError
 from market_maker.domain.units import NS_PER_SECOND, format_instant
+from market_maker.performance.realism.compiled import compiled_realism
 from market_maker.performance.realism.measure import measure
 from market_maker.performance.realism.metric import Metric
 from market_maker.performance.realism.recorded import recorded_window
@@ -25,9 +26,11 @@ from market_maker.simulator.service import SimulatorService
 from market_maker.simulator.street import Street, Taken
 from market_maker.storage.database import Connection
 from market_maker.storage.lake import Lake
+from market_maker.strategies.compiling.apart import compile_apart, note_compiled
 
 ROWS_MAX = 5_000_000
 """Rows of a recording that a request may ask for."""
+_MARK = "realism.compiled"
 _log = structlog.get_logger("simulator")
 
 
@@ -104,6 +107,7 @@ class MarketRealism:
         ]
 
         def work() -> tuple[list[Window], list[tuple[Metric, ...]], Scores | None]:
+            compile_apart(_MARK, f"from {__name__} import compile_realism; compile_realism()")
             windows = [] if taken is None else [taken.window()]
             for span, instrument in zip((recorded, reference), instruments, strict=True):
                 if span is not None and instrument is not None:
@@ -119,7 +123,10 @@ class MarketRealism:
             windows, measured, scores = await asyncio.get_running_loop().run_in_executor(self._pool, work)
         if taken is not None and taken.is_whole:
             self._show(pair_id, measured[0], scores)
-        return realism_json(windows, measured, scores)
+        told = realism_json(windows, measured, scores)
+        if taken is not None:
+            told["market"]["begins"] = taken.begins
+        return told
 
     async def _watch(self, _: Connection, exchange: SimulatedExchange) -> None:
         if not exchange.is_played:
@@ -147,6 +154,12 @@ class MarketRealism:
                 except MarketMakerError as error:
                     _log.info("the realism of a market was not measured", pair=str(pair_id), reason=error.detail)
                 await asyncio.get_running_loop().run_in_executor(self._pool, give_back_memory)
+
+
+def compile_realism() -> None:
+    """Compile what measures in this process, or read it from the cache."""
+    compiled_realism()
+    note_compiled(_MARK)
 
 
 def give_back_memory() -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from market_maker.domain.errors import Conflict, DataError
 from market_maker.domain.instrument import Instrument
-from market_maker.domain.order import Side
+from market_maker.domain.order import Order, Side
 from market_maker.domain.units import NS_PER_SECOND
 from market_maker.matching.book import Commands, Events
 from market_maker.simulator.exchange import LOOK_NS, SimulatedExchange
@@ -32,6 +32,8 @@ LOOKS_MAX = 1_000
 """Looks of agents in one go: a market that is played faster than they can act goes on more slowly."""
 ROWS_IN_ONE_GO, EVENTS_IN_ONE_GO, LOOKS_IN_ONE_GO = 400_000, 500, 100
 """What is done in one go of a market that is played as fast as possible: each of them is some 20 ms of work."""
+WATCHED_NS = 20_000_000
+"""So often (of the clock) a recording is looked after in which agents look at each change."""
 CHUNK_NS, CHUNK_NS_MIN = NS_PER_SECOND, 1_000_000
 _FOREVER = 1 << 62
 
@@ -40,6 +42,8 @@ class PlayableMarket(Protocol):
     """A recording that plays; `playback.market.PlayedMarket` is one. Prices in ticks, instants in ns of the market's time."""
 
     passes: int
+    is_lost: bool
+    """Whether it only stands in for a recording that cannot be opened, see `simulator.lost_recording`."""
 
     @property
     def clock_ts(self) -> int:
@@ -160,7 +164,17 @@ class PlayedExchange(SimulatedExchange):
             return self.last_ts
         due = min(self.last_ts + LOOK_NS, self.time.wall_at(self._next_step))
         first = self.venue.next_due_ts()
-        return due if first is None else min(due, self.time.wall_at(first))
+        return self._soon_enough(due if first is None else min(due, self.time.wall_at(first)))
+
+    def _next_look_ts(self) -> int:
+        """Return the next instant of the market at which an agent looks at it, or may: of a change nobody knows beforehand."""
+        now = self.recording.clock_ts
+        watched = any(agent.watches for agent in self.agents)
+        return (
+            now + round(WATCHED_NS * self.session.speed)
+            if watched
+            else max(now + 1, min(agent.next_ts() for agent in self.agents))
+        )
 
     def set_speed(self, speed: float) -> None:
         """Let the recording be played so many times as fast as the clock, from the last instant on."""
@@ -330,6 +344,14 @@ class PlayedExchange(SimulatedExchange):
         }
 
     # ------------------------------------------------------------------ survival
+
+    def restore_orders(self, orders: list[Order]) -> int:
+        """Let committed open orders take part again; what stands in for a lost recording agrees to all of them."""
+        if not self.recording.is_lost:
+            return super().restore_orders(orders)
+        for order in orders:
+            self.venue.restore(order)
+        return 0
 
     def _engine_orders(self) -> NDArray[Any]:
         return self.recording.open_orders()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.order import Side
-from market_maker.domain.units import NS_PER_SECOND
+from market_maker.domain.units import NS_PER_SECOND, format_duration
 from market_maker.market_data.schema import EventKind
 from market_maker.matching.book import Events
 from market_maker.matching.codes import EventKind as Told
@@ -41,7 +41,7 @@ def simulated_window(
         Not even a second, or more than 20 million events.
     """
     if duration_ns < NS_PER_SECOND:
-        raise InvalidRequest.of("duration", f"{duration_ns} ns", "one second or more")
+        raise InvalidRequest.of("duration", format_duration(duration_ns), "one second or more")
     start_ts = market.clock_ts
     standing = [(side, market.depth(side, _LEVELS_MAX)) for side in Side]
     parts, count = list[pl.DataFrame](), 0

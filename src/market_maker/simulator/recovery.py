@@ -71,7 +71,7 @@ async def load_exchange(connection: Connection, row: SessionRow, funds: dict[UUI
         positions = await load_positions(connection, pair_id)
         checkpoint, log = (None, []) if stored is None else await load_market(connection, stored["session_id"])
         await _load_funds(connection, pair_id, funds)
-    session = row.first if stored is None else _to_session(stored)
+    session = row.first if stored is None else to_session(stored)
     recording = None if session.playback is None else await _open(row, session)
     if session.market:
         if recording is None:
@@ -128,7 +128,8 @@ def session_row(exchange: SimulatedExchange, ts: int) -> dict[str, Any]:
     }
 
 
-def _to_session(row: dict[str, Any]) -> Session:
+def to_session(row: dict[str, Any]) -> Session:
+    """Return the session of a row of table `sessions`."""
     configuration = dict(row["configuration"])
     rules = SessionRules(**configuration.pop("rules", {}))
     played = configuration.pop("playback", None)
@@ -195,4 +196,5 @@ def session_data(exchange: SimulatedExchange) -> dict[str, Any]:
         "open_orders": len(exchange.venue.orders),
         "trades": exchange.venue.trades,
         "playback": exchange.playback_data(),
+        "fault": None,
     }

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from market_maker.domain.book import BookSnapshot
@@ -37,10 +38,11 @@ from market_maker.simulator.commands import PlaceCommand
 from market_maker.simulator.control import MarketControl
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.loop import Loader, Observer, PairLoop
+from market_maker.simulator.lost_recording import LostPlayer, kept_exchange
 from market_maker.simulator.played import Player
 from market_maker.simulator.quality import MarketQuality
 from market_maker.simulator.recording import Recordings
-from market_maker.simulator.recovery import SessionRow, session_data
+from market_maker.simulator.recovery import SessionRow, session_data, to_session
 from market_maker.simulator.session import Playback, Session
 from market_maker.simulator.tape import MarketTapes
 from market_maker.simulator.validation import (
@@ -57,13 +59,14 @@ from market_maker.storage import simulation
 from market_maker.storage.database import Database
 from market_maker.storage.lake import Lake
 from market_maker.storage.reference import Pair, ReferenceData
+from market_maker.strategies.compiling.apart import compile_apart, note_compiled
 from market_maker.venue.changes import Changes
 from market_maker.venue.market.compiled import compiled_market
 
 MAX_DEPTH = 1000
-QUICK_S = 3.0
 START_S, PLAYED_START_S = 30.0, 5.0
 """How long a market may take to start, and how long the service's start waits for one that plays a recording."""
+_MARK = "market.compiled"
 _log = structlog.get_logger("simulator")
 
 
@@ -341,17 +344,39 @@ class SimulatorService:
     async def get_sessions(self, *, with_hash: bool = False) -> list[dict[str, Any]]:
         """Return all sessions that run or pause; with the hashes of their states, which take a second per 100,000 orders.
 
-        One that is being restored is left out until it is there again.
+        One that is being restored is left out until it is there again, unless its recording cannot be opened.
         """
         found = []
         for loop in list(self.loops.values()):
             with contextlib.suppress(Unavailable):
-                found.append(self._session_data(await loop.committed(), with_hash))
+                found.append(await self._told(loop, with_hash))
         return found
 
     async def get_session(self, session_id: UUID, *, with_hash: bool = False) -> dict[str, Any]:
-        """Return a session that runs or pauses; NotFound for any other, Unavailable while it is being restored."""
-        return self._session_data(await self.session_loop(session_id).committed(), with_hash)
+        """Return a session that runs or pauses; NotFound for any other, Unavailable while it is being restored.
+
+        One whose recording cannot be opened is returned as it was committed, with the reason as its `fault`.
+        """
+        return await self._told(self.session_loop(session_id), with_hash)
+
+    async def _told(self, loop: PairLoop, with_hash: bool) -> dict[str, Any]:
+        try:
+            return self._session_data(await loop.committed(), with_hash)
+        except Unavailable as error:
+            session = await self._unopened(loop)
+            if session is None:
+                raise
+            data = self._session_data(kept_exchange(loop.instrument, session), with_hash=False)
+            open_orders = await simulation.count_open_orders(self.database, session.pair_id)
+            return {**data, "open_orders": open_orders, "fault": error.detail}
+
+    async def _unopened(self, loop: PairLoop) -> Session | None:
+        """Return the stored session of a loop that cannot open its recording; None for any other."""
+        if loop.exchange is not None:
+            return None
+        row = await simulation.find_session(self.database, loop.session.first.session_id)
+        session = None if row is None else to_session(row)
+        return session if session is not None and session.playback is not None and session.market else None
 
     async def start_session(self, pair_id: UUID, **wishes: Any) -> dict[str, Any]:
         """Start a market for a pair that has none and return it. `wishes` that are not None override the settings."""
@@ -407,14 +432,18 @@ class SimulatorService:
 
         def change(exchange: SimulatedExchange, ts: int) -> None:
             if state == "STOPPED":
-                exchange.venue.end_all(ts)
-                exchange.end_agents()
+                exchange.end_session(ts)
+                return
             exchange.session.state = state
             exchange.stand_still()
             exchange.tell_session(ts)
 
-        await loop.act(change)
-        exchange = await loop.committed()
+        unopened = await self._unopened(loop) if state == "STOPPED" else None
+        if unopened is not None:
+            exchange = await loop.end_unopened(LostPlayer(msgspec.json.decode(unopened.market)))
+        else:
+            await loop.act(change)
+            exchange = await loop.committed()
         data = self._session_data(exchange)
         if state == "STOPPED":
             try:
@@ -599,11 +628,18 @@ async def _compile_market() -> None:
     """Compile what a market runs, or read it from the cache; say so when that takes its time."""
 
     def work() -> None:
-        compiled_matching()
-        compiled_market()
+        compile_apart(
+            _MARK,
+            f"from {__name__} import compile_market; compile_market()",
+            begin=lambda: _log.info("the kernels of the market are compiled; once, it takes a minute or two"),
+        )
+        compile_market()
 
-    compiling = asyncio.create_task(asyncio.to_thread(work))
-    done, _ = await asyncio.wait({compiling}, timeout=QUICK_S)
-    if not done:
-        _log.info("the kernels of the market are compiled; once, it takes a minute or two")
-    await compiling
+    await asyncio.to_thread(work)
+
+
+def compile_market() -> None:
+    """Compile what a market runs in this process, or read it from the cache."""
+    compiled_matching()
+    compiled_market()
+    note_compiled(_MARK)

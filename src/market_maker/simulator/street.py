@@ -54,6 +54,7 @@ class Street:
         self._name = f"{exchange.instrument.venue}/{exchange.instrument.symbol}"
         self._segment_max = max(1, events_max // SEGMENTS)
         self._segments: deque[Segment] = deque(maxlen=SEGMENTS)
+        self._first_is = "RESTART" if exchange.market.clock_ts > exchange.session.created_ts else "SESSION"
         self._begin()
         exchange.venue.watchers.append(self._watch)
 
@@ -71,6 +72,8 @@ class Street:
         segment.events[start:end] = events
         segment.count = end
         if end >= self._segment_max:
+            if len(self._segments) == SEGMENTS:
+                self._first_is = "KEPT"
             self._begin()
 
     def taken(self, least_ns: int) -> Taken:
@@ -84,12 +87,17 @@ class Street:
         # Events are only ever added behind those that are there.
         parts = [segment.events[: segment.count] for segment in chosen if segment.count]
         is_whole = chosen[0] is self._segments[0]
-        return Taken(self._name, chosen[0].start_ts, end_ts, chosen[0].standing, parts, is_whole=is_whole)
+        begins = self._first_is if is_whole else "ASKED"
+        return Taken(self._name, chosen[0].start_ts, end_ts, chosen[0].standing, parts, is_whole, begins)
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What was taken of a rolling window, all of it or the end; `window` may be called in another thread."""
+    """What was taken of a rolling window, all of it or the end; `window` may be called in another thread.
+
+    `begins` says why it begins where it does: SESSION, RESTART (what was before is not kept), KEPT (older events are
+    forgotten), ASKED (no more was asked for).
+    """
 
     name: str
     start_ts: int
@@ -97,6 +105,7 @@ class Taken:
     standing: Standing
     parts: list[Events]
     is_whole: bool
+    begins: str
 
     def window(self) -> Window:
         """Return it as a window.

@@ -10,7 +10,7 @@ from typing import Any
 from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.instrument import MAX_TICK_LOTS, Instrument
 from market_maker.domain.order import NewOrder, OrderType, SelfTradePrevention, TimeInForce
-from market_maker.domain.units import DAY_NS, format_instant
+from market_maker.domain.units import DAY_NS, format_duration, format_instant
 from market_maker.matching.codes import Phase
 from market_maker.simulator.design import base_conditions, check_design, market_design
 from market_maker.simulator.loop import PairLoop
@@ -98,7 +98,7 @@ def session_rules(wish: Mapping[str, Any], instrument: Instrument) -> SessionRul
     if least is not None and not (least.is_finite() and 0 < least < 10**15 and least.as_tuple()[2] >= -18):
         raise InvalidRequest.of("rules.min_notional", str(least), "an amount below 1e15 of at most 18 decimals")
     if not 0 <= auction_ns <= DAY_NS:
-        raise InvalidRequest.of("rules.volatility_auction", f"{auction_ns}ns", "0s to 1d")
+        raise InvalidRequest.of("rules.volatility_auction", format_duration(auction_ns), "0s to 1d")
     notional = 0 if least is None else math.ceil(Fraction(least) / Fraction(instrument.tick_lot))
     if notional > MAX_TICK_LOTS:
         raise InvalidRequest.of("rules.min_notional", str(least), "an amount below 2**62 tick-lots")

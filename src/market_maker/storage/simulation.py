@@ -252,6 +252,14 @@ async def load_open_orders(connection: Connection, pair_id: UUID) -> list[Order]
     return [_to_order(row) for row in await fetch(connection, query, (pair_id,))]
 
 
+async def count_open_orders(database: Database, pair_id: UUID) -> int:
+    """Return how many orders of a pair are open."""
+    found = await database.fetch_one(
+        "SELECT count(*) AS open FROM simulated_orders WHERE pair_id = %s AND status <= 2", (pair_id,)
+    )
+    return 0 if found is None else int(found["open"])
+
+
 async def load_positions(connection: Connection, pair_id: UUID) -> list[PositionState]:
     """Return the positions in a pair."""
     query = f"SELECT {_POSITION_COLUMNS} FROM positions WHERE pair_id = %s"
@@ -262,6 +270,13 @@ async def load_session(connection: Connection, pair_id: UUID) -> dict[str, Any] 
     """Return the row of the pair's session that is not stopped, if there is one."""
     rows = await fetch(connection, "SELECT * FROM sessions WHERE pair_id = %s AND state <> 'STOPPED'", (pair_id,))
     return rows[0] if rows else None
+
+
+async def find_session(database: Database, session_id: UUID) -> dict[str, Any] | None:
+    """Return the row of a session that is not stopped, or None."""
+    return await database.fetch_one(
+        "SELECT * FROM sessions WHERE session_id = %s AND state <> 'STOPPED'", (session_id,)
+    )
 
 
 async def load_market(connection: Connection, session_id: UUID) -> tuple[bytes | None, list[bytes]]:
@@ -292,6 +307,24 @@ async def get_order(database: Database, order_id: UUID) -> Order | None:
     return None if row is None else _to_order(row)
 
 
+_FIND_ORDERS = f"""
+    SELECT {_ORDER_COLUMNS} FROM simulated_orders
+    WHERE order_id < %(before)s
+      AND (%(pair_id)s::uuid IS NULL OR pair_id = %(pair_id)s)
+      AND (%(strategy_id)s::uuid IS NULL OR strategy_id = %(strategy_id)s)
+      AND (%(account_id)s::uuid IS NULL OR account_id = %(account_id)s)
+      AND (%(is_open)s::boolean IS NULL OR (status <= 2) = %(is_open)s)
+"""
+_NAMED_BY_CLIENT = """
+      AND client_order_id = %(client_order_id)s AND order_id IN (
+          SELECT order_id FROM idempotency_keys JOIN accounts USING (account_id)
+          WHERE key = 'client_order_id:' || %(client_order_id)s::text
+          UNION ALL SELECT order_id FROM simulated_orders WHERE status <= 2 AND client_order_id = %(client_order_id)s)
+"""
+"""Keys and open orders have indices, all orders of all time have none for this."""
+_NEWEST_FIRST = " ORDER BY order_id DESC LIMIT %(limit)s"
+
+
 async def get_orders(
     database: Database,
     *,
@@ -299,21 +332,18 @@ async def get_orders(
     strategy_id: UUID | None = None,
     account_id: UUID | None = None,
     is_open: bool | None = None,
+    client_order_id: str | None = None,
     after: UUID | None = None,
     limit: int = 100,
 ) -> list[Order]:
-    """Return orders, newest first, from below the id `after`."""
-    query = f"""
-        SELECT {_ORDER_COLUMNS} FROM simulated_orders
-        WHERE order_id < %(before)s
-          AND (%(pair_id)s::uuid IS NULL OR pair_id = %(pair_id)s)
-          AND (%(strategy_id)s::uuid IS NULL OR strategy_id = %(strategy_id)s)
-          AND (%(account_id)s::uuid IS NULL OR account_id = %(account_id)s)
-          AND (%(is_open)s::boolean IS NULL OR (status <= 2) = %(is_open)s)
-        ORDER BY order_id DESC LIMIT %(limit)s
+    """Return orders, newest first, from below the id `after`.
+
+    By `client_order_id` those that are open, and those whose key is kept (two days), are found.
     """
+    query = _FIND_ORDERS + ("" if client_order_id is None else _NAMED_BY_CLIENT) + _NEWEST_FIRST
     parameters = {
-        "pair_id": pair_id, "strategy_id": strategy_id, "account_id": account_id, "is_open": is_open, **page(after, limit)
+        "pair_id": pair_id, "strategy_id": strategy_id, "account_id": account_id, "is_open": is_open,
+        "client_order_id": client_order_id, **page(after, limit),
     }  # fmt: skip
     return [_to_order(row) for row in await database.fetch(query, parameters)]
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from market_maker.domain.errors import InvalidRequest, NotFound
+from market_maker.domain.units import format_duration
 from market_maker.synthetic.flow.parameters import CONDITION_BOUNDS, Conditions
 
 NS = 1_000_000_000
@@ -236,9 +237,11 @@ class Scenarios:
         phases = scenario.phases(values)
         length_s = sum(phase.length_ns for phase in phases) / NS
         if not 0 <= starts_in_ns <= DURATION_MAX_S * NS:
-            raise InvalidRequest.of("starts_in", f"{starts_in_ns}ns", "0s to 7d")
+            raise InvalidRequest.of("starts_in", format_duration(starts_in_ns), "0s to 7d")
         if repeats_every_ns and not length_s <= repeats_every_ns / NS <= DURATION_MAX_S:
-            raise InvalidRequest.of("repeats_every", f"{repeats_every_ns}ns", f"{length_s:g}s (its length) to 7d")
+            raise InvalidRequest.of(
+                "repeats_every", format_duration(repeats_every_ns), f"{length_s:g}s (its length) to 7d"
+            )
         self.forget(ts)
         if len(self.active) >= ACTIVE_MAX:
             raise InvalidRequest.of("scenario", name, f"{ACTIVE_MAX} at once; stop one first")

@@ -89,15 +89,21 @@ class Venue:
         self.faults = NO_FAULTS
         self.fault_seed = 0
         self._command = CommandWriter()
-        # Instant, expiries first, order of requests, what, order: requests that arrive at one instant are done as they came.
+        self.ends_by_clock = False  # whether `expire_ts` of orders is an instant of the clock, not of the market
+        self.market_ends: dict[UUID, int] = {}  # order -> its end as an instant of the market, where it is no other
+        # Instant of the market, expiries first, order of requests, what, order: what arrives at one instant is done as it came.
         self._due: list[tuple[int, bool, int, int, UUID]] = []
+        self._ends: list[tuple[int, int, UUID]] = []  # instant of the clock, order of requests, order
         self._scheduled = 0
         self._at = 0
 
     # ------------------------------------------------------------------ commands
 
-    def accept(self, order: Order, correlation_id: str) -> None:
-        """Take an order in: PENDING_NEW with its funds reserved, or REJECTED (`arrival_ts` becomes 0)."""
+    def accept(self, order: Order, correlation_id: str, *, market_end: int = 0) -> None:
+        """Take an order in: PENDING_NEW with its funds reserved, or REJECTED (`arrival_ts` becomes 0).
+
+        `market_end`: the instant of the market at which it ends, where `expire_ts` is one of the clock
+        """
         self.changes.new_orders.append(order)
         affordable = self._affordable(order, self.order_price(order) * order.qty_lots)
         order.updated_ts = order.created_ts
@@ -109,12 +115,14 @@ class Venue:
             self._emit(EventType.ORDER_REJECTED, order, correlation_id)
             return
         self.orders[order.order_id] = order
+        if market_end and self.ends_by_clock:
+            self.market_ends[order.order_id] = market_end
         self._reserve(order, order.qty_lots)
         self._schedule(order.arrival_ts, _ARRIVE, order)
         self._emit(EventType.ORDER_RECEIVED, order, correlation_id)
 
     def request_cancel(self, order: Order, ts: int, arrival_ts: int, correlation_id: str) -> None:
-        """Note a durable wish to cancel, which reaches the venue at `arrival_ts`; a second wish changes nothing."""
+        """Note a durable wish to cancel, which reaches the venue at `arrival_ts` of the market; a second wish changes nothing."""
         if order.cancel_arrival_ts:
             return
         order.cancel_arrival_ts = arrival_ts
@@ -182,8 +190,7 @@ class Venue:
         self._reserve(order, order.leaves_lots)
         if order.priority:
             self.numbered[order.priority] = order
-            if order.expire_ts:
-                self._schedule(order.expire_ts, _EXPIRE, order)
+            self._schedule_end(order)
         else:
             self._schedule(order.arrival_ts, _ARRIVE, order)
         if order.amend_arrival_ts:
@@ -236,11 +243,15 @@ class Venue:
     # ------------------------------------------------------------------ time
 
     def next_due_ts(self) -> int | None:
-        """Return when the next order, amendment, cancel or expiry is due, in ns UTC."""
+        """Return the market's instant at which the next order, amendment, cancel or end of an order is due."""
         return self._due[0][0] if self._due else None
 
+    def next_end_ts(self) -> int | None:
+        """Return the instant of the clock at which the next order ends that ends by the clock."""
+        return self._ends[0][0] if self._ends else None
+
     def process_due(self, ts: int, at: int | None = None) -> None:
-        """Handle everything due up to and at `ts`, in order of time; `at`: in the time of the due instants, if that is another."""
+        """Handle everything due up to and at the market's instant `at` (`ts` unless given), in order of time; told as of `ts`."""
         self._at = ts if at is None else at
         while self._due and self._due[0][0] <= self._at:
             due_ts, _, _, what, order_id = heapq.heappop(self._due)
@@ -255,27 +266,32 @@ class Venue:
                 self._refuse_cancel(order, ts)
             elif what == _CANCEL:
                 self._withdraw(order, OrderStatus.CANCELED, None, ts)
-            elif due_ts == order.expire_ts and order.priority:
-                self._withdraw(order, OrderStatus.EXPIRED, RejectReason.TIME_IN_FORCE, ts)
+            elif due_ts == self.market_ends.get(order_id, order.expire_ts) and order.priority:
+                self._expire(order, ts)
 
-    def retime(self, stood_ts: int, instant_of: Callable[[int], int], *, until_ts: int) -> None:
-        """Let what is on its way arrive after as much time of the market as it has left, if that is by `until_ts`.
-
-        Parameters
-        ----------
-        stood_ts : since when the market has stood still, ns UTC; what was asked for since has its whole way before it
-        instant_of : turns ns of the clock that are left of a way into the instant at which it ends
-        until_ts : what arrives later stays as it was
-        """
-        for place, (due_ts, is_request, number, what, order_id) in enumerate(self._due):
+    def process_ends(self, clock_ts: int, ts: int) -> None:
+        """End the orders that end by the clock up to and at `clock_ts`, told as of `ts`."""
+        while self._ends and self._ends[0][0] <= clock_ts:
+            _, _, order_id = heapq.heappop(self._ends)
             order = self.orders.get(order_id)
-            if what == _EXPIRE or order is None:
-                continue
-            # While the market stands nothing but a request changes an order.
-            ends_ts = instant_of(max(0, due_ts - max(stood_ts, order.updated_ts)))
-            if ends_ts <= until_ts:
-                self._due[place] = (ends_ts, is_request, number, what, order_id)
-        heapq.heapify(self._due)
+            if order is not None and order.priority:
+                self._expire(order, ts)
+
+    def _expire(self, order: Order, ts: int) -> None:
+        self._withdraw(order, OrderStatus.EXPIRED, RejectReason.TIME_IN_FORCE, ts)
+
+    def _has_ended(self, order: Order, ts: int) -> bool:
+        """Tell whether the end of an order has passed on its way."""
+        market_end = self.market_ends.get(order.order_id, 0 if self.ends_by_clock else order.expire_ts)
+        return 0 < market_end <= self._at if market_end else 0 < order.expire_ts <= ts
+
+    def _schedule_end(self, order: Order) -> None:
+        market_end = self.market_ends.get(order.order_id, 0 if self.ends_by_clock else order.expire_ts)
+        if market_end:
+            self._schedule(market_end, _EXPIRE, order)
+        elif order.expire_ts:
+            self._scheduled += 1
+            heapq.heappush(self._ends, (order.expire_ts, self._scheduled, order.order_id))
 
     def _schedule(self, ts: int, what: int, order: Order) -> None:
         self._scheduled += 1
@@ -302,7 +318,7 @@ class Venue:
 
     def _arrive(self, order: Order, ts: int) -> None:
         """Hand an order that has reached the venue to the engine; an end that has passed meanwhile comes first."""
-        if order.expire_ts and order.expire_ts <= self._at:
+        if self._has_ended(order, ts):
             self._end(order, OrderStatus.EXPIRED, RejectReason.TIME_IN_FORCE, ts)
             return
         self.priority += 1
@@ -323,8 +339,7 @@ class Venue:
             self._set_status(order, OrderStatus.NEW)
         self._change(order, ts)
         self._emit(EventType.ORDER_ACCEPTED, order)
-        if order.expire_ts:
-            self._schedule(order.expire_ts, _EXPIRE, order)
+        self._schedule_end(order)
 
     def _refusal(self, number: int) -> RejectReason | None:
         """Return why an arriving order is refused by a fault of the venue; chance is a function of the order's number."""
@@ -635,6 +650,7 @@ class Venue:
         del self.orders[order.order_id]
         self.numbered.pop(order.priority, None)
         self.placed_again.pop(order.priority, None)
+        self.market_ends.pop(order.order_id, None)
 
     def _set_status(self, order: Order, status: OrderStatus) -> None:
         assert status in TRANSITIONS[order.status], (order.order_id, order.status, status)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import time
+from typing import Any
 
 import pytest
 
-from market_maker.api.guard import MAX_DEPTH, ApiKeys, RateLimit, _depth, _key_among
+from market_maker.api.guard import MAX_DEPTH, ApiKeys, Guard, RateLimit, _depth, _key_among
 from market_maker.domain.errors import InvalidRequest
+from market_maker.monitoring.metrics import Metrics
 
 
 def entry(scope: str, key: str) -> str:
@@ -112,3 +115,41 @@ def test_depth_takes_time_in_proportion(body: bytes) -> None:
 )
 def test_a_browser_gives_its_key_as_a_protocol(protocols: list[str], key: str) -> None:
     assert _key_among(protocols) == key
+
+
+@pytest.mark.parametrize("stops", [True, False])
+async def test_who_is_not_answered_when_the_service_stops_is_told_so(stops: bool) -> None:
+    """A recording that was being opened when SIGTERM came ended as 500 with a traceback: the server cancels what takes too long."""
+    sent: list[dict[str, Any]] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(60)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    guard = Guard(application, keys=ApiKeys(()), rate_limit=0, metrics=Metrics())
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/api/v1/pairs",
+        "headers": [],
+        "query_string": b"",
+        "client": None,
+    }
+    asked = asyncio.create_task(guard(scope, receive, send))
+    await asyncio.sleep(0)
+    if stops:
+        await guard.drain()
+    asked.cancel()
+    if not stops:
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        assert sent == []
+        return
+    await asked
+    assert sent[0]["status"] == 503
+    assert b"stopping" in sent[1]["body"]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
 
 from market_maker.api import schemas
+from market_maker.api.commands import Command
 from market_maker.api.problems import decode
-from market_maker.domain.errors import InvalidRequest
+from market_maker.domain.errors import FieldError, InvalidRequest
 
 PAIR = "00000000-0000-7000-8000-000000000010"
 ORDER = {"pair_id": PAIR, "side": "BUY", "type": "LIMIT", "amount": "1", "price": "2"}
@@ -113,6 +115,26 @@ def test_a_value_among_names_of_the_callers_own_is_named() -> None:
         read('{"name": "flash_crash", "parameters": {"fall": 0.1, "fall_s": "x"}}', schemas.StartScenario)
     (fault,) = caught.value.errors
     assert (fault.field, fault.value, fault.allowed) == ("parameters.fall_s", "x", "a value of type float")
+
+
+def test_known_fields_are_told_and_values_stand_as_they_were_written() -> None:
+    """Whoever misspelt a field was told that it must be a known one, and `None` where null had been sent."""
+
+    def fault_of(body: dict[str, object], kind: Any = schemas.PlaceOrder) -> FieldError:
+        with pytest.raises(InvalidRequest) as caught:
+            read(json.dumps(body), kind)
+        return caught.value.errors[0]
+
+    assert fault_of({"name": "a", "balances": {"USDT": "1"}}, schemas.NewAccount) == FieldError(
+        "balances", '{"USDT": "1"}', "a known field: name, balance"
+    )
+    nested = fault_of({**ORDER, "simulation_params": {"probability": True}})
+    assert (nested.value, nested.allowed) == ("true", "a known field: execution_probability, price_impact")
+    assert fault_of({**ORDER, "amount": None}).value == "null"
+    command = fault_of({"command": "cancel_all_orders", "pair": 1}, Command)
+    assert command.allowed == "a known field: pair_id, account_id"
+    unknown = fault_of({"command": "fly"}, Command)
+    assert unknown.allowed == "amend_order, cancel_all_orders, cancel_order, place_order"
 
 
 def test_missing_field_is_named() -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import random
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from market_maker.domain.ids import MARKET_ACCOUNT_ID
 from market_maker.domain.order import Order, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
-from market_maker.simulator.exchange import SimulatedExchange, replayed
+from market_maker.simulator.exchange import LOOK_NS, SOON_NS, SimulatedExchange, replayed
+from market_maker.simulator.market_memory import market_digest
 from market_maker.venue.commands import ROW_BYTES
 from market_maker.venue.market.market import SyntheticMarket
 from market_maker.venue.venue import open_orders_of
@@ -226,7 +229,10 @@ def test_a_short_pause_is_not_caught_up_with_and_orders_of_the_pause_come_first(
     exchange.venue.accept(trade, "")
     exchange.advance_to(resumed)
     assert exchange.market.clock_ts == clock_ts
-    assert (trade.status, trade.updated_ts) == (OrderStatus.FILLED, resumed)
+    exchange.advance_to(resumed + DELAY - 1)
+    assert trade.status is OrderStatus.PENDING_NEW, "its way begins when the market goes on"
+    exchange.advance_to(resumed + INTERVAL)
+    assert (trade.status, trade.updated_ts) == (OrderStatus.FILLED, resumed + DELAY)
 
 
 def an_order(exchange: SimulatedExchange, ts: int) -> Order:
@@ -236,7 +242,7 @@ def an_order(exchange: SimulatedExchange, ts: int) -> Order:
         order_id=UUID(int=(7 << 76) | (2 << 62) | ts), pair_id=PAIR, account_id=ACCOUNT, strategy_id=None,
         position_id=position.position_id, client_order_id=None, side=Side.BUY, order_type=OrderType.MARKET,
         time_in_force=TimeInForce.IOC, post_only=False, price_ticks=0, qty_lots=1, execution_probability=1.0,
-        price_impact=0.0, created_ts=ts, arrival_ts=ts + DELAY,
+        price_impact=0.0, created_ts=ts, arrival_ts=exchange.arrival_ts(ts),
     )  # fmt: skip
 
 
@@ -283,6 +289,68 @@ def test_a_way_is_as_long_in_a_step_as_ever(pause_ns: int, step_ns: int, arrives
     exchange.venue.accept(order, "")
     exchange.step_by(step_ns, placed_ts + 1_000)
     assert (order.status is not OrderStatus.PENDING_NEW) is arrives
+
+
+def stepped_log(step_ns: int, pauses_ns: list[int]) -> tuple[bytes, bytes, list[bytes], int]:
+    """Give a paused market the same commands at the same instants of its time, in steps of a length and after pauses.
+
+    Returns the event log without instants of the clock, the market's memory, its own log, and the number of fills.
+    """
+    exchange = an_exchange()
+    same_position_ids(exchange)
+    exchange.advance_to(START + INTERVAL)
+    exchange.stand_still()
+    chance, clock, pauses = random.Random(5), START + INTERVAL, itertools.cycle(pauses_ns)
+    orders: list[Order] = []
+    for number in range(60):
+        clock += next(pauses)
+        order = an_order(exchange, clock)
+        order.order_id = UUID(int=(7 << 76) | (2 << 62) | number)
+        order.side, order.qty_lots = chance.choice(list(Side)), chance.randint(1, 5_000)
+        if chance.random() < 0.7:
+            order.order_type, order.time_in_force = OrderType.LIMIT, TimeInForce.GTC
+            order.price_ticks = 10_000 + chance.randint(-60, 60)
+        orders.append(order)
+        exchange.venue.accept(order, "")
+        if number % 5 == 4 and (resting := chance.choice(orders)).status.is_open:
+            exchange.venue.request_cancel(resting, clock, exchange.arrival_ts(clock), "")
+        if number % 7 == 6 and (resting := chance.choice(orders)).status.is_open and resting.order_type.has_price:
+            exchange.venue.request_amend(
+                resting, clock, exchange.arrival_ts(clock), "", price=resting.price_ticks - 3, lots=0, stop=0
+            )
+        # DELAY // 2 of the market's time until the next command: every way is longer than a step.
+        for _ in range(DELAY // 2 // step_ns):
+            clock += next(pauses)
+            exchange.step_by(step_ns, clock)
+    log = [
+        (event.type, event.aggregate_id, event.sequence, without_clock(msgspec.to_builtins(event.data)))
+        for event in exchange.changes.events
+    ]
+    return (
+        msgspec.json.encode(log),
+        market_digest(exchange.market),
+        exchange.changes.commands,
+        len(exchange.changes.fills),
+    )
+
+
+def without_clock(data: Any) -> Any:
+    """Return the content of an event without instants of the clock, and without ids that derive from them."""
+    if not isinstance(data, dict):
+        return data
+    return {
+        key: without_clock(value)
+        for key, value in data.items()
+        if key not in ("trade_id", "ts", "created_ts", "updated_ts")
+    }
+
+
+def test_the_log_of_a_stepped_market_is_the_same_for_every_length_of_steps() -> None:
+    """Ways of orders were measured by the clock over steps shorter than they are: logs differed from run to run."""
+    whole = stepped_log(DELAY // 2, [1_000])
+    assert whole[3] > 10
+    for step_ns, pauses in ((DELAY // 4, [7_777]), (DELAY // 100, [1, 10**9, 500]), (DELAY // 2, [20 * 10**9, 3])):
+        assert stepped_log(step_ns, pauses) == whole
 
 
 def test_a_given_trade_fills_what_rests_and_prints_the_rest() -> None:
@@ -343,3 +411,79 @@ def test_any_instrument_has_a_market_that_moves(
         for side in Side:
             assert exchange.market.book.best(side) is not None
     assert len(exchange.changes.prints) > 3
+
+
+class Watcher:
+    """An agent that looks after each event, or at an instant."""
+
+    def __init__(self, watches: bool, next_ts: int) -> None:
+        self.watches = watches
+        self._next_ts = next_ts
+
+    def next_ts(self) -> int:
+        return self._next_ts
+
+
+@pytest.mark.parametrize("watches", [True, False])
+def test_a_market_is_looked_after_when_an_agent_looks_at_it(watches: bool) -> None:
+    """Ten times a second it was: what a strategy did when it was woken was heard of a tenth of a second later."""
+    exchange = an_exchange(market_update_interval_ns=10**12)
+    exchange.advance_to(START + INTERVAL)
+    nothing = exchange.next_due_ts()
+    head = exchange.market.flow.head[0]
+    wake_ts = int(min(head["next_ts"], head["step_ts"])) if watches else START + INTERVAL + 7_000_000
+    exchange.agents.append(Watcher(watches, wake_ts if not watches else 1 << 62))
+    assert exchange.next_due_ts() == max(exchange.time.wall_at(wake_ts), START + INTERVAL + SOON_NS) < nothing
+    # Of one that runs a hundred times as fast every look would be a commit; its looks are bounded as before.
+    exchange.session.speed = 100.0
+    assert exchange.next_due_ts() == START + INTERVAL + LOOK_NS
+
+
+def test_what_was_on_its_way_by_the_clock_goes_its_way_by_the_market() -> None:
+    """A state of an earlier version: the clock may be hours ahead of a market that was paused."""
+    exchange = an_exchange()
+    exchange.advance_to(START + INTERVAL)
+    order = an_order(exchange, START + INTERVAL)
+    exchange.venue.accept(order, "")
+    order.arrival_ts = exchange.market.clock_ts + 3_600 * 10**9
+    session = copy.copy(exchange.session)
+    state = msgspec.json.decode(exchange.dump_state())
+    del state["market_ends"], state["looked"]
+    session.sequence, session.market = exchange.venue.session_sequence, msgspec.json.encode(state).decode()
+    again, fault = SimulatedExchange.load(
+        an_instrument(), session, some_funds(), checkpoint=exchange.market.dump(), log=[]
+    )
+    assert fault == ""
+    for position in exchange.venue.positions.values():
+        again.venue.add_position(copy.copy(position))
+    mine = copy.copy(order)
+    again.restore_orders([mine])
+    again.advance_to(START + 2 * INTERVAL)
+    again.advance_to(START + 2 * INTERVAL + DELAY)
+    assert mine.status is OrderStatus.FILLED
+
+
+def test_an_order_of_a_strategy_ends_by_the_market_and_one_of_a_user_by_the_clock() -> None:
+    exchange = an_exchange()
+    exchange.advance_to(START + INTERVAL)
+    exchange.stand_still()
+    ts = START + INTERVAL
+    orders = [an_order(exchange, ts), an_order(exchange, ts)]
+    for number, order in enumerate(orders):
+        order.order_id = UUID(int=(7 << 76) | (2 << 62) | number)
+        order.order_type, order.time_in_force, order.price_ticks = OrderType.LIMIT, TimeInForce.GTD, 5_000
+    orders[0].expire_ts = ts + 10**9
+    exchange.venue.accept(orders[0], "")
+    market_end = exchange.market.clock_ts + 10**9
+    orders[1].expire_ts = exchange.expiry_ts(market_end)
+    exchange.venue.accept(orders[1], "", market_end=market_end)
+    exchange.step_by(10**9 - 1, ts + 10**6)
+    assert [order.status for order in orders] == [OrderStatus.NEW, OrderStatus.NEW]
+    kept = restarted(exchange, exchange.market.dump(), [])
+    mine = {order.order_id: order for order in kept.venue.orders.values()}
+    exchange.step_by(1, ts + 2 * 10**6)
+    assert [order.status for order in orders] == [OrderStatus.NEW, OrderStatus.EXPIRED]
+    kept.step_by(1, ts + 2 * 10**6)
+    assert [mine[order.order_id].status for order in orders] == [OrderStatus.NEW, OrderStatus.EXPIRED]
+    exchange.step_by(1, ts + 2 * 10**9)
+    assert orders[0].status is OrderStatus.EXPIRED

@@ -82,3 +82,19 @@ def test_levels_of_the_street() -> None:
         whole = dict(exchange.market.depth(side, 10_000)[:, :2].tolist())
         for price, lots in levels.tolist():
             assert lots == whole[price] or ((side, price) in own and lots < whole[price])
+
+
+def test_it_says_why_it_begins_where_it_does() -> None:
+    """After a restart it began anew and did not say so: who held it against an earlier one compared other hours."""
+    exchange = an_exchange()
+    street = Street(exchange, 40_000)
+    exchange.advance_to(START + NS_PER_SECOND)
+    exchange.advance_to(START + 2 * NS_PER_SECOND)
+    assert street.taken(1 << 62).begins == "SESSION"
+    later = Street(exchange, 40_000)
+    for second in range(3, 61):
+        exchange.advance_to(START + second * NS_PER_SECOND)
+        if second == 4:
+            assert later.taken(1 << 62).begins == "RESTART"
+    assert street.taken(1 << 62).begins == later.taken(1 << 62).begins == "KEPT"
+    assert street.taken(NS_PER_SECOND).begins == "ASKED"

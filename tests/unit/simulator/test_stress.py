@@ -252,3 +252,12 @@ def test_activity_is_bounded_by_what_a_service_can_bear() -> None:
     assert event_rate(flow, wild) > 100 * EVENTS_MAX
     assert event_rate(flow, tamed) == pytest.approx(EVENTS_MAX)
     assert bounded(Conditions(), flow, 1.0) == Conditions()
+
+
+@pytest.mark.parametrize(
+    ("wish", "shown"), [({"starts_in_ns": 30 * 86_400 * 10**9}, "30d"), ({"repeats_every_ns": 10**6}, "1ms")]
+)
+def test_a_schedule_that_is_refused_is_told_in_the_units_of_users(wish: dict[str, int], shown: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        an_exchange().start_scenario(ScenarioWish("flash_crash", **wish), START)
+    assert caught.value.errors[0].value == shown

@@ -8,7 +8,7 @@ import { chosenPair, loadPairs, loadSessions, pairOf, pairs, sessions } from "..
 import { link } from "../../live/stream";
 import type { Pair, Session } from "../../live/types";
 import { useValue } from "../../live/value";
-import { decimal, decimalsOf, short, words } from "../figures";
+import { decimal, decimalsOf, modeOf, paceOf, short, words } from "../figures";
 import { attempt, Badge, Empty, Fact, Input, Status } from "../widgets";
 import { DepthChart } from "./depth_chart";
 import { LadderView } from "./ladder_view";
@@ -27,6 +27,7 @@ export function MarketPage() {
   if (!pair) return <NoPair />;
   const session = running.find((each) => each.pair_id === pair.pair_id) ?? null;
   if (!session) return <NoMarket pair={pair} />;
+  if (session.fault) return <Lost pair={pair} fault={session.fault} />;
   const isStale = state === "lost" || state === "slow";
   return (
     <>
@@ -37,7 +38,7 @@ export function MarketPage() {
         <DepthChart base={pair.base} tick={pair.tick_size} isStale={isStale} />
         <Tape decimals={decimalsOf(pair.tick_size)} sizeDecimals={decimalsOf(pair.lot_size)} isStale={isStale} />
         <div class="side">
-          <TicketView pair={pair} />
+          <TicketView pair={pair} isPlayed={session.playback !== null} />
           <PositionView pair={pair} isStale={isStale} />
         </div>
         <OrdersView pair={pair} isStale={isStale} />
@@ -71,18 +72,18 @@ function Strip({ pair, session, isStale }: { pair: Pair; session: Session; isSta
           {pair.symbol} {isStale && <Badge tone="warn">old</Badge>}
         </dd>
       </div>
-      <Fact name="Last trade" class={last?.side === "BUY" ? "buy" : last ? "sell" : ""}>{last ? decimal(last.price.toFixed(decimals)) : "–"}</Fact>
-      <Fact name="Bid" class="buy">{bid ? decimal(Number(bid.price).toFixed(decimals)) : "–"}</Fact>
-      <Fact name="Ask" class="sell">{ask ? decimal(Number(ask.price).toFixed(decimals)) : "–"}</Fact>
+      <Fact name="Last trade" class={last?.side === "BUY" ? "buy" : last ? "sell" : ""}>{last ? decimal(last.price.toFixed(decimals), decimals) : "–"}</Fact>
+      <Fact name="Bid" class="buy">{bid ? decimal(Number(bid.price).toFixed(decimals), decimals) : "–"}</Fact>
+      <Fact name="Ask" class="sell">{ask ? decimal(Number(ask.price).toFixed(decimals), decimals) : "–"}</Fact>
       <Fact name="Spread">
         {spread === null || !bid ? "–" : `${((spread / Number(bid.price)) * 1e4).toFixed(2)} bp`}
       </Fact>
       <Fact name="Volume, 1 min">{short(minute.reduce((sum, print) => sum + print.size, 0))} {pair.base}</Fact>
       <Fact name="Mode">
-        <a href="#/session">{session.playback ? "recording" : session.mode.toLowerCase()}</a>
+        <a href="#/session">{modeOf(session)}</a>
       </Fact>
       <Fact name="Speed">
-        {session.speed}×
+        {paceOf(session)}
       </Fact>
       <Fact name="State">
         <Status value={session.state} />
@@ -98,6 +99,18 @@ function Strip({ pair, session, isStale }: { pair: Pair; session: Session; isSta
         </Fact>
       )}
     </dl>
+  );
+}
+
+/** The market's recording cannot be opened. */
+function Lost({ pair, fault }: { pair: Pair; fault: string }) {
+  return (
+    <Empty title={`The market of ${pair.symbol} is not there`}>
+      <p>{fault}. It goes on by itself when the recording is back.</p>
+      <a class="button" href="#/session">
+        Stop it
+      </a>
+    </Empty>
   );
 }
 

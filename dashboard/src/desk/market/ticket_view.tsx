@@ -17,11 +17,18 @@ const TYPES: readonly (readonly [TicketType, string])[] = [
   ["STOP_LIMIT", "Stop limit"],
 ];
 
-export function TicketView({ pair }: { pair: Pair }) {
+/** What a market that is a recording takes: it has no stop orders. */
+const PLAYED_TYPES = TYPES.filter(([type]) => type === "LIMIT" || type === "MARKET");
+
+export function TicketView({ pair, isPlayed }: { pair: Pair; isPlayed: boolean }) {
   const wish = useValue(ticket);
   const strategies = useQuery<Items<Strategy>>("api/v1/strategies").data?.items ?? [];
   const accounts = (useQuery<Items<Account>>("api/v1/accounts").data?.items ?? []).filter((each) => each.account_id !== BACKTEST_ACCOUNT);
   useFirstValues(pair);
+  const types = isPlayed ? PLAYED_TYPES : TYPES;
+  useEffect(() => {
+    if (!types.some(([type]) => type === ticket.get().type)) write({ type: "LIMIT" });
+  }, [types]);
   const fault = faultOf(wish, pair);
   const isLimit = wish.type === "LIMIT" || wish.type === "STOP_LIMIT";
   const isStop = wish.type === "STOP" || wish.type === "STOP_LIMIT";
@@ -34,7 +41,7 @@ export function TicketView({ pair }: { pair: Pair }) {
           event.preventDefault();
         }}
       >
-        <Segments label="Type" value={wish.type} options={TYPES} onValue={(type) => write({ type })} class="full" />
+        <Segments label="Type" value={wish.type} options={types} onValue={(type) => write({ type })} class="full" />
         <Stepper label="Amount" unit={pair.base} value={wish.amount} step={pair.lot_size} jump={amountStep(wish.amount, pair.lot_size)} onValue={(amount) => write({ amount })} />
         {isStop && <Stepper label="Stop price" unit={pair.quote} value={wish.stopPrice} step={pair.tick_size} onValue={(stopPrice) => write({ stopPrice })} />}
         {isLimit && <Stepper label="Price" unit={pair.quote} value={wish.price} step={pair.tick_size} onValue={(price) => write({ price })} />}

@@ -8,7 +8,7 @@ import { choosePair, chosenPair, loadSessions, pairOf, sessions } from "../../li
 import type { Items, Pair, Playback, Schema, Session } from "../../live/types";
 import { useValue } from "../../live/value";
 import { RangeFields, type Range } from "../backtests/range";
-import { decimal, figure, stamp, words } from "../figures";
+import { decimal, figure, modeOf, paceOf, stamp, words } from "../figures";
 import { valuesOf, type Written } from "../schema";
 import { SchemaForm } from "../schema_form";
 import { attempt, Badge, Dialog, Empty, Fact, Input, Panel, Progress, Segments, Select, Status, Table } from "../widgets";
@@ -49,6 +49,7 @@ function Running({ pair, session }: { pair: Pair; session: Session }) {
   const [step, write] = useState("10s");
   const [isStopping, stop] = useState(false);
   const isPaused = session.state === "PAUSED";
+  const isLost = session.fault !== null;
   // An interruption begins by itself; it is told, and ended by another phase.
   const phases = PHASES.includes(session.phase) ? PHASES.map(phaseOption) : [...PHASES, session.phase].map(phaseOption);
   return (
@@ -57,12 +58,13 @@ function Running({ pair, session }: { pair: Pair; session: Session }) {
         <Fact name="Pair">{pair.symbol}</Fact>
         <Fact name={`Reference price, ${pair.quote}`}>{decimal(session.reference_price)}</Fact>
         <Fact name="Trades">{decimal(String(session.trades))}</Fact>
-        <Fact name="Mode">{session.playback ? "recording" : session.mode.toLowerCase()}</Fact>
+        <Fact name="Mode">{modeOf(session)}</Fact>
         <Fact name="Phase">{words(session.phase)}</Fact>
       </dl>
       {session.playback && <Played playback={session.playback} />}
+      {isLost && <p class="note">{session.fault}. It goes on by itself when the recording is back, or can be stopped.</p>}
       <div class="actions">
-        <button type="button" class="primary" onClick={() => void change(session, { state: isPaused ? "RUNNING" : "PAUSED" })}>
+        <button type="button" class="primary" disabled={isLost} onClick={() => void change(session, { state: isPaused ? "RUNNING" : "PAUSED" })}>
           {isPaused ? "Go on" : "Pause"}
         </button>
         <form class="inline-form" onSubmit={(event) => { event.preventDefault(); void change(session, { step }, `The market went on by ${step}`); }}>
@@ -87,7 +89,7 @@ function Running({ pair, session }: { pair: Pair; session: Session }) {
         </>
       )}
       <h3 class="gap">Speed</h3>
-      <Segments label="Speed" value={String(session.speed)} options={SPEEDS.map((speed) => [speed, `${speed}×`] as const)} onValue={(speed) => void change(session, { speed: Number(speed) })} />
+      <Segments label="Speed" value={session.playback?.pace === "FASTEST" ? "" : String(session.speed)} options={SPEEDS.map((speed) => [speed, `${speed}×`] as const)} onValue={(speed) => void change(session, { speed: Number(speed) })} />
       <dl class="facts gap">
         <Fact name="Seed">{session.seed}</Fact>
         {!session.playback && <Fact name="Deviation per update">{figure(session.price_deviation, 3)}</Fact>}
@@ -121,7 +123,7 @@ function Played({ playback }: { playback: Playback }) {
   return (
     <div class="gap">
       <Progress percent={playback.ended ? 100 : share} label="How much of the recording has been played" />
-      <p class="note">
+      <p class="note gap-small">
         A recording, now at {playback.now.slice(0, 19).replace("T", " ")} of {playback.first.slice(0, 19).replace("T", " ")} to {playback.last.slice(0, 19).replace("T", " ")} UTC
         {playback.ended ? "; it has ended" : `; at its end: ${words(playback.at_end)}`}
         {playback.passes > 0 && `; played ${playback.passes} times`}
@@ -212,9 +214,9 @@ function AllSessions() {
         empty={<p class="note">No market runs.</p>}
         columns={[
           { name: "Pair", isText: true, cell: (each) => <button type="button" class="quiet" onClick={() => choosePair(each.pair_id)}>{pairOf(each.pair_id)?.symbol ?? each.pair_id.slice(0, 8)}</button> },
-          { name: "Mode", isText: true, cell: (each) => each.mode.toLowerCase() },
-          { name: "Speed", cell: (each) => `${each.speed}×` },
-          { name: "State", isText: true, cell: (each) => <>{each.recording && <Badge tone="info">recording</Badge>} <Status value={each.state} /></> },
+          { name: "Mode", isText: true, cell: (each) => modeOf(each) },
+          { name: "Speed", cell: (each) => paceOf(each) },
+          { name: "State", isText: true, cell: (each) => <>{each.recording && <Badge tone="info">recording</Badge>} {each.fault ? <Badge tone="fail">recording is gone</Badge> : <Status value={each.state} />}</> },
         ]}
       />
     </Panel>

@@ -144,7 +144,10 @@ class ChangeSession(Request):
 
 
 class SessionView(View):
-    """A simulated market. `state_hash`, told when it is asked for, covers book, queue, open orders, positions and randomness."""
+    """A simulated market. `state_hash`, told when it is asked for, covers book, queue, open orders, positions and randomness.
+
+    `fault` says why its recording cannot be opened: the session is told as it was committed, and can only be stopped.
+    """
 
     session_id: UUID
     pair_id: UUID
@@ -168,6 +171,7 @@ class SessionView(View):
     state_hash: str | None
     recording: bool
     recorded_events: int
+    fault: str | None
 
 
 class SessionList(View):

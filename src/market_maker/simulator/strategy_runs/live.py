@@ -38,7 +38,7 @@ from market_maker.strategies.actions import (
     decode,
     new_actions,
 )
-from market_maker.strategies.compilation import compiled
+from market_maker.strategies.compiling.apart import compiled_apart
 from market_maker.strategies.contract import WAKES, PreparedStrategy
 from market_maker.venue.changes import Changes
 from market_maker.venue.venue import Venue
@@ -90,7 +90,7 @@ class LiveStrategy:
         self.strategy = strategy
         self.memory = np.zeros(strategy.memory_size) if memory is None else memory
         self._guard = guard
-        self._function: Callable[..., None] = compiled(strategy) if kind.is_compiled else strategy.function()
+        self._function: Callable[..., None] = compiled_apart(strategy) if kind.is_compiled else strategy.function()
         self._actions = new_actions()
         self._orders: dict[int, Order] = {}
         self._changes: Changes | None = None
@@ -410,7 +410,8 @@ class LiveStrategy:
                 return ""
         self._orders[number] = order
         progress.numbers[order.order_id] = number
-        exchange.venue.accept(order, str(run.run_id))
+        market_end = wish.expire_ts if order.time_in_force is TimeInForce.GTD else 0
+        exchange.venue.accept(order, str(run.run_id), market_end=market_end)
         # One that is refused at once is told by the next look at own orders: its first version is not the one known.
         known = 0 if order.reject_reason is RejectReason.INSUFFICIENT_BALANCE else order.version
         progress.known[order.order_id] = (known, exchange.market.clock_ts, 0)

@@ -1,0 +1,1 @@
+"""Compiling apart from those who must not wait."""

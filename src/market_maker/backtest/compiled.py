@@ -90,7 +90,7 @@ def _compiled() -> Kernel:
         "follow": (ladder.follow, types.void(LADDER, rows, quotes, slots)),
         "sort_fills": (
             log.sort_fills,
-            types.void(types.int64[:, ::1], *(types.int64[::1],) * 5),
+            types.void(types.int64[:, ::1], types.int64[::1], types.int64[::1], types.int64[:, ::1]),
         ),
     }
 

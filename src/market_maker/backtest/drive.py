@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from market_maker.backtest.compiled import Kernel, compiled_kernel
@@ -345,29 +346,28 @@ class Drive:
         for name in ("fill_count", "sample_count", "log_count"):
             self._clock[name] = 0
 
-    def fill_columns(self) -> list[dict[str, NDArray[np.int64]]]:
-        """Return all fills so far of each set, by column of FILL_DTYPE."""
+    def fills(self) -> list[pl.DataFrame]:
+        """Return all fills so far of each set, columns of FILL_DTYPE; they are parts of one table."""
         self.drain()
         names, sets = FILL_DTYPE.names or (), len(self.sets)
-        sizes = sum((np.bincount(numbers, minlength=sets) for _, numbers in self._fills), np.zeros(sets, np.int64))
-        starts, written = np.cumsum(sizes) - sizes, np.zeros(sets, np.int64)
-        columns = np.empty(len(names) * int(sizes.sum()), np.int64)
+        sizes = np.zeros(sets, np.int64)
+        for _, numbers in self._fills:
+            sizes += np.bincount(numbers, minlength=sets)
+        starts = np.cumsum(sizes) - sizes
+        places, columns = starts.copy(), np.empty((len(names), int(sizes.sum())), np.int64)
         for table, numbers in self._fills:
-            self.kernel.sort_fills(table, numbers, starts, sizes, written, columns)
-        parts = np.split(columns, len(names) * np.cumsum(sizes)[:-1])
-        return [dict(zip(names, part.reshape(len(names), -1), strict=True)) for part in parts]
+            self.kernel.sort_fills(table, numbers, places, columns)
+        whole = pl.DataFrame([pl.Series(name, column) for name, column in zip(names, columns, strict=True)])
+        return [whole.slice(start, size) for start, size in zip(starts.tolist(), sizes.tolist(), strict=True)]
 
-    def fills(self) -> Records:
-        """Return all fills so far of the first set, FILL_DTYPE."""
-        columns = self.fill_columns()[0]
-        return np.rec.fromarrays(list(columns.values()), dtype=FILL_DTYPE)
-
-    def samples(self) -> list[Records]:
-        """Return all samples so far of each set, SAMPLE_DTYPE."""
+    def samples(self) -> list[dict[str, NDArray[np.int64]]]:
+        """Return all samples so far of each set, by column of SAMPLE_DTYPE."""
         self.drain()
         samples = np.concatenate([np.zeros((0, len(self.sets)), SAMPLE_DTYPE), *self._samples])
         self._samples = [samples]
-        return [np.ascontiguousarray(samples[:, k]) for k in range(len(self.sets))]
+        names = SAMPLE_DTYPE.names or ()
+        columns = samples.view(np.int64).reshape(*samples.shape, len(names)).transpose(1, 2, 0)
+        return [dict(zip(names, own, strict=True)) for own in np.ascontiguousarray(columns)]
 
     def log(self, k: int = 0) -> Records:
         """Return all entries of the log so far of a set, LOG_DTYPE."""

@@ -32,7 +32,6 @@ from market_maker.market_data.conditions import MarketConditions
 from market_maker.market_data.replay import Feed, open_feed
 from market_maker.risk.limits import Limit
 from market_maker.storage.lake import Lake, day_of
-from market_maker.strategies.actions import Records
 from market_maker.strategies.compilation import cache_key, compiled
 from market_maker.strategies.contract import PreparedStrategy, find_strategy
 
@@ -40,6 +39,10 @@ __all__ = ["FillModel", "RunConfig", "RunProgress", "RunResult", "backtest", "ru
 
 ASSUMPTIONS = {"pessimistic": QueueModel.BACK, "optimistic": QueueModel.FRONT}
 """Queue models of a run's band beside its own."""
+SAMPLED = (
+    "ts", "equity_half_tick_lots", "position_lots", "cash_tick_lots", "fees_tick_lots", "funding_tick_lots", "mid_half_ticks",
+)  # fmt: skip
+"""Columns of a result's samples."""
 SLICES = 200
 """How often a run reports progress and can be cancelled."""
 
@@ -196,7 +199,7 @@ def run_sets(
     results = [
         result_of(config, feed, strategy, drive, k, samples, fills, effect)
         for k, ((config, strategy), samples, fills) in enumerate(
-            zip(_with_bands(configs, strategies), drive.samples(), drive.fill_columns(), strict=True)
+            zip(_with_bands(configs, strategies), drive.samples(), drive.fills(), strict=True)
         )
     ]
     return _banded(configs, results)
@@ -319,8 +322,8 @@ def result_of(
     strategy: PreparedStrategy,
     drive: Drive,
     k: int,
-    sampled: Records,
-    filled: dict[str, NDArray[np.int64]],
+    sampled: dict[str, NDArray[np.int64]],
+    fills: pl.DataFrame,
     effect: dict[str, Any] | None,
 ) -> RunResult:
     """Return the result of a set of a drive that has ended: its samples, fills and the effect of market conditions."""
@@ -328,23 +331,10 @@ def result_of(
     head = drive.head(k)
     pair = config.instrument
     contract = Contract.of(pair)
-    cash, fees, funding, position, mid = (
-        np.ascontiguousarray(sampled[name])
-        for name in ("cash_tick_lots", "fees_tick_lots", "funding_tick_lots", "position_lots", "mid_half_ticks")
-    )
-    samples = pl.DataFrame(
-        {
-            "ts": np.ascontiguousarray(sampled["ts"]),
-            "equity_half_tick_lots": 2 * (balance + cash - fees - funding)
-            + np.asarray(half_worth(contract, position, mid), np.int64),
-            "position_lots": position,
-            "cash_tick_lots": cash,
-            "fees_tick_lots": fees,
-            "funding_tick_lots": funding,
-            "mid_half_ticks": mid,
-        }
-    )
-    fills = pl.DataFrame(filled)
+    money = balance + sampled["cash_tick_lots"] - sampled["fees_tick_lots"] - sampled["funding_tick_lots"]
+    worth = half_worth(contract, sampled["position_lots"], sampled["mid_half_ticks"])
+    columns = {"ts": sampled["ts"], "equity_half_tick_lots": 2 * money + np.asarray(worth, np.int64)} | sampled
+    samples = pl.DataFrame([pl.Series(name, columns[name]) for name in SAMPLED])
     names = ("position_lots", "cash_tick_lots", "fees_tick_lots", "funding_tick_lots", "last_order_id")
     counts = ("orders_rejected", "orders_canceled", "orders_expired")
     end = {name: int(head[name]) for name in (*names, *counts)} | {"mid_half_ticks": drive.mid_half_ticks()}

@@ -249,7 +249,7 @@ class ReplaySession:
                 qty_lots=int(fill["qty_lots"]),
                 fee_tick_lots=int(fill["fee_tick_lots"]),
             )
-            for fill in self._drive.fills()
+            for fill in self._drive.fills()[0].iter_rows(named=True)
         ]
 
     def _levels(self, side: int, depth: int) -> list[tuple[int, int]]:

@@ -107,7 +107,7 @@ def run_several(
             leg.drive,
             0,
             leg.drive.samples()[0],
-            leg.drive.fill_columns()[0],
+            leg.drive.fills()[0],
             None,
         )
         for leg in legs

@@ -276,7 +276,7 @@ class Simulation:
         market = market_json(self.config, self.design)
         digest = hashlib.sha256(json.dumps(market, sort_keys=True).encode()).hexdigest()
         feed = replace(_no_feed(), data_hash=digest)
-        samples, fills = self.drive.samples()[0], self.drive.fill_columns()[0]
+        samples, fills = self.drive.samples()[0], self.drive.fills()[0]
         config = replace(self._run, execution=self.config.run.execution)
         result = result_of(config, feed, self.strategy, self.drive, 0, samples, fills, None)
         head = self.trader.head[0]

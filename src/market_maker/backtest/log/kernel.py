@@ -61,19 +61,16 @@ def write_entry(state, k, ts, slot, what, price, lots, reason, book):
     entry["best_ask_ticks"] = book.best[1]
 
 
-def sort_fills(table, numbers, starts, sizes, written, columns):
-    """Entry point: write fills, rows in time order, into the columns of their sets.
+def sort_fills(table, numbers, places, columns):
+    """Entry point: write fills, rows in time order, into columns in which those of a set stand together.
 
     table : (n, c) int64, fills as plain rows; numbers : (n,) int64, the set of each
-    starts, sizes : (K,) int64, fills of the sets before each set, and of its own
-    written : (K,) int64, fills of each set that are there already, moved on
-    columns : (c * sum of sizes,) int64, column after column of one set after another
+    places : (K,) int64, where the next fill of each set goes, moved on
+    columns : (c, fills of all sets) int64
     """
-    width = table.shape[1]
     for row in range(len(numbers)):
         k = numbers[nth(row)]
-        place = width * starts[nth(k)] + written[nth(k)]
-        written[nth(k)] += 1
-        for c in range(width):
-            columns[nth(place)] = table[nth(row), nth(c)]
-            place += sizes[nth(k)]
+        place = places[nth(k)]
+        places[nth(k)] = place + 1
+        for c in range(table.shape[1]):
+            columns[nth(c), nth(place)] = table[nth(row), nth(c)]

@@ -308,7 +308,7 @@ def compare(python: str, made: dict[str, Any], *, turns: int, sets: int) -> dict
     for _ in range(turns):
         theirs.append(peer("hftbacktest", python, made, 3))
         ours.append(child("single", {"feed": made, "runs": 5}))
-    swept = child("sweep", {"feed": made, "sets": sets, "runs": 2})
+    swept = child("sweep", {"feed": made, "sets": sets, "runs": 4})
 
     hft, hft_cpu = median(theirs, "run_s"), median(theirs, "cpu_s")
     single, single_cpu = (

@@ -188,7 +188,7 @@ class Drive:
         self._memory = np.zeros((len(sets), max(own.memory_size for own in sets)))
         self._exchange, self._local = _Stream(quotes.exchange()), _Stream(quotes.local(), wakes_on)
         self._fills: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-        self._samples: list[Records] = []
+        self._samples: list[NDArray[np.int64]] = []
         self._log: list[tuple[Records, NDArray[np.int64]]] = []
 
     @property
@@ -334,12 +334,11 @@ class Drive:
     def drain(self) -> None:
         """Move fills and samples out of the kernel's buffers."""
         fills, samples = int(self._clock["fill_count"]), int(self._clock["sample_count"])
+        # As plain tables: NumPy moves records one by one.
         if fills:
-            # As a plain table: NumPy moves records one by one.
-            table = self.state.fills[:fills].view(np.int64).reshape(fills, -1)
-            self._fills.append((table.copy(), self.state.fill_sets[:fills].copy()))
+            self._fills.append((_table(self.state.fills[:fills]).copy(), self.state.fill_sets[:fills].copy()))
         if samples:
-            self._samples.append(self.state.samples[:samples].copy())
+            self._samples.append(_table(self.state.samples[:samples]).copy())
         entries = int(self._clock["log_count"])
         if entries:
             self._log.append((self.state.log[:entries].copy(), self.state.log_sets[:entries].copy()))
@@ -363,11 +362,12 @@ class Drive:
     def samples(self) -> list[dict[str, NDArray[np.int64]]]:
         """Return all samples so far of each set, by column of SAMPLE_DTYPE."""
         self.drain()
-        samples = np.concatenate([np.zeros((0, len(self.sets)), SAMPLE_DTYPE), *self._samples])
-        self._samples = [samples]
-        names = SAMPLE_DTYPE.names or ()
-        columns = samples.view(np.int64).reshape(*samples.shape, len(names)).transpose(1, 2, 0)
-        return [dict(zip(names, own, strict=True)) for own in np.ascontiguousarray(columns)]
+        names, done = SAMPLE_DTYPE.names or (), 0
+        columns = np.empty((len(self.sets), len(names), sum(map(len, self._samples))), np.int64)
+        for table in self._samples:
+            columns[:, :, done : done + len(table)] = table.transpose(1, 2, 0)
+            done += len(table)
+        return [dict(zip(names, own, strict=True)) for own in columns]
 
     def log(self, k: int = 0) -> Records:
         """Return all entries of the log so far of a set, LOG_DTYPE."""
@@ -409,6 +409,11 @@ class Drive:
 
     def _now(self) -> str:
         return f"clock {self.now_ts} ns"
+
+
+def _table(records: Records) -> NDArray[np.int64]:
+    """Return records of int64 fields as they are, their fields along one more axis."""
+    return records.view(np.int64).reshape(*records.shape, -1)
 
 
 def _check(own: SetOfRun) -> None:

@@ -36,8 +36,8 @@ WALK_LEVELS_MAX = 1000
 """Levels that one order may take from."""
 ROOM = WALK_LEVELS_MAX + ORDERS_MAX + 1
 """Fills that one event may need at most with one set; less stops the loop so that its caller can empty the buffers."""
-FILLS_BUFFER = 1 << 15
-SAMPLES_BUFFER = 1 << 15
+FILLS_BUFFER = 1 << 16
+SAMPLES_BUFFER = 1 << 17
 BUCKETS = 1 << 12
 """Ticks are hashed to so many lists of own orders; a power of two."""
 CHANCE_SCALE = 10**9

@@ -27,8 +27,10 @@ from market_maker.domain.errors import InvalidRequest
 from market_maker.market_data.replay import Feed
 from market_maker.strategies.contract import PreparedStrategy, find_strategy
 
-CHUNK = 64
+CHUNK = 128
 """Sets that share a pass: more divide its cost further, but their orders no longer fit into the processor's cache."""
+CHUNK_LEAST = 16
+"""Sets that share a pass at least before one is split for the sake of another processor."""
 SLICE_EVENTS = 100_000
 """Rows after which a chunk looks whether anybody still waits for it."""
 TRIALS_MAX = 1_000_000
@@ -167,7 +169,7 @@ def sweep(
     if strategies is None:
         strategies = [find_strategy(config.strategy_kind).prepare(config.parameters) for config in configs]
     numbers = [number for number, config in enumerate(configs) if not known or trial_key(config, feed) not in known]
-    chunks = list(_chunks(numbers, configs, strategies, chunk))
+    chunks = list(_chunks(numbers, configs, strategies, chunk, threads or os.cpu_count() or 1))
     started, done = time.perf_counter(), 0
     if not chunks:
         return
@@ -243,7 +245,11 @@ def prepare_feed(chunks: Sequence[Chunk], feed: Feed) -> None:
 
 
 def _chunks(
-    numbers: Sequence[int], configs: Sequence[RunConfig], strategies: Sequence[PreparedStrategy], size: int
+    numbers: Sequence[int],
+    configs: Sequence[RunConfig],
+    strategies: Sequence[PreparedStrategy],
+    size: int,
+    processors: int,
 ) -> Iterator[Chunk]:
     """Yield runs that may share a pass; sets that wake at the same instants stand next to each other."""
     groups: dict[object, list[int]] = {}
@@ -258,7 +264,7 @@ def _chunks(
     for group in groups.values():
         ordered = sorted(group, key=lambda number: strategies[number].interval_ns)
         # Equal parts, so that no thread is left with a small rest that costs as much of a pass as a full one.
-        parts = -(-len(ordered) // max(1, size))
+        parts = max(-(-len(ordered) // max(1, size)), min(processors, len(ordered) // CHUNK_LEAST))
         for part in range(parts):
             chosen = ordered[part * len(ordered) // parts : (part + 1) * len(ordered) // parts]
             yield Chunk(chosen, [configs[number] for number in chosen], [strategies[number] for number in chosen])

@@ -70,38 +70,76 @@ def use_cache(folder: Path | None = None) -> Path:
     return path
 
 
+class _OneProgram:
+    """What replaces four steps of Numba's while an entry and its callees are compiled; see `optimised_as_one`."""
+
+    def __init__(self, library: Any, generator: Any, names: Collection[str]) -> None:
+        self._names, self._thread = names, threading.get_ident()
+        self.optimise, self.finalize, self.set_environment = (
+            library._optimize_final_module, library._finalize_final_module, generator.set_env  # noqa: SLF001
+        )  # fmt: skip
+        self.environments: list[tuple[Any, str, Any]] = []
+
+    def is_callee(self, library: Any) -> bool:
+        """Return whether what is compiled is called by an entry alone."""
+        # Numba's own runtime is no callee: it may be loaded at any time.
+        return threading.get_ident() == self._thread and library.name not in self._names and library.name != "nrt"
+
+    def optimise_entry(self, library: Any) -> None:
+        """Optimise an entry together with all that it calls, and nothing else."""
+        if self.is_callee(library):
+            return
+        if threading.get_ident() == self._thread:
+            for function in library._final_module.functions:  # noqa: SLF001
+                if function.linkage.name == "linkonce_odr" and not function.is_declaration:
+                    function.linkage = "private"
+        self.optimise(library)
+
+    def finalize_entry(self, library: Any) -> None:
+        """Make machine code of an entry, and of nothing else."""
+        if self.is_callee(library):
+            library._finalize_dynamic_globals()  # noqa: SLF001
+            library._finalized = True  # noqa: SLF001
+        else:
+            self.finalize(library)
+
+    def set_known_environment(self, generator: Any, name: str, environment: Any) -> None:
+        """Tell machine code its environment, if there is such code by now."""
+        if generator._engine.is_symbol_defined(name):  # noqa: SLF001
+            self.set_environment(generator, name, environment)
+        else:
+            self.environments.append((generator, name, environment))
+
+
 @contextmanager
 def optimised_as_one(names: Collection[str]) -> Iterator[None]:
-    """Optimise what this thread compiles only in the functions of these names, each with all that it calls as one program.
+    """Make machine code only of the functions of these names that this thread compiles, each with its callees as one program.
 
-    Numba optimises every function together with its callees, at each level of calls anew: with some forty kernel functions
-    below another a third of the time goes into code that nobody runs (measured: 35 s, 22 s without). And it gives every
-    copy of a callee the same public name, so that the linker takes whichever was loaded first: without optimisation, a
-    process that compiles would run five times as slowly as one that reads the cache. What an entry calls is therefore
-    private to it (internal would not do: the linker knows such names, too), which the optimiser uses (measured: a replay
-    15 % faster).
+    Numba optimises and translates every function together with its callees, at each level of calls anew: with some hundred
+    kernel functions below another half of the time goes into code that nobody runs. And it gives every copy of a callee the
+    same public name, so that the linker takes whichever was loaded first. What an entry calls is therefore private to it
+    (internal would not do: the linker knows such names, too), which the optimiser uses (measured: a replay 15 % faster).
     """
     from numba.core import codegen
 
     library: Any = codegen.CPUCodeLibrary
-    thread = threading.get_ident()
-
-    def optimise_entries(self: Any) -> None:
-        if threading.get_ident() != thread:
-            optimise(self)
-        elif self.name in names:
-            for function in self._final_module.functions:
-                if function.linkage.name == "linkonce_odr" and not function.is_declaration:
-                    function.linkage = "private"
-            optimise(self)
-
+    generator: Any = codegen.JITCPUCodegen
     with _compiling:  # Two at once would put back each other's.
-        optimise = library._optimize_final_module  # noqa: SLF001
-        library._optimize_final_module = optimise_entries  # noqa: SLF001
+        program = _OneProgram(library, generator, names)
+        # Not the methods themselves, which would not be told the library.
+        library._optimize_final_module = lambda self: program.optimise_entry(self)  # noqa: PLW0108, SLF001
+        library._finalize_final_module = lambda self: program.finalize_entry(self)  # noqa: PLW0108, SLF001
+        generator.set_env = lambda *values: program.set_known_environment(*values)  # noqa: PLW0108
         try:
             yield
         finally:
-            library._optimize_final_module = optimise  # noqa: SLF001
+            library._optimize_final_module = program.optimise  # noqa: SLF001
+            library._finalize_final_module = program.finalize  # noqa: SLF001
+            generator.set_env = program.set_environment
+            # Those of callees came before the programs that contain them.
+            for made, name, environment in program.environments:
+                if made._engine.is_symbol_defined(name):  # noqa: SLF001
+                    made.set_env(name, environment)
 
 
 @cache

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from market_maker.domain.errors import Unavailable
+from market_maker.strategies import contract
 from market_maker.strategies.compiling import apart
 from market_maker.strategies.contract import add_strategy_file, find_strategy
 
@@ -29,6 +30,7 @@ def on_wake(view, params, memory, actions):
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     monkeypatch.delenv("NUMBA_DISABLE_JIT", raising=False)
+    monkeypatch.setattr(contract, "_FROM_FILES", dict(contract._FROM_FILES))
     return tmp_path
 
 
@@ -50,7 +52,10 @@ def test_a_stop_ends_what_compiles_and_who_waits_for_it(cache: Path) -> None:
     told: list[Exception] = []
     begun: list[int] = []
 
+    here = threading.Barrier(4)
+
     def wait() -> None:
+        here.wait(20)
         try:
             apart.compile_apart("a.compiled", "import time; time.sleep(60)", begin=lambda: begun.append(1))
         except Unavailable as error:
@@ -59,8 +64,10 @@ def test_a_stop_ends_what_compiles_and_who_waits_for_it(cache: Path) -> None:
     waiting = [threading.Thread(target=wait) for _ in range(3)]
     for each in waiting:
         each.start()
+    here.wait(20)
     while not apart._running:
         time.sleep(0.01)
+    time.sleep(0.5)  # The others have come by now: whoever comes later is not of this service.
     apart.end_compiling()
     for each in waiting:
         each.join(20)

@@ -35,6 +35,10 @@ ENTRY_POINTS = (
     "advance", "look", "obey", "submit", "request_cancel", "request_amend", "release", "follow", "sort_fills", "idle", "seal", "seal_ladder",
 )  # fmt: skip
 
+PAST_DISPATCHER = frozenset({"advance", "look", "obey"})
+"""What sessions and runs over several instruments call for every step: without the dispatcher, which takes longer than most
+steps to find the only signature. They trust their arguments, which are a drive's own."""
+
 
 def _idle(view: Any, params: Any, memory: Any, actions: Any) -> None:
     """Do nothing: the strategy of a session that is driven from outside."""
@@ -105,7 +109,8 @@ def _compiled() -> Kernel:
         elif name in entries:
             function, signature = entries[name]
             with optimised_as_one({function.__name__}):
-                made = njit(signature, cache=True, nogil=True)(function)
+                dispatcher: Any = njit(signature, cache=True, nogil=True)(function)
+            made = dispatcher.overloads[signature.args].entry_point if name in PAST_DISPATCHER else dispatcher
         else:
             made = compile_seals()[0 if name == "seal" else 1]
         return made

@@ -34,7 +34,7 @@ from market_maker.simulator.books import Books
 from market_maker.simulator.commands import ActionCommand, PlaceCommand
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.played import Player
-from market_maker.simulator.recovery import SessionRow, load_exchange, session_row
+from market_maker.simulator.recovery import RecordingLostError, SessionRow, load_exchange, session_row
 from market_maker.storage.database import Connection, Database
 from market_maker.storage.simulation import (
     PRUNE_LOG,
@@ -100,6 +100,7 @@ class PairLoop:
         self.books = Books()
         self.exchange: SimulatedExchange | None = None
         self.failure = "the market is starting"
+        self.recording_is_lost = False
         self._batch_max = batch_max
         self._queue_max = queue_max
         self._after_commit = after_commit
@@ -250,6 +251,7 @@ class PairLoop:
     def _lose(self, error: Unavailable) -> None:
         self.exchange = None
         self.failure = error.detail
+        self.recording_is_lost = isinstance(error, RecordingLostError)
         self._refuse_all(error)
         self._settled.set()
 

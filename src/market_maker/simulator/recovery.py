@@ -32,6 +32,10 @@ _CONFIGURATION = (
 )  # fmt: skip
 
 
+class RecordingLostError(Unavailable):
+    """A session's recording cannot be opened."""
+
+
 @dataclass(frozen=True, slots=True)
 class SessionRow:
     """A market to run: what is traded and, for the first start, the session as it was asked for; who opens recordings."""
@@ -108,7 +112,7 @@ async def _open(row: SessionRow, session: Session) -> PlayableMarket:
     try:
         return await asyncio.to_thread(row.player.open, row.instrument, session.playback, session.seed)
     except MarketMakerError as error:
-        raise Unavailable(f"the recording of session {session.session_id} cannot be played: {error.detail}") from error
+        raise RecordingLostError(f"the recording of session {session.session_id} cannot be played: {error.detail}") from error
 
 
 def session_row(exchange: SimulatedExchange, ts: int) -> dict[str, Any]:

@@ -372,7 +372,8 @@ class SimulatorService:
 
     async def _unopened(self, loop: PairLoop) -> Session | None:
         """Return the stored session of a loop that cannot open its recording; None for any other."""
-        if loop.exchange is not None:
+        # Of one that was lost for another reason nobody asks: the database may be down, and has been waited for once.
+        if loop.exchange is not None or not loop.recording_is_lost:
             return None
         row = await simulation.find_session(self.database, loop.session.first.session_id)
         session = None if row is None else to_session(row)

@@ -81,9 +81,9 @@ def test_rewards_add_up_to_the_result(seed: int) -> None:
     }  # fmt: skip
     headless = Simulation(simulation.config, KIND.prepare(values), simulation.design.seed)
     play(headless)
-    mine, theirs = simulation.drive.fills(), headless.drive.fills()
+    mine, theirs = simulation.drive.fills()[0], headless.drive.fills()[0]
     assert len(mine) > 0
-    assert np.array_equal(mine[: len(theirs)], theirs[: len(mine)])
+    assert mine[: len(theirs)].equals(theirs[: len(mine)])
 
 
 def test_no_quotes_no_result() -> None:

@@ -112,7 +112,9 @@ async def _open(row: SessionRow, session: Session) -> PlayableMarket:
     try:
         return await asyncio.to_thread(row.player.open, row.instrument, session.playback, session.seed)
     except MarketMakerError as error:
-        raise RecordingLostError(f"the recording of session {session.session_id} cannot be played: {error.detail}") from error
+        raise RecordingLostError(
+            f"the recording of session {session.session_id} cannot be played: {error.detail}"
+        ) from error
 
 
 def session_row(exchange: SimulatedExchange, ts: int) -> dict[str, Any]:

@@ -167,16 +167,21 @@ def test_a_kill_in_the_middle_loses_nothing(client: StrictClient, pair: Any, ser
         again.change_session(session.session_id, state="STOPPED")
 
 
+def restarted_without_recording(service: ServiceProcess) -> tuple[Path, Path]:
+    """Kill the service and start it with the recording gone; return where that was and where it is now."""
+    service.kill()
+    days = service.folder / "lake" / "venue=nasdaq"
+    away = days.rename(days.with_name("away"))
+    asyncio.run(service.start())
+    return days, away
+
+
 def test_a_recording_that_is_gone_holds_up_nobody_else(
     client: StrictClient, pair: Any, service: ServiceProcess
 ) -> None:
     """While one market could not be restored no session was listed, and no order of pairs behind it was cancelled."""
     session = client.start_session(pair.pair_id, playback=recording(), speed=1.0)
-    service.kill()
-    days = service.folder / "lake" / "venue=nasdaq"
-    away = days.with_name("away")
-    days.rename(away)
-    asyncio.run(service.start())
+    days, away = restarted_without_recording(service)
     with StrictClient(f"http://127.0.0.1:{service.port}") as again:
         again.asked = set()
         told = {each.pair_id: each.fault for each in again.get_sessions().items}
@@ -204,11 +209,7 @@ def test_a_session_whose_recording_is_gone_can_be_read_and_stopped(
     resting = client.place_order(pair.pair_id, "BUY", 1, "500", account_id=account.account_id, wait=True)
     until(lambda: client.get_strategy_run(run.run_id).open_orders > 0)
     before = client.get_account(account.account_id)
-    service.kill()
-    days = service.folder / "lake" / "venue=nasdaq"
-    away = days.with_name("away")
-    days.rename(away)
-    asyncio.run(service.start())
+    days, away = restarted_without_recording(service)
     with StrictClient(f"http://127.0.0.1:{service.port}") as again:
         again.asked = set()
         kept = again.get_session(session.session_id)

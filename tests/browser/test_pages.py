@@ -33,6 +33,26 @@ def test_orders_are_placed_moved_and_cancelled_from_the_book(visit: Visit, servi
     wait_until(lambda: page.locator(".chip").count() == 0)
 
 
+def test_an_order_stays_though_an_older_list_of_orders_comes_after_it(visit: Visit, service: Service) -> None:
+    page, held = visit.page, []
+    page.route(re.compile(r"/simulator/orders\?.*is_open=true"), lambda route: held.append((route, route.fetch())))
+    visit.open()
+    page.wait_for_selector(".bids .price-button")
+    page.locator(".bids .price-button").nth(9).click()
+    placed = wait_until(lambda: orders(service))
+    assert [answer.json()["items"] for _, answer in held if answer.json()["items"]] == []
+    row = page.locator(".data tbody tr").first
+    wait_until(lambda: re.search(r"(?<!pending )new", row.inner_text()))
+    for route, answer in held:
+        route.fulfill(response=answer)
+    held.clear()
+    page.wait_for_timeout(500)
+    chip = page.locator(".bids .chip")
+    assert chip.count() == 1, placed
+    page.get_by_role("button", name=re.compile("^Cancel order at")).click()
+    wait_until(lambda: page.locator(".chip").count() == 0)
+
+
 def test_the_book_is_worked_by_keys(visit: Visit, service: Service) -> None:
     page = visit.open()
     page.wait_for_selector(".asks .price-button")

@@ -1,6 +1,7 @@
 /** The chosen market as it is now: its book, our orders and fills, and what traded. Begun anew after each gap. */
 
 import { get } from "./api";
+import { fillsOf, openOf } from "./own";
 import { chosenPair, sessionOf } from "./state";
 import { connection, listen, type Message } from "./stream";
 import type { Book, Fill, Items, Order, QueuePlace } from "./types";
@@ -22,7 +23,8 @@ export const prints = new Value<Print[]>([]);
 const PRINTS_MAX = 400;
 const FILLS_MAX = 200;
 const GATHERED_MS = 100;
-const CLOSED = new Set(["FILLED", "CANCELED", "REJECTED", "EXPIRED"]);
+/** What events told of our orders since the list of them was asked for. */
+let told = new Map<string, Order>();
 /** The newest version of each order that events told of: an answer that was under way may be older. */
 const versions = new Map<string, number>();
 let round = 0;
@@ -57,14 +59,14 @@ function begin(): void {
     openOrders.set([]);
   }
   queues.set(new Map());
+  told = new Map();
   if (pairId === null) return;
   const isPresent = (): boolean => mine === round;
   get<Items<Order>>(`api/v1/simulator/orders?pair_id=${pairId}&is_open=true&limit=1000`).then(({ items }) => {
-    if (isPresent()) openOrders.set(items.filter((order) => (versions.get(order.order_id) ?? 0) <= order.version));
+    if (isPresent()) openOrders.set(openOf(items.filter((order) => (versions.get(order.order_id) ?? 0) <= order.version), told));
   }, ignore);
   get<Items<Fill>>(`api/v1/simulator/trades?pair_id=${pairId}&limit=${FILLS_MAX}`).then(({ items }) => {
-    if (!isPresent()) return;
-    fills.set(items);
+    if (isPresent()) fills.set(fillsOf(items, fills.get(), FILLS_MAX));
   }, ignore);
   // A market that does not run has neither a tape nor a book.
   if (session === null) return;
@@ -85,18 +87,21 @@ function onBook(message: Message): void {
 
 function onOrder(message: Message): void {
   const order = message["data"] as (Order & { fill?: Fill }) | undefined;
-  if (!order || order.pair_id !== chosenPair.get()) return;
-  if ((versions.get(order.order_id) ?? 0) > order.version) return;
-  versions.set(order.order_id, order.version);
-  const others = openOrders.get().filter((each) => each.order_id !== order.order_id);
-  openOrders.set(CLOSED.has(order.status) ? others : [order, ...others]);
+  if (!order || !noteOrder(order)) return;
   if (order.fill && message.type === "simulator.order.filled") onFill(order.fill);
 }
 
+/** Take in an order as an event or an answer tells of it; false where it is not shown, or a newer version of it is known. */
+export function noteOrder(order: Order): boolean {
+  if (order.pair_id !== chosenPair.get() || (versions.get(order.order_id) ?? 0) > order.version) return false;
+  versions.set(order.order_id, order.version);
+  told.set(order.order_id, order);
+  openOrders.set(openOf(openOrders.get(), new Map([[order.order_id, order]])));
+  return true;
+}
+
 function onFill(fill: Fill): void {
-  const known = fills.get();
-  if (known.some((each) => each.trade_id === fill.trade_id && each.order_id === fill.order_id)) return;
-  fills.set([fill, ...known].slice(0, FILLS_MAX));
+  fills.set(fillsOf([fill], fills.get(), FILLS_MAX));
 }
 
 function onTrade(trade: Record<string, unknown>): void {

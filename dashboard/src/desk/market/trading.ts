@@ -1,7 +1,7 @@
 /** Placing, amending and cancelling orders; and what the ticket holds, which the ladder uses too. */
 
 import { call } from "../../live/api";
-import { openOrders } from "../../live/market";
+import { noteOrder } from "../../live/market";
 import type { Order, Pair, Side } from "../../live/types";
 import { Value } from "../../live/value";
 import { isOnStep, moved } from "../figures";
@@ -76,7 +76,7 @@ export async function placeTicket(pair: Pair, side: Side, changes: Partial<Ticke
     const at = order.price === null ? "at the market" : `at ${order.price}`;
     const text = `${side === "BUY" ? "Buy" : "Sell"} ${order.amount} ${pair.base} ${at} accepted`;
     notify("info", text, order.type === "LIMIT" && order.time_in_force === "GTC" ? { name: "Undo", run: () => void cancel(order) } : undefined);
-    if (!openOrders.get().some((each) => each.order_id === order.order_id)) openOrders.set([order, ...openOrders.get()]);
+    noteOrder(order);
   }
   return order;
 }

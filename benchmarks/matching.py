@@ -7,7 +7,8 @@ matcher works out while the stream is made. The same again upon a book of 100,00
 between runs. Figures are processor time, median and best: where others use the machine, the best is nearer to the truth.
 
 The peers are installed into `.peers`; MM_TEST_LIGHTMATCHINGENGINE_PYTHON and MM_TEST_PYORDERBOOK_PYTHON name Pythons that have
-them. The last line is JSON; ratios above 1 say that ours is faster.
+them. CppTrader, an engine in C++, is measured beside them where MM_TEST_CPPTRADER names the program that
+`benchmarks/peers/cpptrader_run.cpp` says how to build. The last line is JSON; ratios above 1 say that ours is faster.
 
     python benchmarks/matching.py [--quick] [--output figures.json]
 """
@@ -201,10 +202,22 @@ def single_us(stream: Stream, runs: int) -> list[float]:
     return found
 
 
-def peer_seconds(name: str, stream: Stream, path: Path, runs: int) -> dict[str, Any]:
+def peer_program(name: str, stream: Stream, folder: Path, runs: int) -> list[str]:
+    """Return the call that runs a peer over the stream."""
+    if name == "CppTrader":
+        program = os.environ.get("MM_TEST_CPPTRADER")
+        if not program:
+            raise PeerError(
+                "build benchmarks/peers/cpptrader_run.cpp, which says how, and name it in MM_TEST_CPPTRADER"
+            )
+        return [program, str(folder / "stream.bin"), str(stream.resting), str(20 * runs)]
+    options = {"peer": name, "path": str(folder / "stream.json"), "runs": runs}
+    return [peer_python(name), str(HERE / "peers" / "matching_run.py"), json.dumps(options)]
+
+
+def peer_seconds(name: str, stream: Stream, folder: Path, runs: int) -> dict[str, Any]:
     """Run a peer over the stream and check its totals."""
-    options = {"peer": name, "path": str(path), "runs": runs}
-    said = ended_well([peer_python(name), str(HERE / "peers" / "matching_run.py"), json.dumps(options)])
+    said = ended_well(peer_program(name, stream, folder, runs))
     found: dict[str, Any] = json.loads(said.splitlines()[-1])
     if (found["trades"], found["volume"]) != (stream.trades, stream.volume_lots):
         raise PeerError(
@@ -213,30 +226,32 @@ def peer_seconds(name: str, stream: Stream, path: Path, runs: int) -> dict[str, 
     return found
 
 
-def write_for_peers(stream: Stream, path: Path) -> None:
-    """Write a stream for peers, as JSON."""
+def write_for_peers(stream: Stream, folder: Path) -> None:
+    """Write a stream for peers: as JSON, and as rows of 64-bit integers."""
     names = ("kind", "order_id", "side", "price_ticks", "qty_lots")
-    rows = np.stack([stream.commands[name].astype(np.int64) for name in names], axis=1).tolist()
-    path.write_text(json.dumps({"before": rows[: stream.resting], "rows": rows[stream.resting :]}), "utf-8")
+    table = np.stack([stream.commands[name].astype(np.int64) for name in names], axis=1)
+    table.tofile(folder / "stream.bin")
+    rows = table.tolist()
+    text = json.dumps({"before": rows[: stream.resting], "rows": rows[stream.resting :]})
+    (folder / "stream.json").write_text(text, "utf-8")
 
 
 def beside_peers(stream: Stream, turns: int, runs: int) -> dict[str, Any]:
     """Run ours and the peers in turns; one line for each, and why where one cannot be installed or run."""
     messages = len(stream.commands) - stream.resting
     ours: list[float] = []
-    theirs: dict[str, list[float]] = {"lightmatchingengine": [], "pyorderbook": []}
+    theirs: dict[str, list[float]] = {"lightmatchingengine": [], "pyorderbook": [], "CppTrader": []}
     faults: dict[str, str] = {}
     events = 0
     with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "stream.json"
-        write_for_peers(stream, path)
+        write_for_peers(stream, Path(scratch))
         for _ in range(turns):
             seconds, events = loop_seconds(stream, runs)
             ours += seconds
             for name in theirs:
                 if name not in faults:
                     try:
-                        theirs[name] += peer_seconds(name, stream, path, 1)["seconds"]
+                        theirs[name] += peer_seconds(name, stream, Path(scratch), 1)["seconds"]
                     except PeerError as error:
                         faults[name] = str(error)
     figures = told("", stream, ours, events)
@@ -246,9 +261,16 @@ def beside_peers(stream: Stream, turns: int, runs: int) -> dict[str, Any]:
             figures[f"ratio_matching_vs_{name}"] = None
             continue
         rate, ratio = messages / statistics.median(found), statistics.median(found) / statistics.median(ours)
-        figures |= {f"ratio_matching_vs_{name}": ratio, f"{name}_messages_per_s": rate}
+        best, best_ratio = messages / min(found), min(found) / min(ours)
+        figures |= {
+            f"ratio_matching_vs_{name}": ratio, f"ratio_best_matching_vs_{name}": best_ratio,
+            f"{name}_messages_per_s": rate, f"{name}_messages_per_s_best": best,
+        }  # fmt: skip
+        title = PEERS[name][0] if name in PEERS else name
         print(
-            f"  {PEERS[name][0]:32} {rate / 1e6:.3f} M messages/s median; ours is {ratio:.0f} times as fast", flush=True
+            f"  {title:32} {rate / 1e6:.3f} M messages/s median, {best / 1e6:.3f} best; ours is {ratio:.3g} times as fast "
+            f"by medians, {best_ratio:.3g} by bests",
+            flush=True,
         )
     return figures
 

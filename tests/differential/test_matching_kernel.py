@@ -15,7 +15,7 @@ import pytest
 from differential.matching_reference import MatchingReference
 from market_maker.domain.order import TimeInForce
 from market_maker.matching.book import Commands, Events, OrderBook, TradingRules, new_commands
-from market_maker.matching.codes import Command, EngineOrderType, EventKind, Phase, SelfTrade
+from market_maker.matching.codes import Cause, Command, EngineOrderType, EventKind, Phase, SelfTrade
 
 OWNERS = 6
 FIELDS = (
@@ -94,9 +94,31 @@ def stream(seed: int, count: int) -> tuple[TradingRules, Phase, Commands]:
     return rules, phase, random_commands(rng, count, step=max(1, rules.price_step_ticks), wild=seed % 4 < 2)
 
 
-def compare(seed: int, count: int) -> set[tuple[int, int]]:
+def anonymous_flow(seed: int, count: int) -> Commands:
+    """Return commands of which most are plain limit orders of no owner and cancels of them, some with an odd field."""
+    rng = np.random.default_rng(seed)
+    c = random_commands(rng, count, step=1, wild=False)
+    plain = (c["kind"] == Command.NEW) & (rng.random(count) < 0.9)
+    c["price_ticks"][plain] = np.where(c["price_ticks"][plain] == 0, 1_000, c["price_ticks"][plain])
+    for name in ("owner", "order_type", "time_in_force", "post_only", "self_trade", "stop_ticks", "display_lots", "ts", "miss_e9",
+                 "impact_e9"):  # fmt: skip
+        c[name][plain] = 0
+    odd_values = {
+        "kind": (-1, 0, 10), "side": (-128, -3, -2, 0, 2, 3, 127), "order_type": (1, -1), "time_in_force": (1, -1), "owner": (-1, 2),
+        "order_id": (-5, 0, 7, 8), "price_ticks": (-1, 0, (1 << 40) + 1), "qty_lots": (-1, 0, 4, 1 << 40),
+        "stop_ticks": (1, -1), "display_lots": (1, -1), "ts": (1, -1), "miss_e9": (1, -1), "impact_e9": (1, -1), "post_only": (1, 2),
+        "self_trade": (1, 9),
+    }  # fmt: skip
+    for name, values in odd_values.items():
+        odd = plain & (rng.random(count) < 0.005)
+        c[name][odd] = rng.choice(values, odd.sum())
+    return c
+
+
+def compare(seed: int, count: int, commands: Commands | None = None) -> set[tuple[int, int]]:
     """Run both over one stream and return the kinds and causes seen."""
-    rules, phase, commands = stream(seed, count)
+    rules, phase, found = stream(seed, count)
+    commands = found if commands is None else commands
     # Small rooms, so that growth and full buffers are part of every test.
     book = OrderBook(rules, phase=phase, owners=OWNERS, orders=4, pages=4, events=16)
     reference = MatchingReference(rules, phase, OWNERS)
@@ -126,6 +148,23 @@ def test_events_are_those_of_the_reference() -> None:
     assert {kind for kind, _ in seen} == set(EventKind)
     # Every cause was met: a rule that no stream reaches would not be tested.
     assert {cause for _, cause in seen} == set(range(30))
+
+
+def test_events_of_plain_orders_of_no_owner_are_those_of_the_reference() -> None:
+    """They have a way of their own through the kernel, by rules, phases and fields that they must not have."""
+    seen = set().union(*(compare(SEED + seed, 3_000, anonymous_flow(SEED + seed, 3_000)) for seed in range(6)))
+    assert {Cause.INVALID_CODE, Cause.INVALID_QTY, Cause.INVALID_PRICE, Cause.DUPLICATE_ORDER_ID} <= {
+        cause for _, cause in seen
+    }
+    assert {Cause.PRICE_STEP, Cause.QTY_STEP, Cause.NOTIONAL_MIN, Cause.PRICE_COLLAR} <= {cause for _, cause in seen}
+
+
+def test_the_largest_price_and_quantity_are_taken() -> None:
+    commands = new_commands(2)
+    commands["kind"], commands["side"], commands["order_id"] = Command.NEW, [1, -1], [1, 2]
+    commands["price_ticks"], commands["qty_lots"] = 1 << 40, TradingRules().qty_lots_max
+    events = OrderBook().execute(commands)
+    assert events["kind"].tolist() == [EventKind.ACCEPTED, EventKind.ACCEPTED, EventKind.FILLED, EventKind.FILLED]
 
 
 @pytest.mark.slow

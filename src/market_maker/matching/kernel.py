@@ -12,7 +12,14 @@ import numpy as np
 from numba.extending import overload
 
 from market_maker.matching.auction.kernel import auction_price
-from market_maker.matching.checks.kernel import amend_fault, is_plain, order_fault, price_fault
+from market_maker.matching.checks.kernel import (
+    amend_fault,
+    is_ordinary,
+    is_plain,
+    is_unfiltered,
+    order_fault,
+    price_fault,
+)
 from market_maker.matching.codes import EVERYONE as _EVERYONE
 from market_maker.matching.codes import (
     Cause,
@@ -25,7 +32,7 @@ from market_maker.matching.codes import (
     SelfTrade,
     Stage,
 )
-from market_maker.matching.levels.kernel import fetch, find_level, inlined, inner, next_rank, nth
+from market_maker.matching.levels.kernel import fetch, find_level, inlined, inner, next_rank, nth, occupy
 from market_maker.matching.orders.kernel import (
     append,
     await_end,
@@ -34,8 +41,8 @@ from market_maker.matching.orders.kernel import (
     enter,
     find_id_page,
     find_order,
-    give_back,
     price_of,
+    push_free,
     release,
     rest,
     side_of,
@@ -237,7 +244,7 @@ def refresh_or_release(state, slot):
         if order["next"] >= 0:
             take_out(state, slot)
             order["shown_lots"] = shown
-            append(state, slot, level)
+            append(state, slot, level, shown, order["leaves_lots"] - shown)
         else:
             order["shown_lots"] = shown
             state.levels[nth(level)]["shown_lots"] += shown
@@ -375,7 +382,7 @@ def take(state):
         tell_fill(state, maker, MAKER, price, lots, match_id)
         if resting["shown_lots"] == 0:
             if resting["leaves_lots"] == 0:
-                unlink(state, maker)
+                unlink(state, maker, np.int64(0), np.int64(0))
                 release(state, maker)
                 maker = following
             else:
@@ -496,12 +503,11 @@ def elect(state):
     return False
 
 
-@inlined
+@inner
 def place(state, c):
     """Refuse a new order, or accept it and let it act."""
     head = state.head[0]
-    plain = is_plain(c)
-    cause = order_fault(state, c, plain)
+    cause = order_fault(state, c)
     order_id = c["order_id"]
     slot = np.int64(state.free_orders[nth(head["free_orders"] - 1)])
     if cause == NONE:
@@ -510,30 +516,66 @@ def place(state, c):
             order_id = -head["numbered"]
         if not enter(state, order_id, slot):
             cause = np.int64(DUPLICATE_ORDER_ID)
-    side, owner, price, lots = c["side"], c["owner"], c["price_ticks"], c["qty_lots"]
     if cause != NONE:
-        emit(state, REJECTED, cause, side, 0, owner, order_id, price, lots, 0, 0)
+        reject(state, c, order_id, cause)
         return
+    side, price, lots = np.int64(c["side"]), c["price_ticks"], c["qty_lots"]
+    accept(state, slot, order_id, np.int64(c["owner"]), side, price, lots)
+    if is_plain(c) and c["owner"] == 0:
+        act_plainly(state, slot, side, price, lots)
+    else:
+        place_detailed(state, c, slot)
+
+
+@inlined
+def place_ordinary(state, c):
+    """Do as `place`, for a command that is `is_ordinary`: the most frequent one."""
+    order_id, side, price, lots = c["order_id"], np.int64(c["side"]), c["price_ticks"], c["qty_lots"]
+    slot = np.int64(state.free_orders[nth(state.head[0]["free_orders"] - 1)])
+    if enter(state, order_id, slot):
+        accept(state, slot, order_id, np.int64(0), side, price, lots)
+        act_plainly(state, slot, side, price, lots)
+    else:
+        reject(state, c, order_id, np.int64(DUPLICATE_ORDER_ID))
+
+
+@inner
+def reject(state, c, order_id, cause):
+    """Tell that a new order is refused."""
+    emit(state, REJECTED, cause, c["side"], 0, c["owner"], order_id, c["price_ticks"], c["qty_lots"], 0, 0)
+
+
+@inlined
+def book_of(side):
+    """Return the number of the book in which limit orders of a side stand: 0 bids, 1 asks."""
+    return (np.int64(1) - side) >> 1
+
+
+@inlined
+def accept(state, slot, order_id, owner, side, price, lots):
+    """Give an order whose id is entered its slot, as a plain limit order, and tell it."""
+    head, order = state.head[0], state.orders[nth(slot)]
     head["free_orders"] -= 1
     head["placed"] += 1
-    order = state.orders[nth(slot)]
     order["order_id"] = order_id
     order["rank"] = -side * price
     order["qty_lots"] = lots
     order["leaves_lots"] = lots
     order["shown_lots"] = lots
-    order["level"] = -1
     order["owner"] = owner
     # The book, and zero in all other codes.
-    order["codes"] = (np.int64(1) - side) >> 1
+    order["codes"] = book_of(side)
     emit(state, ACCEPTED, NONE, side, 0, owner, order_id, price, lots, lots, 0)
-    if plain and owner == 0:
-        if head["phase"] == CONTINUOUS and state.best[nth(1 - order["book"])] <= side * price:
-            begin_taking(state, slot)
-        else:
-            rest(state, slot)
+
+
+@inlined
+def act_plainly(state, slot, side, price, lots):
+    """Let an accepted order that is a plain limit order trade if it can; otherwise it rests."""
+    book, rank = book_of(side), -side * price
+    if state.head[0]["phase"] == CONTINUOUS and state.best[nth(1 - book)] <= -rank:
+        begin_taking(state, slot)
     else:
-        place_detailed(state, c, slot)
+        append(state, slot, occupy(state, book, rank), lots, np.int64(0))
 
 
 @inner
@@ -589,16 +631,15 @@ def cancel(state, c):
         refuse(state, c, UNKNOWN_ORDER)
         return
     order = state.orders[nth(slot)]
-    if order["book"] >= 2:
+    if order["detailed"] != 0:
         remove(state, slot, CANCELED, REQUESTED)
         return
-    # As `remove` does, in line: this is every second command of a busy book.
+    # As `remove` does, in line and without what only others have: this is every second command of a busy book.
     lots, price, side = order["leaves_lots"], price_of(order), side_of(order)
-    unlink(state, slot)
-    order["leaves_lots"] = 0
-    emit(state, CANCELED, REQUESTED, side, 0, order["owner"], order_id, price, lots, 0, 0)
+    unlink(state, slot, lots, np.int64(0))
+    emit(state, CANCELED, REQUESTED, side, 0, 0, order_id, price, lots, 0, 0)
     strike_out(state, place, order_id)
-    give_back(state, slot)
+    push_free(state, slot)
 
 
 @inner
@@ -864,6 +905,7 @@ def run_commands(state, commands, start):
     """Do commands from `start` on; return how many are done, and why it stopped in `head.code`."""
     head = state.head[0]
     i, count = start, len(commands)
+    unfiltered = is_unfiltered(head)
     while True:
         if head["stage"] != IDLE:
             # The common case first: an order that trades, in a book without stops.
@@ -872,6 +914,7 @@ def run_commands(state, commands, start):
             if not settle(state):
                 head["code"] = EVENTS_FULL
                 return i
+            unfiltered = is_unfiltered(head)
         if i == count:
             head["code"] = DONE
             return i
@@ -882,12 +925,15 @@ def run_commands(state, commands, start):
         look_ahead(state, commands[nth(min(i + LOOK_AHEAD, count - 1))])
         c = commands[nth(i)]
         i += 1
-        if c["kind"] == NEW:
-            place(state, c)
-        elif c["kind"] == CANCEL:
+        if c["kind"] == CANCEL:
             cancel(state, c)
+        elif unfiltered and is_ordinary(head, c):
+            place_ordinary(state, c)
+        elif c["kind"] == NEW:
+            place(state, c)
         else:
             do_rarely(state, c)
+            unfiltered = is_unfiltered(head)
 
 
 @inner

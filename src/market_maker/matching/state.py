@@ -47,7 +47,7 @@ COMMAND_DTYPE = _with_words(
             ("post_only", np.int8), ("self_trade", np.int8), ("unused", np.int16), ("unused_too", np.int32),
         ]
     ),
-    {"chances": "miss_e9", "handling": "post_only"},
+    {"codes": "kind", "chances": "miss_e9", "handling": "post_only"},
 )  # fmt: skip
 """One command, 72 bytes. `side` +1 buy, -1 sell. `order_id` is the caller's, positive and unique among open orders; 0
 lets the engine number the order (-1, -2, ...). `ts` is the end of a GTD order, or the time of CLOCK. `miss_e9` is 1e9

@@ -6,7 +6,7 @@ Interpreted and compiled form are the same code.
 
 import numpy as np
 
-from market_maker.matching.codes import Cause, EngineOrderType, Phase, SelfTrade
+from market_maker.matching.codes import Cause, Command, EngineOrderType, Phase, SelfTrade
 from market_maker.matching.levels.kernel import inlined, inner, nth
 from market_maker.matching.orders.kernel import price_of, side_of
 from market_maker.matching.state import MISS_SCALE, PRICE_TICKS_MAX
@@ -22,6 +22,9 @@ CONTINUOUS, HALT = int(Phase.CONTINUOUS), int(Phase.HALT)
 LIMIT, STOP, STOP_LIMIT = int(EngineOrderType.LIMIT), int(EngineOrderType.STOP), int(EngineOrderType.STOP_LIMIT)
 GTC, GTD = 0, 3
 DECREMENT = int(SelfTrade.DECREMENT)
+NEW_AND_ODD = int(Command.NEW) | (1 << 8)
+ODD_SIDES = ~(0xFE << 8)
+"""Of the first word of a command all but the bits in which the two sides differ."""
 
 
 @inlined
@@ -121,12 +124,33 @@ def is_plain(c):
 
 
 @inlined
-def order_fault(state, c, plain):
+def is_unfiltered(head):
+    """Tell whether trading is continuous and no filter but the bounds of price and quantity is set."""
+    steps = (head["price_step_ticks"] <= 1) & (head["lot_step"] <= 1)
+    return (head["phase"] == CONTINUOUS) & steps & (head["notional_min"] <= 0) & (head["collar_ticks"] <= 0)
+
+
+@inlined
+def is_ordinary(head, c):
+    """Tell whether a command is a new plain order of no owner that none of the rules refuses where `is_unfiltered`."""
+    lots, price = c["qty_lots"], c["price_ticks"]
+    # The command's kind, an odd side, and zero in all other codes and in the owner, by one comparison.
+    if (c["codes"] & ODD_SIDES) != NEW_AND_ODD or not is_plain(c) or c["order_id"] <= 0:
+        return False
+    return is_side(c["side"]) and 0 < lots <= head["qty_lots_max"] and 0 < price <= PRICE_TICKS_MAX
+
+
+@inlined
+def is_side(side):
+    """Tell whether a side is one; not by two comparisons, which nobody could predict."""
+    return np.int64(side) * np.int64(side) == 1
+
+
+@inlined
+def order_fault(state, c):
     """Return why a new order is refused, NONE if it is not; ids that are taken show when it is entered."""
-    head = state.head[0]
-    # Not two comparisons, which nobody could predict.
-    side = np.int64(c["side"])
-    if side * side != 1:
+    head, plain = state.head[0], is_plain(c)
+    if not is_side(c["side"]):
         return np.int64(INVALID_CODE)
     cause = owner_fault(state, c["owner"], c["order_id"])
     if cause == NONE and head["phase"] >= HALT:

@@ -83,8 +83,9 @@ def enter(state, order_id, slot):
 def strike_out(state, place, order_id):
     """Remove the id of an open order from its page."""
     state.id_pages[nth((place << ID_SHIFT) | (order_id & ID_MASK))] = -1
-    state.id_counts[nth(place)] -= 1
-    if state.id_counts[nth(place)] == 0:
+    left = state.id_counts[nth(place)] - 1
+    state.id_counts[nth(place)] = left
+    if left == 0:
         close_id_page(state, place)
 
 
@@ -102,8 +103,8 @@ def side_of(order):
 
 
 @inlined
-def append(state, slot, level):
-    """Put an order last in the queue of an occupied level."""
+def append(state, slot, level, shown_lots, hidden_lots):
+    """Put an order last in the queue of an occupied level, with what it displays and what it hides."""
     order, at = state.orders[nth(slot)], state.levels[nth(level)]
     last = at["last"]
     order["level"] = level
@@ -114,8 +115,8 @@ def append(state, slot, level):
     state.orders[nth(last if last >= 0 else sink)]["next"] = slot
     state.levels[nth(level if last < 0 else len(state.levels) - 1)]["first"] = slot
     at["last"] = slot
-    at["shown_lots"] += order["shown_lots"]
-    at["hidden_lots"] += order["leaves_lots"] - order["shown_lots"]
+    at["shown_lots"] += shown_lots
+    at["hidden_lots"] += hidden_lots
     at["orders"] += 1
 
 
@@ -123,12 +124,13 @@ def append(state, slot, level):
 def rest(state, slot):
     """Put an order last in the queue at its rank."""
     order = state.orders[nth(slot)]
-    append(state, slot, occupy(state, np.int64(order["book"]), order["rank"]))
+    level = occupy(state, np.int64(order["book"]), order["rank"])
+    append(state, slot, level, order["shown_lots"], order["leaves_lots"] - order["shown_lots"])
 
 
 @inlined
-def unlink(state, slot):
-    """Take an order out of its queue; a level without orders is vacated."""
+def unlink(state, slot, shown_lots, hidden_lots):
+    """Take an order out of its queue, with what it displays and what it hides; a level without orders is vacated."""
     order = state.orders[nth(slot)]
     level = np.int64(order["level"])
     at = state.levels[nth(level)]
@@ -139,18 +141,19 @@ def unlink(state, slot):
     nowhere = len(state.levels) - 1
     state.levels[nth(level if before < 0 else nowhere)]["first"] = behind
     state.levels[nth(level if behind < 0 else nowhere)]["last"] = before
-    at["shown_lots"] -= order["shown_lots"]
-    at["hidden_lots"] -= order["leaves_lots"] - order["shown_lots"]
-    at["orders"] -= 1
-    order["level"] = -1
-    if at["orders"] == 0:
+    at["shown_lots"] -= shown_lots
+    at["hidden_lots"] -= hidden_lots
+    left = at["orders"] - 1
+    at["orders"] = left
+    if left == 0:
         vacate(state, np.int64(order["book"]), level)
 
 
 @inner
 def take_out(state, slot):
     """Do as `unlink`, for what is rare: its code is there once, not wherever it is called."""
-    unlink(state, slot)
+    order = state.orders[nth(slot)]
+    unlink(state, slot, order["shown_lots"], order["leaves_lots"] - order["shown_lots"])
 
 
 @inner
@@ -238,12 +241,19 @@ def forget_end(state, slot):
 @inlined
 def give_back(state, slot):
     """Give the slot of an order that stands in no queue back; its id is struck out."""
-    head, order = state.head[0], state.orders[nth(slot)]
-    if order["detailed"] != 0:
+    if state.orders[nth(slot)]["detailed"] != 0:
         forget_detail(state, slot)
-    order["order_id"] = 0
-    state.free_orders[nth(head["free_orders"])] = slot
-    head["free_orders"] += 1
+    push_free(state, slot)
+
+
+@inlined
+def push_free(state, slot):
+    """Put a slot on the stack of free ones; a slot without an id is free."""
+    head = state.head[0]
+    count = head["free_orders"]
+    state.orders[nth(slot)]["order_id"] = 0
+    state.free_orders[nth(count)] = slot
+    head["free_orders"] = count + 1
 
 
 @inner

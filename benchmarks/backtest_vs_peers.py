@@ -135,10 +135,13 @@ def configured(feed: Any) -> Any:
     )  # fmt: skip
 
 
-def peak_mib() -> float:
-    """Return the peak memory of this program; that of the resource module includes its parent's."""
+def memory_mib(name: str) -> float:
+    """Return a figure of this program's memory: `VmHWM`, its peak (the resource module's includes its parent's), or `RssAnon`.
+
+    The latter is what of it is in no file at this moment; the system keeps no peak of that.
+    """
     status = Path("/proc/self/status").read_text("utf-8")
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    return int(status.split(f"{name}:")[1].split()[0]) / 1024
 
 
 def timed(work: Any) -> tuple[Any, float, float]:
@@ -156,16 +159,17 @@ def run_single(options: dict[str, Any]) -> dict[str, Any]:
     feed, open_s, _ = timed(lambda: opened(options["feed"]))
     config = configured(feed)
     strategy = find_strategy(config.strategy_kind).prepare(config.parameters)
-    walls, cpus, result = [], [], None
+    walls, cpus, result, private = [], [], None, 0.0
     for _ in range(options["runs"] + 1):
         result, wall, cpu = timed(lambda: run(config, feed, strategy))
         walls.append(wall)
         cpus.append(cpu)
+        private = max(private, memory_mib("RssAnon"))
     assert result is not None
     summary = result.summary
     return {
         "open_s": open_s, "first_s": walls[0], "walls": walls[1:], "cpus": cpus[1:], "orders": summary.orders, "fills": summary.fills,
-        "position": float(summary.position), "fees": float(summary.fees), "digest": result.digest(),
+        "position": float(summary.position), "fees": float(summary.fees), "digest": result.digest(), "private_mib": private,
     }  # fmt: skip
 
 
@@ -318,7 +322,9 @@ def compare(python: str, made: dict[str, Any], *, turns: int, sets: int) -> dict
     per_set_cpu = min(swept["all"]["cpus"] + swept["one"]["cpus"]) / sets
     their, our = theirs[0]["runs"][0], ours[0]
     same = (their["orders"], their["fills"]) == (our["orders"], our["fills"])
-    their_peak, our_peak = max(turn["peak_mib"] for turn in theirs), max(turn["peak_mib"] for turn in ours)
+    (their_peak, our_peak), (their_private, our_private) = (
+        [max(turn[name] for turn in turns) for turns in (theirs, ours)] for name in ("peak_mib", "private_mib")
+    )
     n = made["events"]
     print(f"\n{n:,} events, {made['trades']:.1%} trades         hftbacktest            ours     ratio")
     rows = (
@@ -329,6 +335,7 @@ def compare(python: str, made: dict[str, Any], *, turns: int, sets: int) -> dict
         (f"each of {sets} sets, ms (one thread)", hft * 1e3, per_set["one"] * 1e3, hft / per_set["one"]),
         (f"each of {sets} sets, ms (processor)", hft_cpu * 1e3, per_set_cpu * 1e3, hft_cpu / per_set_cpu),
         ("peak memory of one run, MiB", their_peak, our_peak, their_peak / our_peak),
+        ("memory in no file after a run, MiB", their_private, our_private, their_private / our_private),
     )
     for name, left, right, ratio in rows:
         print(f"  {name:40} {left:12.2f} {right:15.2f} {ratio:9.2f}")
@@ -339,7 +346,7 @@ def compare(python: str, made: dict[str, Any], *, turns: int, sets: int) -> dict
         "hftbacktest_s": hft, "hftbacktest_cpu_s": hft_cpu, "single_s": single, "single_cpu_s": single_cpu,
         "open_s": our["open_s"], "first_run_s": our["first_s"], "sweep_per_set_s": per_set["all"], "sweep_per_set_one_thread_s": per_set["one"],
         "sweep_per_set_cpu_s": per_set_cpu, "peak_mib": our_peak, "peak_sweep_mib": swept["peak_mib"],
-        "hftbacktest_peak_mib": their_peak, "ratio_single_vs_hftbacktest": hft / single,
+        "hftbacktest_peak_mib": their_peak, "private_mib": our_private, "hftbacktest_private_mib": their_private, "ratio_single_vs_hftbacktest": hft / single,
         "ratio_single_cpu_vs_hftbacktest": hft_cpu / single_cpu, "ratio_sweep_per_set_vs_hftbacktest": hft / per_set["all"],
         "ratio_sweep_per_set_one_thread_vs_hftbacktest": hft / per_set["one"],
         "ratio_sweep_per_set_cpu_vs_hftbacktest": hft_cpu / per_set_cpu,
@@ -358,7 +365,7 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.child:
         found = CHILDREN[chosen.child[0]](json.loads(chosen.child[1]))
-        print(json.dumps(found | {"peak_mib": peak_mib()}))
+        print(json.dumps(found | {"peak_mib": memory_mib("VmHWM")}))
         return
     python = peer_python("hftbacktest")
     figures: dict[str, Any] = {}

@@ -97,15 +97,16 @@ def run(options: dict[str, float], path: str) -> dict[str, float]:
     found = {
         "load_s": loaded - started, "run_s": ended - loaded, "cpu_s": time.process_time() - before, "orders": orders, "position": state.position,
         "balance": state.balance, "fee": state.fee, "fills": state.num_trades,
+        "private_mib": memory_mib("RssAnon"),
     }  # fmt: skip
     hbt.close()
     return found
 
 
-def peak_mib() -> float:
-    """Return the peak memory of this program; that of the resource module includes its parent's."""
+def memory_mib(name: str) -> float:
+    """Return a figure of this program's memory: `VmHWM`, its peak, or `RssAnon`, what of it is in no file now."""
     status = Path("/proc/self/status").read_text("utf-8")
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    return int(status.split(f"{name}:")[1].split()[0]) / 1024
 
 
 def main() -> None:
@@ -117,7 +118,7 @@ def main() -> None:
         json.dumps(
             {
                 "first_s": runs[0]["load_s"] + runs[0]["run_s"], "wall_s": time.perf_counter() - first, "runs": runs[1:],
-                "peak_mib": peak_mib(),
+                "peak_mib": memory_mib("VmHWM"), "private_mib": max(each["private_mib"] for each in runs),
             }
         )
     )  # fmt: skip

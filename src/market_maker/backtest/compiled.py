@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from market_maker.strategies.compilation import optimised_as_one, use_cache
+from market_maker.strategies.compilation import load_compiler, optimised_as_one, use_cache
 
 
 class Kernel:
@@ -63,6 +63,7 @@ def compile_all() -> None:
 def _compiled() -> Kernel:
     if not os.environ.get("NUMBA_CACHE_DIR"):
         use_cache()
+    load_compiler()
     import numba
     from numba import njit, types
 

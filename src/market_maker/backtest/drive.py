@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from market_maker.backtest.compiled import Kernel, compiled_kernel
@@ -47,6 +46,8 @@ _OF_SET = (
     "impact_half_life_ns",
 )  # fmt: skip
 VIEW_NUMBERS = 14
+PAUSE_ROWS = 1 << 17
+"""After so many rows a replay pauses to let go of the memory in which it has seen them: 7 to 11 MB of a recorded day."""
 _NO_ENTRIES = np.zeros(0, LOG_DTYPE)
 _NO_FILLS = np.zeros((len(FILL_DTYPE.names or ()), 0), np.int64)
 
@@ -141,7 +142,7 @@ class Drive:
         assert len(sets) == 1 or not any(own.impact_e9 for own in sets), "orders that move the market share no pass"
         self.kernel: Kernel = compiled_kernel()
         self.sets = tuple(sets)
-        quotes = Quotes(feed)
+        self._quotes = quotes = Quotes(feed)
         room = capacity or Capacity()
         self._bounded = capacity is not None
         contract = Contract.of(instrument)
@@ -187,6 +188,7 @@ class Drive:
         self._params = np.array([nothing if own.params is None else own.params for own in sets], np.float64)
         self._memory = np.zeros((len(sets), max(own.memory_size for own in sets)))
         self._exchange, self._local = _Stream(quotes.exchange()), _Stream(quotes.local(), wakes_on)
+        self._held_from = 0
         self._fills: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
         self._samples: list[NDArray[np.int64]] = []
         self._log: list[tuple[Records, NDArray[np.int64]]] = []
@@ -229,15 +231,29 @@ class Drive:
         OutgrownError
             A set has more open, in flight or taken than its share of a drive with a `capacity`.
         """
-        while self._run(ts) == Code.AWAKE:
-            self._wake_by_hand()
+        pause = None
+        while pause != ts:
+            pause = min(ts, self._local.pause(int(self._clock["local_row"])))
+            while self._run(pause) == Code.AWAKE:
+                self._wake_by_hand()
+            self._let_go()
 
     def run_to_wake(self, ts: int) -> int:
         """Process everything up to `ts` inclusive, or up to the first instant that wakes; return why (WAKE_*), 0 without.
 
         For drives whose caller wakes: `is_compiled` is False and there is no strategy. Raises as `run_until`.
         """
-        return int(self.state.reasons[0]) if self._run(ts) == Code.AWAKE else 0
+        code = self._run(ts)
+        self._let_go()
+        return int(self.state.reasons[0]) if code == Code.AWAKE else 0
+
+    def _let_go(self) -> None:
+        """Let go of the memory of rows that the receiver has seen, many at a time; the venue has seen them before."""
+        row = int(self._clock["local_row"])
+        self._held_from = self._held_from if self._held_from <= row else 0  # of another stretch
+        if row - self._held_from >= PAUSE_ROWS:
+            self._quotes.release(self._local.number, row)
+            self._held_from = row
 
     def _run(self, ts: int) -> Code:
         """Go on to `ts` (REACHED), or to where the caller is to wake (AWAKE)."""
@@ -345,8 +361,8 @@ class Drive:
         for name in ("fill_count", "sample_count", "log_count"):
             self._clock[name] = 0
 
-    def fills(self) -> list[pl.DataFrame]:
-        """Return all fills so far of each set, columns of FILL_DTYPE; they are parts of one table."""
+    def fills(self) -> list[dict[str, NDArray[np.int64]]]:
+        """Return all fills so far of each set, by column of FILL_DTYPE; they are parts of one table."""
         self.drain()
         names, sets = FILL_DTYPE.names or (), len(self.sets)
         sizes = np.zeros(sets, np.int64)
@@ -356,8 +372,8 @@ class Drive:
         places, columns = starts.copy(), np.empty((len(names), int(sizes.sum())), np.int64)
         for table, numbers in self._fills:
             self.kernel.sort_fills(table, numbers, places, columns)
-        whole = pl.DataFrame([pl.Series(name, column) for name, column in zip(names, columns, strict=True)])
-        return [whole.slice(start, size) for start, size in zip(starts.tolist(), sizes.tolist(), strict=True)]
+        ends = zip(starts.tolist(), (starts + sizes).tolist(), strict=True)
+        return [dict(zip(names, columns[:, start:end], strict=True)) for start, end in ends]
 
     def samples(self) -> list[dict[str, NDArray[np.int64]]]:
         """Return all samples so far of each set, by column of SAMPLE_DTYPE."""
@@ -453,6 +469,13 @@ class _Stream:
         self._following = next(self._stretches, None)
         if self._wakes_on & (WAKE_BOOK | WAKE_TRADE):
             self.stretch = self.stretch._replace(wakes=self._wakes(self.stretch))
+
+    def pause(self, row: int) -> int:
+        """Return the time of a row some way after one of the present stretch, or of its last one; FOREVER at the very end."""
+        ts = self.stretch.ts
+        if row + PAUSE_ROWS < len(ts):
+            return int(ts[row + PAUSE_ROWS])
+        return FOREVER if self.is_last or not len(ts) else int(ts[-1])
 
     def seen(self, row: int) -> tuple[int, int]:
         """Return how many rows there are before a row of the present stretch, and how many of them changed a best price.

@@ -14,8 +14,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
-import polars as pl
-from numpy.typing import NDArray
 
 from market_maker.backtest.conditioned import under_conditions
 from market_maker.backtest.drive import Capacity, Drive, SetOfRun
@@ -24,7 +22,7 @@ from market_maker.backtest.fee_models import Contract
 from market_maker.backtest.fee_models.funding import Funding, funding_of
 from market_maker.backtest.guard import check_limits, limits_json, outcomes
 from market_maker.backtest.queue_models import QueueModel, parameter_of
-from market_maker.backtest.result import Assumed, FillModel, RunResult, columns_of, half_worth, summarise
+from market_maker.backtest.result import Assumed, Columns, FillModel, RunResult, columns_of, half_worth, summarise
 from market_maker.backtest.state import CHANCE_SCALE, IMPACT_SCALE
 from market_maker.domain.errors import DataError, InvalidRequest
 from market_maker.domain.instrument import EXACT, ContractType, Instrument
@@ -121,9 +119,11 @@ def recorded_funding(lake: Lake, pair: Instrument, start_ts: int, end_ts: int) -
     """Return the funding instants that the recording tells of, None without any."""
     days = [day for day in lake.days(pair.venue, pair.symbol) if day_of(start_ts) <= day <= day_of(end_ts - 1)]
     described = [lake.describe(pair.venue, pair.symbol, day) for day in days]
-    frames = [pl.read_parquet(lake.verified(day, "ticker")) for day in described if day.file("ticker") is not None]
+    frames = [lake.read_verified(day, "ticker") for day in described if day.file("ticker") is not None]
     if not frames:
         return None
+    import polars as pl
+
     found = funding_of(pl.concat(frames), pair, Contract.of(pair), start_ts, end_ts)
     return found if len(found.ts) else None
 
@@ -322,8 +322,8 @@ def result_of(
     strategy: PreparedStrategy,
     drive: Drive,
     k: int,
-    sampled: dict[str, NDArray[np.int64]],
-    fills: pl.DataFrame,
+    sampled: Columns,
+    fills: Columns,
     effect: dict[str, Any] | None,
 ) -> RunResult:
     """Return the result of a set of a drive that has ended: its samples, fills and the effect of market conditions."""
@@ -333,8 +333,8 @@ def result_of(
     contract = Contract.of(pair)
     money = balance + sampled["cash_tick_lots"] - sampled["fees_tick_lots"] - sampled["funding_tick_lots"]
     worth = half_worth(contract, sampled["position_lots"], sampled["mid_half_ticks"])
-    columns = {"ts": sampled["ts"], "equity_half_tick_lots": 2 * money + np.asarray(worth, np.int64)} | sampled
-    samples = pl.DataFrame([pl.Series(name, columns[name]) for name in SAMPLED])
+    columns = {"equity_half_tick_lots": 2 * money + np.asarray(worth, np.int64), **sampled}
+    samples = {name: columns[name] for name in SAMPLED}
     names = ("position_lots", "cash_tick_lots", "fees_tick_lots", "funding_tick_lots", "last_order_id")
     counts = ("orders_rejected", "orders_canceled", "orders_expired")
     end = {name: int(head[name]) for name in (*names, *counts)} | {"mid_half_ticks": drive.mid_half_ticks()}
@@ -348,7 +348,7 @@ def result_of(
     )
     told = outcomes(config.limits, drive.state.limits[k], drive.state.guard[k], pair) if config.limits else None
     summary = replace(summary, market_conditions=effect, limits=told)
-    events = pl.DataFrame(columns_of(drive.log(k))) if config.records_orders else None
+    events = columns_of(drive.log(k)) if config.records_orders else None
     return RunResult(summary, samples, fills, _reproducibility(config, feed, strategy, drive, k), events)
 
 

@@ -23,7 +23,7 @@ from market_maker.market_data.stretch import Rows, not_before
 KEEP_ROWS_MAX = 1 << 24
 """Columns of a longer feed in memory are found anew by each run, stretch by stretch, so that memory stays bounded."""
 SLICE_ROWS = 1 << 18
-"""Recorded days that do not stay open come in slices, and memory in which a replay has seen rows is let go of."""
+"""Recorded days that do not stay open, or whose levels have other places in the book of all days, come in slices."""
 
 
 class _Known(NamedTuple):
@@ -72,6 +72,14 @@ class Quotes:
         known = None if self._known is None else self._known.local
         return _stretches(self._feed.local(), known, self.local_ladder)
 
+    def release(self, number: int, stop: int) -> None:
+        """Let go of the memory in which the rows before `stop` of a stretch of the receiver's stream, counted from 0, were seen.
+
+        Who needs them again finds them again. Does nothing for rows that are in no file.
+        """
+        if self._recorded is not None:
+            self._recorded.release(number, stop)
+
 
 def _stretch(rows: Rows, columns: Columns) -> Stretch:
     return Stretch(rows.ts, rows.price_ticks, rows.qty_lots, rows.code, *columns, rows.joined_ts)
@@ -86,14 +94,14 @@ class _Recorded:
     def __init__(self, days: Sequence[StoredDay]) -> None:
         self.layout = Layout([day.pages for day in days])
         self._days = days
-        self._is_long = not all(day.stays_open for day in days)
+        self._begun: list[tuple[StoredDay, int]] = []
         # Here, not in the middle of a run.
         for day in days:
             make_columns(day)
 
     def stream(self, name: str) -> Iterator[Stretch]:
-        """Yield a stream, day by day or in slices."""
-        passed: deque[tuple[StoredDay, int, int]] = deque()
+        """Yield a stream, day by day or in slices; memory in which rows were seen is let go of."""
+        passed: deque[tuple[StoredDay, int]] = deque()
         book, reached = no_book(), -(2**63)
         for day in self._days:
             if day.skip == day.rows:
@@ -102,22 +110,26 @@ class _Recorded:
             places = self.layout.places_of(stored.places)
             fits = stored.fits_from(day.skip, book)
             ladder = self.layout.ladder_of(book) if fits > day.skip else None
-            edges = sorted({*self._edges(day.skip, fits), *self._edges(fits, day.rows)})
+            step = SLICE_ROWS if places is not None or not day.stays_open else day.rows
+            edges = sorted({*range(day.skip, fits, step), *range(fits, day.rows, step), day.rows})
             for (start, stop), part in zip(pairwise(edges), day.parts(name, edges), strict=True):
                 columns = follow(ladder, part) if ladder and start < fits else stored.part(start, stop, places)
                 rows = not_before(part, reached)
                 reached = int(rows.ts[-1])
+                if name == "local":
+                    self._begun.append((day, start))
                 yield _stretch(rows, columns)
-                passed.append((day, start, stop))
+                passed.append((day, stop))
                 # Who asks for the next one goes on with the last one.
-                if self._is_long and len(passed) > 1:
-                    before, first, end = passed.popleft()
-                    before.release(first, end)
+                if len(passed) > 1:
+                    before, end = passed.popleft()
+                    before.release(0, end)
             book = book_of(ladder) if ladder and fits == day.rows else stored.closing
 
-    def _edges(self, start: int, stop: int) -> list[int]:
-        """Return where rows are cut, both ends included."""
-        return [*range(start, stop, SLICE_ROWS if self._is_long else max(1, stop - start)), stop]
+    def release(self, number: int, stop: int) -> None:
+        """Let go of the memory in which the rows before `stop` of a stretch of the receiver's stream were seen."""
+        day, first = self._begun[number]
+        day.release(0, first + stop)
 
 
 # --- rows in memory ---------------------------------------------------------------------------------------------------

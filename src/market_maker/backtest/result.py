@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from market_maker.backtest.fee_models import Contract
@@ -27,6 +28,12 @@ from market_maker.domain.position import PositionState
 from market_maker.performance.drawdown import max_drawdown
 from market_maker.performance.returns import Sharpe, sharpe_ratio
 from market_maker.storage.lake import sha256_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Columns = Mapping[str, NDArray[np.int64]]
+"""A table by column. A result holds such; data frames, whose library alone needs as much memory as a run, are made when wanted."""
 
 
 class FillModel(StrEnum):
@@ -121,37 +128,55 @@ def _numbers(values: dict[str, Any]) -> dict[str, Any]:
     return {name: Decimal(value) if isinstance(value, str) else value for name, value in values.items()}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunResult:
     """A finished run.
+
+    Its tables are there as columns, and as data frames that are made when they are first asked for: `samples`, `fills` and
+    `order_events`.
 
     Parameters
     ----------
     summary : the figures
-    samples : ts, equity_half_tick_lots, position_lots, cash_tick_lots, fees_tick_lots, funding_tick_lots, mid_half_ticks
+    sample_columns : ts, equity_half_tick_lots, position_lots, cash_tick_lots, fees_tick_lots, funding_tick_lots, mid_half_ticks
         (all int64)
-    fills : exch_ts, order_id, side, liquidity, price_ticks, qty_lots, fee_tick_lots, position_lots,
+    fill_columns : exch_ts, order_id, side, liquidity, price_ticks, qty_lots, fee_tick_lots, position_lots,
         cash_tick_lots, fees_tick_lots, mid_half_ticks (position and money after the fill), cause (`state.FillCause`),
         joined_front_lots (the queue ahead when the order came to rest); all int64
     reproducibility : seed, configuration, data hash, code version, library versions
-    order_events : decisions and events of all orders, columns of `state.LOG_DTYPE`; None when they were not recorded
+    event_columns : decisions and events of all orders, columns of `state.LOG_DTYPE`; None when they were not recorded
     """
 
     summary: RunSummary
-    samples: pl.DataFrame
-    fills: pl.DataFrame
+    sample_columns: Columns
+    fill_columns: Columns
     reproducibility: dict[str, Any]
-    order_events: pl.DataFrame | None = None
+    event_columns: Columns | None = None
+
+    @cached_property
+    def samples(self) -> pl.DataFrame:
+        """The samples as a data frame."""
+        return _frame(self.sample_columns)
+
+    @cached_property
+    def fills(self) -> pl.DataFrame:
+        """The fills as a data frame."""
+        return _frame(self.fill_columns)
+
+    @cached_property
+    def order_events(self) -> pl.DataFrame | None:
+        """The decisions and events of all orders as a data frame; None when they were not recorded."""
+        return None if self.event_columns is None else _frame(self.event_columns)
 
     def digest(self) -> str:
         """Return the sha256 of configuration, data hash, fills and equity: equal for equal runs."""
         digest = hashlib.sha256()
         known = {name: self.reproducibility[name] for name in ("configuration", "data_hash", "seed")}
         digest.update(json.dumps(known, sort_keys=True).encode())
-        for frame in (self.samples, self.fills):
-            for column in frame:
-                digest.update(column.name.encode())
-                digest.update(column.to_numpy().tobytes())
+        for columns in (self.sample_columns, self.fill_columns):
+            for name, column in columns.items():
+                digest.update(name.encode())
+                digest.update(np.ascontiguousarray(column).data)
         return digest.hexdigest()
 
     def to_json(self) -> dict[str, Any]:
@@ -160,7 +185,7 @@ class RunResult:
             "summary": self.summary.to_json(),
             "reproducibility": self.reproducibility,
             "digest": self.digest(),
-            "samples": self.samples.height,
+            "samples": len(self.sample_columns["ts"]),
         }
 
     def instrument(self) -> Instrument:
@@ -177,7 +202,8 @@ class RunResult:
         nil = UUID(int=0)
         position, contract = PositionState(nil, nil, nil, None), self.instrument()
         names = ("exch_ts", "side", "price_ticks", "qty_lots", "fee_tick_lots")
-        for ts, side, price_ticks, qty_lots, fee in self.fills.select(names).iter_rows():
+        rows = (self.fill_columns[name].tolist() for name in names)
+        for ts, side, price_ticks, qty_lots, fee in zip(*rows, strict=True):
             position.apply_fill(Side(side), price_ticks, qty_lots, fee, contract)
             position.updated_ts = ts
         funding = int(EXACT.divide(self.summary.funding, contract.tick_lot).to_integral_value())
@@ -216,12 +242,17 @@ class RunResult:
     @classmethod
     def read(cls, folder: Path) -> RunResult:
         """Return the result that `write` left in `folder`; DataError when a file is missing or was changed."""
+        import polars as pl
+
         try:
             kept = json.loads((folder / "result.json").read_text("utf-8"))
             samples, fills = (pl.read_parquet(folder / f"{name}.parquet") for name in ("samples", "fills"))
             path = folder / "order_events.parquet"
             events = pl.read_parquet(path) if path.exists() else None
-            result = cls(RunSummary.from_json(kept["summary"]), samples, fills, kept["reproducibility"], events)
+            result = cls(
+                RunSummary.from_json(kept["summary"]), _columns(samples), _columns(fills), kept["reproducibility"],
+                None if events is None else _columns(events),
+            )  # fmt: skip
         except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
             raise DataError(
                 f"the result in {folder.name} is missing or damaged: {error}; run the backtest again"
@@ -254,8 +285,8 @@ def summarise(
     *,
     instrument: Instrument,
     balance_tick_lots: int,
-    samples: pl.DataFrame,
-    fills: pl.DataFrame,
+    samples: Columns,
+    fills: Columns,
     end: dict[str, int],
     sample_interval_ns: int,
 ) -> RunSummary:
@@ -269,19 +300,18 @@ def summarise(
     def money(half_units: int) -> Decimal:
         return EXACT.divide(EXACT.multiply(Decimal(half_units), contract.cash_unit), Decimal(2))
 
-    columns = {name: fills[name].to_numpy() for name in ("side", "price_ticks", "qty_lots", "mid_half_ticks")}
-    qty = columns["qty_lots"]
-    bought = columns["side"] * qty
-    values = half_values(contract, 2 * columns["price_ticks"], qty)
+    qty = fills["qty_lots"]
+    bought = fills["side"] * qty
+    values = half_values(contract, 2 * fills["price_ticks"], qty)
     # What fills were worth at the mid less what was paid for them.
-    paid = _sum(half_worth(contract, bought, 2 * columns["price_ticks"]))
-    capture = _sum(half_worth(contract, bought, columns["mid_half_ticks"])) - paid
+    paid = _sum(half_worth(contract, bought, 2 * fills["price_ticks"]))
+    capture = _sum(half_worth(contract, bought, fills["mid_half_ticks"])) - paid
     position = np.array([end["position_lots"]], np.int64), np.array([end["mid_half_ticks"]], np.int64)
     gross = 2 * end["cash_tick_lots"] + int(half_worth(contract, *position)[0])
     fees, funding = 2 * end["fees_tick_lots"], 2 * end["funding_tick_lots"]
-    equity = samples["equity_half_tick_lots"].to_numpy()
+    equity = samples["equity_half_tick_lots"]
     drawdown = max_drawdown(equity) if len(equity) else None
-    makers = int(np.count_nonzero(fills["liquidity"].to_numpy() == int(Liquidity.MAKER)))
+    makers = int(np.count_nonzero(fills["liquidity"] == int(Liquidity.MAKER)))
     return RunSummary(
         net_pnl=money(gross - fees - funding),
         gross_pnl=money(gross),
@@ -297,10 +327,10 @@ def summarise(
         volume=instrument.lots_to_qty(_sum(qty)),
         position=instrument.lots_to_qty(end["position_lots"]),
         sharpe=sharpe_ratio(equity, interval_ns=sample_interval_ns),
-        fills=fills.height,
+        fills=len(qty),
         maker_fills=makers,
-        taker_fills=fills.height - makers,
-        maker_share=makers / fills.height if fills.height else None,
+        taker_fills=len(qty) - makers,
+        maker_share=makers / len(qty) if len(qty) else None,
         orders=end["last_order_id"],
         orders_rejected=end["orders_rejected"],
         orders_canceled=end["orders_canceled"],
@@ -338,6 +368,16 @@ def half_worth(
 def columns_of(records: NDArray[Any]) -> dict[str, NDArray[np.int64]]:
     """Return records as columns."""
     return {name: np.ascontiguousarray(records[name]) for name in records.dtype.names or ()}
+
+
+def _frame(columns: Columns) -> pl.DataFrame:
+    import polars as pl
+
+    return pl.DataFrame([pl.Series(name, column) for name, column in columns.items()])
+
+
+def _columns(frame: pl.DataFrame) -> Columns:
+    return {column.name: column.to_numpy() for column in frame}
 
 
 def _sum(values: NDArray[Any]) -> int:

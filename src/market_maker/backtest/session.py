@@ -5,7 +5,7 @@ Everything a caller sees is what the owner of the orders knows at that time, aft
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 
 import numpy as np
@@ -239,17 +239,21 @@ class ReplaySession:
 
     def fills(self) -> list[ReplayFill]:
         """Return every execution at the venue so far."""
+        fills = self._drive.fills()[0]
+        columns = [fills[field.name] for field in fields(ReplayFill)]
         return [
             ReplayFill(
-                exch_ts=int(fill["exch_ts"]),
-                order_id=int(fill["order_id"]),
-                side=Side(int(fill["side"])),
-                liquidity=Liquidity(int(fill["liquidity"])),
-                price_ticks=int(fill["price_ticks"]),
-                qty_lots=int(fill["qty_lots"]),
-                fee_tick_lots=int(fill["fee_tick_lots"]),
+                exch_ts=exch_ts,
+                order_id=order_id,
+                side=Side(side),
+                liquidity=Liquidity(liquidity),
+                price_ticks=price_ticks,
+                qty_lots=qty_lots,
+                fee_tick_lots=fee_tick_lots,
             )
-            for fill in self._drive.fills()[0].iter_rows(named=True)
+            for exch_ts, order_id, side, liquidity, price_ticks, qty_lots, fee_tick_lots in zip(
+                *(column.tolist() for column in columns), strict=True
+            )
         ]
 
     def _levels(self, side: int, depth: int) -> list[tuple[int, int]]:

@@ -37,7 +37,10 @@ WALK_LEVELS_MAX = 1000
 ROOM = WALK_LEVELS_MAX + ORDERS_MAX + 1
 """Fills that one event may need at most with one set; less stops the loop so that its caller can empty the buffers."""
 FILLS_BUFFER = 1 << 16
+FILLS_BUFFER_OF_SET = 1 << 13
 SAMPLES_BUFFER = 1 << 17
+INSTANTS_BUFFER = 1 << 12
+"""Fills and samples that are kept before they are moved out: of all sets, of one set (more than `ROOM`), and of all instants."""
 BUCKETS = 1 << 12
 """Ticks are hashed to so many lists of own orders; a power of two."""
 CHANCE_SCALE = 10**9
@@ -404,7 +407,7 @@ def new_state(
         clock[name] = FOREVER
     clock["free_mark"] = -1
     clock["logs"] = logs
-    fills = FILLS_BUFFER + max(0, sets * n - ORDERS_MAX)
+    fills = min(FILLS_BUFFER, FILLS_BUFFER_OF_SET * sets) + max(0, sets * n - ORDERS_MAX)
     entries = 2 * fills + 2 * MAX_ACTIONS * sets if logs else 1
     model = constant(0, 0) if latency is None else latency
     instants, payments = funding or (np.zeros(0, np.int64), np.zeros(0, np.int64))
@@ -432,7 +435,7 @@ def new_state(
         reasons=np.zeros(sets, np.int64),
         fills=np.zeros(fills, FILL_DTYPE),
         fill_sets=np.zeros(fills, np.int64),
-        samples=np.zeros((max(2, SAMPLES_BUFFER // sets), sets), SAMPLE_DTYPE),
+        samples=np.zeros((max(2, min(INSTANTS_BUFFER, SAMPLES_BUFFER // sets)), sets), SAMPLE_DTYPE),
         log=np.zeros(entries, LOG_DTYPE),
         log_sets=np.zeros(entries, np.int64),
         queues=np.zeros((sets, n), QUEUE_DTYPE),

@@ -8,19 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
-
-import polars as pl
+from typing import TYPE_CHECKING
 
 from market_maker.domain.errors import DataError
 from market_maker.domain.instrument import Instrument
-from market_maker.market_data.schema import PRICES, QUANTITIES, kind_of
 from market_maker.storage.lake import Lake, PublishedDay, PublishedFile
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def read_table(lake: Lake, instrument: Instrument, day: PublishedDay, table: str) -> pl.DataFrame:
     """Return a table of a day in ticks and lots of the instrument, its checksum verified."""
     file = day.file(table)
-    frame = pl.read_parquet(lake.verified(day, table))
+    frame = lake.read_verified(day, table)
     assert file is not None
     return in_steps_of(frame, file, instrument.tick_size, instrument.lot_size)
 
@@ -35,6 +36,10 @@ def in_steps_of(frame: pl.DataFrame, file: PublishedFile, tick_size: Decimal, lo
     """Return rows of a file in other steps; DataError unless the file's steps are whole multiples of them."""
     if (file.tick_size, file.lot_size) == (tick_size, lot_size):
         return frame
+    import polars as pl
+
+    from market_maker.market_data.schema import PRICES, QUANTITIES, kind_of
+
     kind = kind_of(file.kind)
     columns = []
     for names, own, wanted, suffix in (

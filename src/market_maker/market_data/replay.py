@@ -13,25 +13,27 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from market_maker.domain.errors import DataError, InvalidRequest
-from market_maker.market_data.feed import PAGE_SHIFT, prepare, source_of
 from market_maker.market_data.reading import finest_steps, in_steps_of
 from market_maker.market_data.sessions import session_stretches
+from market_maker.market_data.sources import PAGE_SHIFT, source_of
 from market_maker.market_data.stretch import Rows, continuous, frozen, rows_of
 from market_maker.storage.lake import Lake, PublishedDay, PublishedFile, day_of
 from market_maker.storage.prepared import Columns, derived_columns, has_columns, release
 
+if TYPE_CHECKING:
+    import polars as pl
+
 LAYOUT = 3
 """Version of the prepared form; part of its cache key."""
 OPEN_ROWS_MAX = 1 << 21
-"""Rows of a feed whose files stay open as long as it lives, so that the next run finds their memory: 53 to 86 bytes of each."""
+"""Rows of a feed whose files stay open as long as it lives, so that the next run need not open them again; each day is one stretch."""
 PAGES_MAX = 1 << 24
 PAGES = ("bid_pages", "ask_pages")
 COLUMNS = (
@@ -66,7 +68,7 @@ class StoredDay:
     carried : leading rows that repeat what the time before has left, skipped or not
     rows : how many there are
     pages : of levels, by `PAGES`
-    stays_open : False: nothing of it is in memory while no one holds its rows
+    stays_open : False: its files are closed while no one holds its rows
     carried_joined : when the orders that the day before has left took their places, by the row in which they are carried;
         None: it is not known
     """
@@ -130,8 +132,10 @@ class StoredDay:
         # A list at once: other threads open columns meanwhile.
         for reference in self._open.valuerefs():
             column = reference()
-            if column is not None and len(column) == self.rows:
-                release(column, start, stop)
+            if column is not None and self.rows:
+                # Of a list of some rows, such as the trades, about the part that belongs to them.
+                first, last = (at * len(column) // self.rows for at in (start, stop))
+                release(column, first, last)
 
     def _day(self) -> ReplayDay:
         columns = {name: self._column(name) for name in COLUMNS if name in self._paths}
@@ -203,6 +207,8 @@ def feed_of(
     DataError
         A frame without rows, or with one that no replay may have, which is named.
     """
+    from market_maker.market_data.feed import prepare
+
     if frame.height == 0:
         raise DataError("the feed holds zero events; give a recording with at least one")
     table = "orders" if "order_id" in frame.columns else "bbo" if "bid_price_ticks" in frame.columns else "book"
@@ -314,9 +320,12 @@ def _describe(lake: Lake, day: PublishedDay, steps: tuple[Decimal, Decimal], sta
     layout = "-".join([str(LAYOUT), day.venue, *map(str, steps), *(file.sha256[:16] for file in others)])
 
     def build(frame: pl.DataFrame) -> dict[str, NDArray[Any]]:
+        # Data frames and what becomes of them are loaded to prepare a day, not to replay it.
+        from market_maker.market_data.feed import prepare
+
         tables = {book.kind: in_steps_of(frame, book, *steps)}
         for file in others:
-            tables[file.kind] = in_steps_of(pl.read_parquet(lake.verified(day, file.kind)), file, *steps)
+            tables[file.kind] = in_steps_of(lake.read_verified(day, file.kind), file, *steps)
         try:
             return prepare(tables, carried_rows=book.carried_rows, venue=day.venue)
         except DataError as error:

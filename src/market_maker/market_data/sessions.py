@@ -10,7 +10,6 @@ from __future__ import annotations
 from enum import StrEnum
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from market_maker.domain.units import DAY_NS
@@ -51,6 +50,8 @@ def session_states(venue: str, ts: NDArray[np.int64]) -> NDArray[np.int8]:
     timetable = _MINUTES.get(venue)
     if timetable is None or not len(ts):
         return np.zeros(len(ts), np.int8)
+    import polars as pl
+
     zone, steps = timetable
     local = pl.Series(ts).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(zone)
     minute = (local.dt.hour().cast(pl.Int32) * 60 + local.dt.minute()).to_numpy()
@@ -95,6 +96,8 @@ def session_shares(venue: str, ts: NDArray[np.int64]) -> NDArray[np.float64]:
     timetable = _MINUTES.get(venue)
     if timetable is None or not len(ts):
         return (ts % DAY_NS) / DAY_NS
+    import polars as pl
+
     zone, steps = timetable
     before = [steps[-1], *steps[:-1]]
     opens = next(start for (start, state), (_, last) in zip(steps, before, strict=True) if state == _OPEN != last)

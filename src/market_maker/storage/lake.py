@@ -21,14 +21,16 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
 from numpy.typing import NDArray
 
 from market_maker.domain.errors import Conflict, DataError, InvalidRequest
 from market_maker.storage.objects import ObjectStore
 from market_maker.storage.prepared import Columns, read_columns, write_columns
+
+if TYPE_CHECKING:
+    import polars as pl
 
 MANIFEST = "manifest.json"
 BOOKS = ("orders", "book")
@@ -305,10 +307,18 @@ class Lake:
     def read(self, venue: str, symbol: str, day: date, kind: str) -> pl.DataFrame:
         """Return a whole table, its checksum verified; DataError when it is missing or differs."""
         described = self.describe(venue, symbol, day)
+        return self.read_verified(described, kind)
+
+    def read_verified(self, described: PublishedDay, kind: str) -> pl.DataFrame:
+        """Return a whole table of a day that was described, as `read` does."""
+        import polars as pl
+
         return pl.read_parquet(self.verified(described, kind))
 
     def scan(self, venue: str, symbol: str, kind: str, start_ts: int, end_ts: int) -> Iterator[pl.DataFrame]:
         """Yield the rows with start_ts <= local_ts < end_ts day by day: memory is bounded by one day."""
+        import polars as pl
+
         chosen = pl.col("local_ts").is_between(start_ts, end_ts, closed="left")
         for day in self.days(venue, symbol):
             described = self.describe(venue, symbol, day)
@@ -328,7 +338,7 @@ class Lake:
             raise DataError(f"{described.venue}/{described.symbol} {described.day} has no {kind} data")
         folder = self.root / ".prepared" / f"{file.sha256[:32]}-{file.carried_rows}-v{layout}"
         if not (folder / "columns.json").exists():
-            write_columns(folder, build(pl.read_parquet(self.verified(described, kind))))
+            write_columns(folder, build(self.read_verified(described, kind)))
         return read_columns(folder)
 
     def verified(self, described: PublishedDay, kind: str) -> Path:
@@ -352,6 +362,8 @@ class Lake:
             raise DataError(f"{file.name} of {name} is missing; import the day again")
         if actual != file.sha256:
             raise DataError(f"{path.name}: sha256 {actual} is not the published {file.sha256}; import the day again")
+        import polars as pl
+
         steps = pl.read_parquet_metadata(path)
         if (steps.get("tick_size"), steps.get("lot_size")) != (str(file.tick_size), str(file.lot_size)):
             raise DataError(f"{path.name}: tick and lot differ from its manifest; import the day again")
@@ -401,6 +413,8 @@ def sha256_of(path: Path) -> str:
 
 
 def _write(folder: Path, kind: str, table: Table, steps: tuple[Decimal, Decimal]) -> PublishedFile:
+    import polars as pl
+
     metadata = {"tick_size": str(steps[0]), "lot_size": str(steps[1])}
     handle, name = tempfile.mkstemp(prefix=".staging-", suffix=".parquet", dir=folder)
     os.close(handle)

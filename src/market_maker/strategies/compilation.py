@@ -14,7 +14,9 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,25 @@ def use_cache(folder: Path | None = None) -> Path:
     if "numba" in sys.modules:
         sys.modules["numba"].config.CACHE_DIR = str(path)
     return path
+
+
+def load_compiler() -> None:
+    """Import what Numba compiles with; its own import of SciPy's linear algebra is left to those who use it.
+
+    Numba imports it to see whether it is there, which takes 17 MiB of memory and a tenth of a second of every process.
+    """
+    with _compiling:
+        if "numba.np.arraymath" in sys.modules or find_spec("scipy") is None:
+            return
+        from numba.np import linalg
+
+        toolkit: Any = linalg
+        ensure_blas = toolkit.ensure_blas
+        toolkit.ensure_blas = lambda: None
+        try:
+            import_module("numba.np.arraymath")
+        finally:
+            toolkit.ensure_blas = ensure_blas
 
 
 class _OneProgram:
@@ -150,6 +171,7 @@ def _compile(function: Callable[..., None]) -> Callable[..., None]:
     from market_maker.strategies.actions import SIGNATURE
 
     toolkit: Any = numba
+    load_compiler()
     try:
         # Whoever wakes it holds the arrays: counting references would cost more than most strategies.
         compiled: Callable[..., None] = toolkit.njit(SIGNATURE, cache=True, nogil=True, _nrt=False)(function)

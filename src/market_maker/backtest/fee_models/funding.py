@@ -9,14 +9,17 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from market_maker.backtest.fee_models import Contract
 from market_maker.domain.errors import DataError, shorten
 from market_maker.domain.instrument import EXACT, RATE_SCALE, Instrument
+
+if TYPE_CHECKING:
+    import polars as pl
 
 PER_LOT_MAX = 2**62
 
@@ -50,6 +53,8 @@ def funding_of(ticker: pl.DataFrame, instrument: Instrument, contract: Contract,
     DataError
         A mark price of 0 or less, or a payment that is out of any range; names the instant.
     """
+    import polars as pl
+
     rows = ticker.with_row_index("row").with_columns(
         ts=pl.when(pl.col("exch_ts") > 0).then(pl.col("exch_ts")).otherwise(pl.col("local_ts"))
     )

@@ -6,7 +6,7 @@ no replay may be made of. Every quantity stays a whole number of lots. Knows no 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,11 +21,8 @@ from market_maker.market_data.feed.orders import rows_of_orders, with_room
 from market_maker.market_data.feed.rows import DayRows, Int64s, concatenated, venue_times
 from market_maker.market_data.schema import EventKind
 from market_maker.market_data.sessions import SessionState, session_stretches
+from market_maker.market_data.sources import PAGE_SHIFT, SOURCES, source_of
 
-SOURCES = ("orders", "book", "bbo")
-"""The tables that a book can be replayed from, the most telling one first."""
-PAGE_SHIFT = 9
-"""Levels are declared to the replay by pages of 2**9 ticks."""
 SPAN_PAGES_MAX = 1 << 16
 """A day whose levels span more pages has orders that are meant never to trade; see `_without_far_levels`."""
 FAR = 16
@@ -44,12 +41,6 @@ class _Quotes:
     local_ts: Int64s
     bid: Int64s
     ask: Int64s
-
-
-def source_of(tables: Iterable[str]) -> str | None:
-    """Return the table that the book is replayed from, None when there is no book among them."""
-    known = set(tables)
-    return next((table for table in SOURCES if table in known), None)
 
 
 def prepare(tables: Mapping[str, pl.DataFrame], *, carried_rows: int = 0, venue: str = "") -> dict[str, NDArray[Any]]:

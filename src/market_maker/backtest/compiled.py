@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from market_maker.strategies.compilation import load_compiler, optimised_as_one, use_cache
+from market_maker.strategies.compilation import let_go_of_compiler, load_compiler, optimised_as_one, use_cache
 
 
 class Kernel:
@@ -114,6 +114,7 @@ def _compiled() -> Kernel:
             made = dispatcher.overloads[signature.args].entry_point if name in PAST_DISPATCHER else dispatcher
         else:
             made = compile_seals()[0 if name == "seal" else 1]
+        let_go_of_compiler()
         return made
 
     return Kernel(make)

@@ -46,8 +46,8 @@ _OF_SET = (
     "impact_half_life_ns",
 )  # fmt: skip
 VIEW_NUMBERS = 14
-PAUSE_ROWS = 1 << 17
-"""After so many rows a replay pauses to let go of the memory in which it has seen them: 7 to 11 MB of a recorded day."""
+PAUSE_ROWS = 1 << 18
+"""After so many rows a replay pauses to let go of the memory in which it has seen them: 14 to 22 MB of a recorded day."""
 _NO_ENTRIES = np.zeros(0, LOG_DTYPE)
 _NO_FILLS = np.zeros((len(FILL_DTYPE.names or ()), 0), np.int64)
 

@@ -6,7 +6,9 @@ folder is therefore keyed by a hash of every kernel source, the strategies' help
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import mmap
 import os
 import platform
 import sys
@@ -89,6 +91,23 @@ def load_compiler() -> None:
             import_module("numba.np.arraymath")
         finally:
             toolkit.ensure_blas = ensure_blas
+
+
+def let_go_of_compiler() -> None:
+    """Let the system take back the memory of LLVM's own code, some 50 MiB: to run what is compiled it is not needed.
+
+    Who compiles or loads again finds it again, as it does pages of any file. Does nothing but on Linux.
+    """
+    if sys.platform != "linux":
+        return
+    advise = ctypes.CDLL(None).madvise
+    advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    with Path("/proc/self/maps").open(encoding="utf-8") as maps:
+        for line in maps:
+            # Code alone, which nothing ever writes to.
+            if line.rstrip().endswith("libllvmlite.so") and " r-xp " in line:
+                start, end = (int(address, 16) for address in line.split()[0].split("-"))
+                advise(start, end - start, mmap.MADV_DONTNEED)
 
 
 class _OneProgram:
@@ -178,6 +197,7 @@ def _compile(function: Callable[..., None]) -> Callable[..., None]:
     except NumbaError:
         # One that makes arrays of its own needs the counting.
         compiled = toolkit.njit(SIGNATURE, cache=True, nogil=True)(function)
+    let_go_of_compiler()
     return compiled
 
 

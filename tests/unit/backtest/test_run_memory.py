@@ -1,4 +1,4 @@
-"""What a run needs of a process: no library that it does not use, and memory for a part of its day alone."""
+"""What a run needs of a process: no library that it does not use, and memory neither for all of its day nor for the compiler."""
 
 import json
 import subprocess
@@ -39,6 +39,16 @@ from market_maker.strategies.contract import find_strategy
 def memory(name):
     return int(Path("/proc/self/status").read_text().split(name + ":")[1].split()[0])
 
+def compiler_kib():
+    # Resident memory of LLVM's code.
+    found, inside = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split(" ")[0]:
+            inside = line.endswith("libllvmlite.so") and " r-xp " in line
+        elif inside and line.startswith("Rss:"):
+            found += int(line.split()[1])
+    return found
+
 T0 = {T0}
 feed = open_feed(Lake(Path(sys.argv[1])), "v", "S", T0, T0 + DAY_NS, allow_gaps=True)
 pair = Instrument(UUID(int=1), "v", "S", "A", "B", Decimal(1), Decimal(1))
@@ -47,13 +57,15 @@ strategy = find_strategy(config.strategy_kind).prepare(config.parameters)
 kernel = compiled_kernel()
 kernel.advance, kernel.seal, kernel.sort_fills, compiled(strategy)
 before = memory("VmRSS")
+# The peak is counted from here on (proc(5), clear_refs).
+Path("/proc/self/clear_refs").write_text("5")
 result = run(config, feed, strategy)
 result.digest()
 heavy = [name for name in {HEAVY!r} if name in sys.modules]
 mapped = sum(path.stat().st_size for path in (Path(sys.argv[1]) / ".prepared").rglob("*.npy")) // 1024
 print(json.dumps({{
     "heavy": heavy, "grown": memory("VmHWM") - before, "mapped": mapped, "orders": result.summary.orders,
-    "frames": result.fills.height == result.summary.fills and "polars" in sys.modules,
+    "compiler": compiler_kib(), "frames": result.fills.height == result.summary.fills and "polars" in sys.modules,
 }}))
 """
 
@@ -84,7 +96,7 @@ def a_day(folder: Path, seed: int) -> None:
 
 
 def test_a_run_loads_what_it_uses_and_sees_its_day_in_parts(tmp_path: Path, seed: int) -> None:
-    """80 MB of columns; 131,072 rows of them are 7 MB, and large pages of files may add 2 MiB to each of seven columns."""
+    """80 MB of columns; 262,144 rows of them are 14 MB, and large pages of files may add 2 MiB to each of seven columns."""
     a_day(tmp_path, seed)
     done = subprocess.run(
         [sys.executable, "-c", _RUN, str(tmp_path)], capture_output=True, text=True, timeout=120, check=True
@@ -95,6 +107,7 @@ def test_a_run_loads_what_it_uses_and_sees_its_day_in_parts(tmp_path: Path, seed
     assert found["frames"]
     assert found["mapped"] > 75 << 10, found
     assert found["grown"] < 45 << 10, found
+    assert found["compiler"] < 10 << 10, found
 
 
 @pytest.mark.parametrize("rows", [1, 7, 1000])

@@ -3,7 +3,7 @@
 import type { Capacity } from "./data";
 import { figure, percent, signed } from "./format";
 
-export function CapacityTable({ capacity, quote }: { capacity: Capacity; quote: string }) {
+export function CapacityTable({ capacity, currency }: { capacity: Capacity; currency: string }) {
   const most = Math.max(...capacity.points.map((point) => Math.abs(Number(point.net_pnl))), 1e-9);
   const best = capacity.is_bounded
     ? `The profit is largest at ${capacity.best_scale} times the size.`
@@ -19,7 +19,7 @@ export function CapacityTable({ capacity, quote }: { capacity: Capacity; quote: 
           <thead>
             <tr>
               <th scope="col">size</th>
-              <th scope="col">net, {quote}</th>
+              <th scope="col">net, {currency}</th>
               <th scope="col" />
               <th scope="col">per size</th>
               <th scope="col">per added size</th>

@@ -861,8 +861,9 @@ def test_assessment_by_every_method_and_scope(client: StrictClient) -> None:
     assert len(alone.stress["historical"]) >= 1
     assert alone.concentration["herfindahl"] == 1
     storm = client.stress_risk(
-        position.position_id, scenarios=[{"name": "mine", "shock": -0.2}], loss="1000", norm="EUCLID"
+        position.position_id, scenarios=[{"name": "mine", "shock": -0.2}], loss="1000", norm="EUCLID", currency="USDT"
     )
+    assert (alone.currency, storm.currency) == ("USDT", "USDT")
     assert Decimal(storm.fixed[0]["loss"]) == pytest.approx(alone.position_value / 5, rel=Decimal("0.05"))
     assert storm.reverse["moves"][0]["move"] == pytest.approx(-1000 / float(alone.position_value), rel=0.05)
     # What leaves the digits of an amount was answered with 500.
@@ -875,7 +876,8 @@ def test_assessment_by_every_method_and_scope(client: StrictClient) -> None:
         client.stress_risk(position.position_id, loss="1e59")
     client.cancel_order(order.order_id)
     for wrong, field in (({"confidence_level": "1"}, "confidence_level"), ({"time_horizon": "400d"}, "time_horizon"),
-                         ({"scope": "STRATEGY"}, "scope"), ({"method": "GUESS"}, "method")):  # fmt: skip
+                         ({"scope": "STRATEGY"}, "scope"), ({"method": "GUESS"}, "method"),
+                         ({"currency": "EUR"}, "currency")):  # fmt: skip
         with pytest.raises(InvalidRequest) as caught:
             client.assess_risk(position.position_id, **wrong)
         assert caught.value.errors[0].field == field

@@ -22,7 +22,7 @@ from market_maker.backtest.drive import Capacity, Drive, SetOfRun
 from market_maker.backtest.execution import Execution, is_of_orders, queue_model_of
 from market_maker.backtest.fee_models import Contract
 from market_maker.backtest.fee_models.funding import Funding, funding_of
-from market_maker.backtest.guard import check_limits, limits_json, outcomes
+from market_maker.backtest.guard import limits_json, outcomes
 from market_maker.backtest.queue_models import QueueModel, parameter_of
 from market_maker.backtest.result import Assumed, FillModel, RunResult, columns_of, summarise
 from market_maker.backtest.state import CHANCE_SCALE, IMPACT_SCALE
@@ -419,7 +419,6 @@ def check_config(config: RunConfig) -> None:
         latency = getattr(config, field_name)
         if not 0 <= latency < 86_400 * 10**9:
             raise InvalidRequest.of(field_name, latency, "0 ns to one day")
-    check_limits(config.limits, config.instrument)
 
 
 def _balance_tick_lots(config: RunConfig) -> int:

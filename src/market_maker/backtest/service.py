@@ -19,7 +19,7 @@ from market_maker.backtest.analyses import Analyses, Note, StoredRun, analyse_ru
 from market_maker.backtest.configuration import as_it_was, pair_ids_of, run_config, run_configs
 from market_maker.backtest.execution import Execution
 from market_maker.backtest.explain import Story, explain_run
-from market_maker.backtest.guard import check_limits, limits_of
+from market_maker.backtest.guard import limits_of
 from market_maker.backtest.request import RunRequest, configuration_of, told_configuration
 from market_maker.backtest.result import RunResult
 from market_maker.backtest.several_run import SeveralRun, check_legs, read_result
@@ -90,7 +90,7 @@ class BacktestService:
         configuration = self.configuration(request)
         check_legs(kind, [pair.instrument, *others], configuration)
         Execution.of(request.execution).fee_state(pair.instrument, request.start_ts)  # Wrong fees are told now.
-        check_limits(limits_of(request.limits), pair.instrument)
+        limits_of(request.limits)
         async with self._database.transaction() as connection:
             await connection.execute(
                 f"INSERT INTO backtest_runs ({_RUN_COLUMNS}, heartbeat_ts)"

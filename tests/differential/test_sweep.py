@@ -161,7 +161,10 @@ def test_a_key_is_of_everything_that_a_run_depends_on():
 def test_a_failing_set_is_named_as_it_is_alone():
     feed = feed_of(random_feed(1))
     interval = Parameter("interval_ns", "integer", 500, 1, 10**12, "ns", "time between wake-ups")
-    for kind, message in (("fails", "IndexError"), ("absurd", "an order with a side other")):
+    for kind, message in (
+        ("fails", "IndexError"),
+        ("absurd", "woken by interval: asked for an order of side 3; it is 1 or -1"),
+    ):
         broken = StrategyKind(kind, "for tests", (interval,), f"random_trader:{kind}").prepare({})
         configs = [RunConfig(PAIR, kind, feed.first_ts, feed.last_ts + 1)] * 3
         with pytest.raises(InvalidRequest, match=f"{kind} .*clock {feed.first_ts + 500} ns.*{message}"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -737,6 +739,9 @@ def test_a_pair_is_corrected(client: StrictClient, service: ServiceProcess) -> N
     code, text = command("change", "bitmex/XBTUSD", "--taker-fee", "0.0005")
     assert (code, "taker fee   0.0005" in text, "contract    INVERSE" in text) == (0, True, True)
     assert client.get_pair(pair.pair_id).taker_fee == Decimal("0.0005")  # the service sees what the command did
+    by = client.get_pair_changes(pair.pair_id).items[0].by
+    assert by == f"user {pwd.getpwuid(os.getuid()).pw_name}"
+    assert f"taker_fee: 0.00075 -> 0.0005 by {by}" in command("show", "bitmex/XBTUSD")[1]
     assert "maker_fee: 0 -> -0.00025" in command("show", str(pair.pair_id))[1]
     assert "bitmex/XBTUSD" in command("list")[1]
     assert "nothing is new" in command("change", "bitmex/XBTUSD", "--taker-fee", "0.0005")[1]

@@ -46,7 +46,7 @@ export function Attribution({ run }: { run: Run }) {
         ))}
       </div>
       <StackedBars rows={view.rows} currency={pair.currency} label={view.label} />
-      <div class="cards two">
+      <div class="cards splits">
         {analysis.fills_by_cause && <Split title="By what filled the order" rows={analysis.fills_by_cause} run={run} />}
         {analysis.fills_by_queue && <Split title="By the queue ahead when it came to rest, lots" rows={analysis.fills_by_queue} run={run} />}
         <Split title={`By volatility, windows of ${duration(analysis.regimes.window_ns)}`} rows={analysis.regimes.volatility} run={run} />

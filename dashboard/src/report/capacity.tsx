@@ -1,7 +1,7 @@
 /** Net profit against order size: how much size the strategy bears. */
 
 import type { Capacity } from "./data";
-import { figure, percent, signed } from "./format";
+import { figure, percent, places, signed } from "./format";
 
 export function CapacityTable({ capacity, currency }: { capacity: Capacity; currency: string }) {
   const most = Math.max(...capacity.points.map((point) => Math.abs(Number(point.net_pnl))), 1e-9);
@@ -38,8 +38,8 @@ export function CapacityTable({ capacity, currency }: { capacity: Capacity; curr
                     style={{ width: `${(100 * Math.abs(Number(point.net_pnl))) / most}%` }}
                   />
                 </td>
-                <td>{signed(point.pnl_per_size, 4)}</td>
-                <td>{point.marginal_pnl === null ? "–" : signed(point.marginal_pnl, 4)}</td>
+                <td>{signed(point.pnl_per_size, places(point.pnl_per_size, 4))}</td>
+                <td>{point.marginal_pnl === null ? "–" : signed(point.marginal_pnl, places(point.marginal_pnl, 4))}</td>
                 <td>{figure(point.sharpe, 3)}</td>
                 <td>{percent(point.volume_share, 2)}</td>
               </tr>

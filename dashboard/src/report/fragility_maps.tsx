@@ -2,7 +2,7 @@
 
 import { HeatMap } from "../charts/heat_map";
 import type { Figure, Fragility } from "./data";
-import { figure, signed } from "./format";
+import { figure, places, signed } from "./format";
 
 export function FragilityMaps({ fragility, currency }: { fragility: Fragility; currency: string }) {
   const { cells, figures } = fragility;
@@ -35,7 +35,7 @@ export function FragilityMaps({ fragility, currency }: { fragility: Fragility; c
                 const net = cell ? signed(cell.net_pnl) : "–";
                 return {
                   value: cell ? Number(cell.net_pnl) : null,
-                  text: cell ? signed(cell.net_pnl, Math.abs(Number(cell.net_pnl)) < 100 ? 2 : 0) : "–",
+                  text: cell ? signed(cell.net_pnl, places(cell.net_pnl, Math.abs(Number(cell.net_pnl)) < 100 ? 2 : 0)) : "–",
                   title: `latency × ${latency}, ${queue}, fees × ${fee}: ${net} ${currency}, Sharpe ${figure(cell?.sharpe, 3)}`,
                   isOwn: fee === 1 && latency === 1 && queue === fragility.queue_model,
                 };

@@ -228,6 +228,8 @@ async def test_an_inverse_run_is_reported_and_its_position_assessed_in_coins(des
     result, position = await desk.backtest("10000")
     service = BacktestService(desk.database, desk.reference, desk.lake, desk.clock, BacktestSettings())
     (run,) = await service.get_runs()
+    (listed,) = await service.get_backtest_results(desk.strategy_id)
+    assert (listed["currency"], listed["summary"]["net_pnl"]) == ("BTC", f"{result.summary.net_pnl:f}")
     (told,) = (await service.get_report([UUID(run["run_id"])], fragility=True))["runs"]
     assert (told["pair"]["currency"], told["pair"]["quote"], told["pair"]["quantity_unit"]) == (
         "BTC",

@@ -31,6 +31,7 @@ from market_maker.domain.clock import Clock
 from market_maker.domain.errors import Conflict, InvalidRequest, NotFound
 from market_maker.domain.events import EventType
 from market_maker.domain.ids import new_id
+from market_maker.domain.instrument import ContractType
 from market_maker.settings import BacktestSettings
 from market_maker.storage.database import Database, fetch, page
 from market_maker.storage.jobs import defer_run
@@ -136,7 +137,14 @@ class BacktestService:
     ) -> list[dict[str, Any]]:
         """Return the results of a strategy's completed runs, newest first. NotFound for an unknown strategy."""
         await self._reference.strategy(strategy_id)
-        return await get_results(self._database, strategy_id, after=after, limit=limit)
+        found = await get_results(self._database, strategy_id, after=after, limit=limit)
+        return [each | {"currency": await self._currency(each)} for each in found]
+
+    async def _currency(self, result: dict[str, Any]) -> str:
+        """Return what the money of a result is in: what its pair settled in when the run began."""
+        pair = (await self._reference.pair(UUID(result["pair_id"]))).instrument
+        then = result["reproducibility"]["configuration"]["pair"].get("contract_type", pair.contract_type)
+        return replace(pair, contract_type=ContractType(then)).settled_in
 
     async def get_trials(
         self, strategy_id: UUID, *, after: UUID | None = None, limit: int = 100

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
+from fractions import Fraction
 from uuid import UUID
 
 import numpy as np
 
-from market_maker.domain.instrument import Instrument
+from market_maker.domain.instrument import ContractType, Instrument
 from market_maker.domain.order import Side
 from market_maker.domain.position import PositionState
 from market_maker.performance.columns import Fills, Samples
@@ -16,7 +18,12 @@ from market_maker.performance.trading import OrderCounts
 SECOND = 10**9
 PAIR = Instrument(UUID(int=1), "venue", "BTC-USDT", "BTC", "USDT", Decimal("0.1"), Decimal("0.001"))
 BALANCE = 10**10
-"""In tick-lots: 1,000,000 USDT."""
+"""In tick-lots: 1,000,000 USDT; of `COIN` 1 BTC."""
+COIN = Instrument(
+    UUID(int=2), "venue", "BTC-USD", "BTC", "USD", Decimal("0.5"), Decimal(1), ContractType.INVERSE,
+    contract_multiplier=Decimal(100),
+)  # fmt: skip
+"""Contracts of 100 USD that are paid in BTC."""
 
 
 def random_run(
@@ -66,7 +73,16 @@ def _last_of_each(ts: np.ndarray, start_ts: int, samples: int, interval_ns: int)
     return is_fill
 
 
-def ledger_run(events: list[tuple[int, int, int, int, int, int]]) -> tuple[Samples, Fills]:
+def slow_worth(pair: Instrument, position_lots: int, mid_half_ticks: int) -> int:
+    """Return what a position is worth in half units of cash, by fractions; halves of a unit's half are rounded up in size."""
+    if not pair.inverse_scale:
+        return position_lots * mid_half_ticks
+    lots_per_tick = abs(position_lots) / Fraction(mid_half_ticks, 2)
+    half_units = math.floor(2 * lots_per_tick * pair.inverse_scale + Fraction(1, 2))
+    return -half_units if position_lots > 0 else half_units
+
+
+def ledger_run(events: list[tuple[int, int, int, int, int, int]], pair: Instrument = PAIR) -> tuple[Samples, Fills]:
     """Return the columns of a run told as events (ts, side, price, quantity, fee, mid in half ticks), side 0 a sample.
 
     The ledger is kept by `domain.position`, fill by fill, and not by sums over columns.
@@ -77,12 +93,12 @@ def ledger_run(events: list[tuple[int, int, int, int, int, int]]) -> tuple[Sampl
     executed: list[tuple[int, ...]] = []
     for number, (ts, side, price, qty, fee, mid) in enumerate(events):
         if side:
-            position.apply_fill(Side(side), price, qty, fee)
+            position.apply_fill(Side(side), price, qty, fee, pair)
         ledger = (position.qty_lots, position.cash_tick_lots, position.fees_tick_lots)
         if side:
             executed.append((ts, number, side, 0, price, qty, fee, *ledger, mid))
         else:
-            equity = 2 * (BALANCE + ledger[1] - ledger[2]) + ledger[0] * mid
+            equity = 2 * (BALANCE + ledger[1] - ledger[2]) + slow_worth(pair, ledger[0], mid)
             sampled.append((ts, equity, *ledger, mid))
     return (
         Samples(*(np.array([row[k] for row in sampled], dtype=np.int64) for k in range(6))),

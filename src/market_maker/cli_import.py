@@ -20,6 +20,7 @@ from market_maker.domain.errors import DataError, InvalidRequest, MarketMakerErr
 from market_maker.market_data.ingest import ImportOptions
 from market_maker.market_data.quality_page import quality_page
 from market_maker.market_data.service import Imported, MarketDataService
+from market_maker.monitoring.logs import bind_user
 from market_maker.settings import Settings
 
 TOLD_MAX = 20
@@ -56,6 +57,7 @@ async def run_import(
     A file that cannot be imported stops no other. What has been imported before is not read into the lake again, so that
     the same command resumes after a stop.
     """
+    bind_user()  # What an import corrects of a pair is in the pair's trail.
     files = files_of(paths)
     units = [files] if together else [[path] for path in files]
     console, reports, failed = _console(), [], 0

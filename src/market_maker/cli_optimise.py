@@ -215,8 +215,8 @@ def tell(made: dict[str, Any], currency: str, console: Console) -> None:
         tested = fold["out_of_sample"]
         table.add_row(
             "-" if fold["test"] is None else format_instant(int(fold["test"][0]) // NS_PER_SECOND * NS_PER_SECOND)[:19],
-            "-" if tested is None else f"{Decimal(tested['net_pnl_per_hour']):,.2f}",
-            f"{Decimal(fold['in_sample']['net_pnl_per_hour']):,.2f}",
+            "-" if tested is None else _money(tested["net_pnl_per_hour"]),
+            _money(fold["in_sample"]["net_pnl_per_hour"]),
             f"{fold['sets']:,}",
             _text(fold["overfitting_probability"]),
             _text(fold["deflated_sharpe"]),
@@ -225,7 +225,7 @@ def tell(made: dict[str, Any], currency: str, console: Console) -> None:
     console.print(table)
     inner = made["in_sample"]
     console.print(
-        f"In sample: {Decimal(inner['net_pnl_per_hour']):,.2f} per hour; probability of overfitting (PBO, mean):"
+        f"In sample: {_money(inner['net_pnl_per_hour'])} per hour; probability of overfitting (PBO, mean):"
         f" {_text(inner['overfitting_probability'])} {_verdict(inner['overfitting_verdict'])}; deflated Sharpe (median):"
         f" {_text(inner['deflated_sharpe'])} {_verdict(inner['deflated_verdict'])}"
     )
@@ -238,8 +238,15 @@ def tell(made: dict[str, Any], currency: str, console: Console) -> None:
 
 
 def _figures(found: dict[str, Any]) -> list[str]:
-    amounts = [f"{Decimal(found[name]):,.2f}" for name in ("net_pnl", "net_pnl_per_hour", "max_drawdown")]
+    amounts = [_money(found[name]) for name in ("net_pnl", "net_pnl_per_hour", "max_drawdown")]
     return [*amounts, _text(found["sharpe"]), f"{found['fills']:,}"]
+
+
+def _money(text: str) -> str:
+    """Return an amount with two decimals, or with three digits where it is below 0.1: one of coins."""
+    amount = Decimal(text)
+    places = 2 - amount.adjusted() if amount and abs(amount) < Decimal("0.1") else 2
+    return f"{amount:,.{places}f}"
 
 
 def _text(figure: float | None) -> str:

@@ -139,7 +139,9 @@ def _print(instrument: Instrument) -> None:
 
 async def _change(settings: Settings, name: str, changes: Mapping[str, Any]) -> None:
     from market_maker.bootstrap import open_store
+    from market_maker.monitoring.logs import bind_user
 
+    bind_user()
     async with open_store(settings) as store:
         found = await store.reference.pair_named(name)
         changed = await store.reference.change_pair(found.instrument.pair_id, changes, store.clock.now_ns())

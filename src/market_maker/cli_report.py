@@ -107,7 +107,7 @@ def _tell_quality(found: Analyses, console: Console) -> None:
 
 
 def _tell_run(analysis: dict[str, Any], console: Console) -> None:
-    profit = Table(*_PROFIT, box=None, title=f"profit by cause, {analysis['quote']}", title_justify="left")
+    profit = Table(*_PROFIT, box=None, title=f"profit by cause, {analysis['currency']}", title_justify="left")
     profit.add_row(*(_plain(analysis["profit"][name]) for name in _PROFIT))
     console.print(profit)
     returns, bootstrap = analysis["returns"], analysis["sharpe_bootstrap"]["interval"]

@@ -25,6 +25,10 @@ Key = Annotated[str | None, typer.Option("--api-key", envvar="MARKET_MAKER_API_K
 Position = Annotated[str, typer.Argument(help="id of a position")]
 LimitId = Annotated[str, typer.Argument(help="id of a limit, as `risk limits` shows it")]
 Sum = Annotated[str, typer.Option(help="POSITION, PAIR, ACCOUNT, STRATEGY, BOOK")]
+Told = Annotated[
+    str | None,
+    typer.Option(help="tell money in this: what the pair settles in (default), or the quote of an INVERSE one"),
+]
 Scope = Annotated[str, typer.Option(help="ALL, ACCOUNT, STRATEGY, PAIR, POSITION")]
 ScopeId = Annotated[str | None, typer.Option(help="whose; none for ALL")]
 Newest = Annotated[int, typer.Option("--last", min=1, max=1000, help="so many, newest first")]
@@ -38,15 +42,16 @@ def assess(
     confidence: Annotated[str | None, typer.Option(help="such as 0.99")] = None,
     horizon: Annotated[str | None, typer.Option(help="such as 1d")] = None,
     scope: Sum = "POSITION",
+    currency: Told = None,
     url: Url = LOCAL,
     api_key: Key = None,
 ) -> None:
     """Compute and keep the figures of a position, or of what it is a part of."""
-    wishes: dict[str, Any] = {"risk_model": model, "method": method, "scope": scope}
+    wishes: dict[str, Any] = {"risk_model": model, "method": method, "scope": scope, "currency": currency}
     with _client(url, api_key) as client:
         found = client.assess_risk(position_id, confidence_level=confidence, time_horizon=horizon, **wishes)
     print(
-        f"VaR {found.value_at_risk} ES {found.expected_shortfall} at {found.confidence_level} over {found.time_horizon}"
+        f"VaR {found.value_at_risk} ES {found.expected_shortfall} {found.currency} at {found.confidence_level} over {found.time_horizon}"
         f" ({found.method}, {found.observations} returns of {found.sampling_interval}, scaled by {found.scaling:.4g})"
     )
 
@@ -80,11 +85,12 @@ def stress(
     ] = "LIKELIHOOD",
     horizon: Annotated[str | None, typer.Option(help="of the worst stretches, such as 1h")] = None,
     scope: Sum = "POSITION",
+    currency: Told = None,
     url: Url = LOCAL,
     api_key: Key = None,
 ) -> None:
     """Show what storms would lose: given ones, the worst stretches of the history, and the smallest that loses an amount."""
-    wishes: dict[str, Any] = {"scope": scope, "norm": norm}
+    wishes: dict[str, Any] = {"scope": scope, "norm": norm, "currency": currency}
     storms = [_storm(text) for text in scenario or []]
     with _client(url, api_key) as client:
         found = client.stress_risk(position_id, scenarios=storms, loss=loss, time_horizon=horizon, **wishes)
@@ -92,7 +98,7 @@ def stress(
     rows += [
         (f"history, {format_instant(int(each['from_ts']))[:19]}", each["loss"], "", "") for each in found.historical
     ]
-    _show(("storm", "loss", "of it market", "getting out"), rows)
+    _show(("storm", f"loss, {found.currency}", "of it market", "getting out"), rows)
     if "reason" in found.reverse:
         print(found.reverse["reason"])
     else:

@@ -21,7 +21,7 @@ from market_maker.backtest.cluster import ClusterPool, Recording
 from market_maker.backtest.configuration import run_config
 from market_maker.backtest.engine import RunConfig
 from market_maker.backtest.request import RunRequest, configuration_of
-from market_maker.backtest.sweep import ChunkPool, Threads
+from market_maker.backtest.sweep import ChunkPool, Stop, Threads
 from market_maker.backtest.sweep_plan import check_values, choices_of, count_of, number_of, plan_sweep, values_between
 from market_maker.backtest.trials import Plan, best_trials, count_trials, known_keys, run_plan, save_trials
 from market_maker.bootstrap import Store, open_store
@@ -118,8 +118,7 @@ def run_sweep(
             with console.status("reading the recorded market"):
                 made = runner.run(_plan(store, settings, strategy, pair, wish, values))
             known = runner.run(known_keys(store.database, made.strategy.strategy_id, made.plan.keys))
-            pool = ClusterPool(address, made.recording) if address else Threads(threads)
-            _run(runner, store, made, known, pool, console)
+            _run(runner, store, made, known, ClusterPool(address, made.recording) if address else threads, console)
             runner.run(_tell(store, made, console))
             if report is not None:
                 runner.run(_report(store, made, report))
@@ -151,18 +150,23 @@ async def _plan(
 
 
 def _run(
-    runner: asyncio.Runner, store: Store, made: _Sweep, known: set[str], pool: ChunkPool, console: Console
+    runner: asyncio.Runner, store: Store, made: _Sweep, known: set[str], where: ChunkPool | int | None, console: Console
 ) -> None:
+    """Run what is not known `where`: on a cluster, or on so many threads, whose passes move the bar while they are under way."""
     total = len(made.plan.keys)
     if known:
         console.print(f"{len(known):,} of {total:,} sets were tried before and are left out")
+    bars, done = Progress(*_COLUMNS, console=console, transient=True), 0
+    task = bars.add_task("sets", total=total - len(known))
+    stop = Stop(lambda under_way: bars.update(task, completed=done + under_way))
+    pool = Threads(where, stop) if where is None or isinstance(where, int) else where
     parts = run_plan(made.plan, known, pool=pool)
     try:
-        with Progress(*_COLUMNS, console=console, transient=True) as bars:
-            task = bars.add_task("sets", total=total - len(known))
+        with bars:
             for trials, step in parts:
                 runner.run(save_trials(store.database, made.plan, trials, store.clock.now_ns()))
-                bars.update(task, completed=step.done)
+                done = step.done
+                bars.update(task, completed=done + stop.under_way)
     except KeyboardInterrupt:
         # Asked of the database: the last chunk may have been kept in the moment of the interruption.
         kept = len(runner.run(known_keys(store.database, made.strategy.strategy_id, made.plan.keys)))

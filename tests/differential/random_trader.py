@@ -71,3 +71,12 @@ def fails(view, params, memory, actions):
 def absurd(view, params, memory, actions):
     """Ask for an order that cannot exist."""
     place(actions, 3, 0, 0, 0, 100, 1)
+
+
+def asks_wrongly(view, params, memory, actions):
+    """Ask for an order whose part number `params[1]` cannot be."""
+    which = params[1]
+    post_only = 257 if which == 0 else 256 if which == 1 else 1 if which == 2 else 0
+    time_in_force = 9 if which == 3 else 1 if which == 2 else 0
+    lots = 0 if which == 4 else 1
+    place(actions, 1, 2 if which == 5 else 0, time_in_force, post_only, -7 if which == 6 else 100, lots)

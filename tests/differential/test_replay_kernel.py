@@ -344,7 +344,10 @@ def test_small_buffers_change_nothing(monkeypatch):
     assert len(fills) > 30
 
 
-@pytest.mark.parametrize(("kind", "message"), [("fails", "IndexError"), ("absurd", "an order with a side other")])
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("fails", "IndexError"), ("absurd", "woken by interval: asked for an order of side 3; it is 1 or -1")],
+)
 def test_a_failing_strategy_is_named_with_its_time(kind, message):
     feed = feed_of(random_feed(1))
     config = RunConfig(PAIR, kind, feed.first_ts, feed.last_ts + 1)

@@ -23,7 +23,7 @@ from market_maker.backtest.drive import Capacity, OutgrownError
 from market_maker.backtest.engine import RunConfig, run, run_sets
 from market_maker.backtest.fee_models.funding import Funding
 from market_maker.backtest.result import FillModel
-from market_maker.backtest.sweep import grid, sweep, trial_key
+from market_maker.backtest.sweep import Stop, Threads, grid, sweep, trial_key
 from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.instrument import ContractType
 from market_maker.market_data.conditions import MarketConditions
@@ -161,7 +161,10 @@ def test_a_key_is_of_everything_that_a_run_depends_on():
 def test_a_failing_set_is_named_as_it_is_alone():
     feed = feed_of(random_feed(1))
     interval = Parameter("interval_ns", "integer", 500, 1, 10**12, "ns", "time between wake-ups")
-    for kind, message in (("fails", "IndexError"), ("absurd", "an order with a side other")):
+    for kind, message in (
+        ("fails", "IndexError"),
+        ("absurd", "woken by interval: asked for an order of side 3; it is 1 or -1"),
+    ):
         broken = StrategyKind(kind, "for tests", (interval,), f"random_trader:{kind}").prepare({})
         configs = [RunConfig(PAIR, kind, feed.first_ts, feed.last_ts + 1)] * 3
         with pytest.raises(InvalidRequest, match=f"{kind} .*clock {feed.first_ts + 500} ns.*{message}"):
@@ -228,3 +231,17 @@ def test_columns_that_are_not_kept_give_the_same_runs(monkeypatch):
     expected = [result.digest() for result in alone(configs, feed)]
     monkeypatch.setattr(quotes, "KEEP_ROWS_MAX", 0)
     assert [result.digest() for result in swept(configs, feed)] == expected
+
+
+def test_progress_moves_while_a_pass_is_under_way(monkeypatch):
+    """A sweep of a few sets is one pass: its bar stood at 0 until the end."""
+    monkeypatch.setattr(sweeping, "SLICE_EVENTS", 100)
+    feed, told = feed_of(random_feed(1)), []
+    stop = Stop(told.append)
+    trials = list(sweep(configs_on(feed)[:3], feed, pool=Threads(1, stop)))
+    assert len(trials) == 3
+    assert len(told) > 5
+    assert told[0] == 0
+    assert told == sorted(told)
+    assert 0 < told[len(told) // 2] < 3
+    assert stop.under_way == 0

@@ -120,11 +120,11 @@ def valid_bodies(known: Known) -> dict[tuple[str, str], dict[str, Any]]:
         ("post", "/api/v1/backtest/analysis"): {"run_ids": [known.run_id], "fragility": False},
         ("post", "/api/v1/risk/assessment"): {
             "position_id": known.position_id, "risk_model": "VaR", "confidence_level": "0.95", "time_horizon": "1d",
-            "method": "NORMAL", "scope": "POSITION",
+            "method": "NORMAL", "scope": "POSITION", "currency": "USDT",
         },
         ("post", "/api/v1/risk/stress"): {
             "position_id": known.position_id, "scope": "POSITION", "scenarios": [{"name": "down", "shock": -0.1}],
-            "time_horizon": "1d", "loss": "1000", "norm": "EUCLID",
+            "time_horizon": "1d", "loss": "1000", "norm": "EUCLID", "currency": "USDT",
         },
         ("post", "/api/v1/risk/limits"): {
             "kind": "MAX_VAR", "threshold": "1000", "scope": "POSITION", "scope_id": known.position_id,

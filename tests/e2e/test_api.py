@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -737,6 +739,9 @@ def test_a_pair_is_corrected(client: StrictClient, service: ServiceProcess) -> N
     code, text = command("change", "bitmex/XBTUSD", "--taker-fee", "0.0005")
     assert (code, "taker fee   0.0005" in text, "contract    INVERSE" in text) == (0, True, True)
     assert client.get_pair(pair.pair_id).taker_fee == Decimal("0.0005")  # the service sees what the command did
+    by = client.get_pair_changes(pair.pair_id).items[0].by
+    assert by == f"user {pwd.getpwuid(os.getuid()).pw_name}"
+    assert f"taker_fee: 0.00075 -> 0.0005 by {by}" in command("show", "bitmex/XBTUSD")[1]
     assert "maker_fee: 0 -> -0.00025" in command("show", str(pair.pair_id))[1]
     assert "bitmex/XBTUSD" in command("list")[1]
     assert "nothing is new" in command("change", "bitmex/XBTUSD", "--taker-fee", "0.0005")[1]
@@ -861,8 +866,9 @@ def test_assessment_by_every_method_and_scope(client: StrictClient) -> None:
     assert len(alone.stress["historical"]) >= 1
     assert alone.concentration["herfindahl"] == 1
     storm = client.stress_risk(
-        position.position_id, scenarios=[{"name": "mine", "shock": -0.2}], loss="1000", norm="EUCLID"
+        position.position_id, scenarios=[{"name": "mine", "shock": -0.2}], loss="1000", norm="EUCLID", currency="USDT"
     )
+    assert (alone.currency, storm.currency) == ("USDT", "USDT")
     assert Decimal(storm.fixed[0]["loss"]) == pytest.approx(alone.position_value / 5, rel=Decimal("0.05"))
     assert storm.reverse["moves"][0]["move"] == pytest.approx(-1000 / float(alone.position_value), rel=0.05)
     # What leaves the digits of an amount was answered with 500.
@@ -875,7 +881,8 @@ def test_assessment_by_every_method_and_scope(client: StrictClient) -> None:
         client.stress_risk(position.position_id, loss="1e59")
     client.cancel_order(order.order_id)
     for wrong, field in (({"confidence_level": "1"}, "confidence_level"), ({"time_horizon": "400d"}, "time_horizon"),
-                         ({"scope": "STRATEGY"}, "scope"), ({"method": "GUESS"}, "method")):  # fmt: skip
+                         ({"scope": "STRATEGY"}, "scope"), ({"method": "GUESS"}, "method"),
+                         ({"currency": "EUR"}, "currency")):  # fmt: skip
         with pytest.raises(InvalidRequest) as caught:
             client.assess_risk(position.position_id, **wrong)
         assert caught.value.errors[0].field == field

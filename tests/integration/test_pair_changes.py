@@ -23,7 +23,9 @@ from market_maker.domain.position import describe_position
 from market_maker.domain.units import Money, parse_instant
 from market_maker.market_data.ingest import ImportOptions, Repairs
 from market_maker.market_data.service import MarketDataService
-from market_maker.settings import BacktestSettings
+from market_maker.monitoring.metrics import Metrics
+from market_maker.risk.service import RiskAssessmentService
+from market_maker.settings import BacktestSettings, RiskSettings
 from market_maker.storage.database import Database
 from market_maker.storage.lake import Lake
 from market_maker.storage.pair_changes import get_changes
@@ -216,6 +218,40 @@ async def test_the_position_of_an_inverse_run_is_that_of_its_result(desk: Desk, 
         assert open_result == pytest.approx(worth, rel=Decimal("0.05"), abs=Decimal("1e-9"))
     else:
         assert open_result == 0
+
+
+async def test_an_inverse_run_is_reported_and_its_position_assessed_in_coins(desk: Desk, sample_data: Path) -> None:
+    """Both were refused: a desk that trades XBTUSD had totals alone."""
+    many = Decimal(10**6)
+    await desk.recorded(sample_data)
+    await desk.change(**INVERSE, maker_fee=Decimal("-0.00025"), contract_multiplier=many)
+    result, position = await desk.backtest("10000")
+    service = BacktestService(desk.database, desk.reference, desk.lake, desk.clock, BacktestSettings())
+    (run,) = await service.get_runs()
+    (listed,) = await service.get_backtest_results(desk.strategy_id)
+    assert (listed["currency"], listed["summary"]["net_pnl"]) == ("BTC", f"{result.summary.net_pnl:f}")
+    (told,) = (await service.get_report([UUID(run["run_id"])], fragility=True))["runs"]
+    assert (told["pair"]["currency"], told["pair"]["quote"], told["pair"]["quantity_unit"]) == (
+        "BTC",
+        "USDT",
+        "contracts",
+    )
+    assert Decimal(told["analysis"]["profit"]["net"]) == result.summary.net_pnl != 0
+    assert Decimal(told["analysis"]["profit"]["residual"]) == 0
+    assert told["quality"]["reproducibility"]["status"] == "PASS"
+    risk = RiskAssessmentService(
+        desk.database, desk.reference, desk.lake, Metrics(), SimulatedClock(result.samples["ts"][-1]), RiskSettings()
+    )
+    wishes = {"time_horizon_ns": 10**9, "confidence_level": Decimal("0.9")}
+    _, coins = await risk.calculate_risk_metrics(position.position_id, **wishes)
+    _, dollars = await risk.calculate_risk_metrics(position.position_id, currency="USDT", **wishes)
+    assert (coins.currency, dollars.currency, dollars.position_value) == ("BTC", "USDT", many * position.quantity)
+    assert coins.position_value == pytest.approx(many * position.quantity / coins.mark_price, abs=Decimal("1e-9"))
+    # Moves of a second are so small that coins, turned into dollars, are nearly the line that dollars are.
+    assert coins.value_at_risk * coins.mark_price == pytest.approx(dollars.value_at_risk, rel=Decimal("0.01"))
+    assert coins.value_at_risk > 0
+    page = await risk.report(position.position_id)
+    assert "amounts in USDT" in page
 
 
 async def test_a_multiplier_multiplies_money_and_nothing_else(desk: Desk, sample_data: Path) -> None:

@@ -10,11 +10,11 @@ const MARGIN = { left: 74, right: 12, top: 10, bottom: 34 };
 
 interface Props {
   rows: SplitRow[];
-  quote: string;
+  currency: string;
   label: (row: SplitRow) => string;
 }
 
-export function StackedBars({ rows, quote, label }: Props) {
+export function StackedBars({ rows, currency, label }: Props) {
   const pieces = rows.map((row) => stacked(row.profit));
   const nets = rows.map((row) => Number(row.profit.net));
   const high = Math.max(0, ...nets, ...pieces.flat().map((piece) => piece.to));
@@ -33,7 +33,7 @@ export function StackedBars({ rows, quote, label }: Props) {
             <i class={`swatch cause-${cause}`} /> {words(cause)}{" "}
           </span>
         ))}
-        <i class="swatch net" /> net, {quote}
+        <i class="swatch net" /> net, {currency}
       </p>
       <svg class="drawing" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label="Profit by cause over time">
         {ticks(low, high).map((value) => (
@@ -48,7 +48,7 @@ export function StackedBars({ rows, quote, label }: Props) {
           const middle = MARGIN.left + (k + 0.5) * step;
           return (
             <g key={row.key}>
-              <title>{`${label(row)}: net ${signed(row.profit.net)} ${quote}, ${decimal(String(row.fills))} fills\n${causes
+              <title>{`${label(row)}: net ${signed(row.profit.net)} ${currency}, ${decimal(String(row.fills))} fills\n${causes
                 .map((cause) => `${words(cause)} ${signed(String(contribution(row.profit, cause)), 4)}`)
                 .join("\n")}`}</title>
               <rect class="hit" x={middle - step / 2} y={MARGIN.top} width={step} height={inner.height} />

@@ -1,7 +1,7 @@
 /** Prices, amounts, money and times as the desk shows them. Pure. */
 
 import type { Session } from "../live/types";
-import { decimal, duration, instant, signed } from "../report/format";
+import { decimal, duration, instant, places, signed } from "../report/format";
 
 export { decimal, duration, figure, percent, signed, words } from "../report/format";
 
@@ -68,7 +68,7 @@ export function stamp(ns: string | null | undefined): string {
 /** Return money with two decimals, signed when asked; `–` for none. */
 export function money(text: string | null | undefined, isSigned = false): string {
   if (text === null || text === undefined) return "–";
-  return isSigned ? signed(text, 2) : decimal(text, 2);
+  return isSigned ? signed(text, places(text)) : decimal(text, places(text));
 }
 
 /** Return the class that colours a gain or a loss. */

@@ -34,7 +34,7 @@ export function Attribution({ run }: { run: Run }) {
           );
         })}
         <p>
-          Net {signed(profit.net)} {pair.quote}; residual {decimal(profit.residual ?? "0")}: the parts add up to the
+          Net {signed(profit.net)} {pair.currency}; residual {decimal(profit.residual ?? "0")}: the parts add up to the
           ledger exactly.
         </p>
       </div>
@@ -45,8 +45,8 @@ export function Attribution({ run }: { run: Run }) {
           </button>
         ))}
       </div>
-      <StackedBars rows={view.rows} quote={pair.quote} label={view.label} />
-      <div class="cards two">
+      <StackedBars rows={view.rows} currency={pair.currency} label={view.label} />
+      <div class="cards splits">
         {analysis.fills_by_cause && <Split title="By what filled the order" rows={analysis.fills_by_cause} run={run} />}
         {analysis.fills_by_queue && <Split title="By the queue ahead when it came to rest, lots" rows={analysis.fills_by_queue} run={run} />}
         <Split title={`By volatility, windows of ${duration(analysis.regimes.window_ns)}`} rows={analysis.regimes.volatility} run={run} />
@@ -71,7 +71,7 @@ function Split({ title, rows, run }: { title: string; rows: SplitRow[]; run: Run
               <th scope="col">share</th>
               <th scope="col">spread</th>
               <th scope="col">inventory</th>
-              <th scope="col">net, {run.pair.quote}</th>
+              <th scope="col">net, {run.pair.currency}</th>
             </tr>
           </thead>
           <tbody>

@@ -38,12 +38,12 @@ export function Band({ run }: { run: Run }) {
               </h3>
               <p class="note">{name === "queue" && model ? `${how}, ${model}` : how}</p>
               <p class={`large ${Number(one.net_pnl) < 0 ? "loss" : "gain"}`}>
-                {signed(one.net_pnl)} <small>{run.pair.quote}</small>
+                {signed(one.net_pnl)} <small>{run.pair.currency}</small>
               </p>
               <dl class="pairs">
                 <dt>fills</dt>
                 <dd>{decimal(String(one.fills))}</dd>
-                <dt>volume, {run.pair.base}</dt>
+                <dt>volume, {run.pair.quantity_unit}</dt>
                 <dd>{decimal(one.volume)}</dd>
                 <dt>deepest drawdown</dt>
                 <dd>{decimal(one.max_drawdown)}</dd>

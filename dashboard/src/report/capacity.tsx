@@ -1,9 +1,9 @@
 /** Net profit against order size: how much size the strategy bears. */
 
 import type { Capacity } from "./data";
-import { figure, percent, signed } from "./format";
+import { figure, percent, places, signed } from "./format";
 
-export function CapacityTable({ capacity, quote }: { capacity: Capacity; quote: string }) {
+export function CapacityTable({ capacity, currency }: { capacity: Capacity; currency: string }) {
   const most = Math.max(...capacity.points.map((point) => Math.abs(Number(point.net_pnl))), 1e-9);
   const best = capacity.is_bounded
     ? `The profit is largest at ${capacity.best_scale} times the size.`
@@ -19,7 +19,7 @@ export function CapacityTable({ capacity, quote }: { capacity: Capacity; quote: 
           <thead>
             <tr>
               <th scope="col">size</th>
-              <th scope="col">net, {quote}</th>
+              <th scope="col">net, {currency}</th>
               <th scope="col" />
               <th scope="col">per size</th>
               <th scope="col">per added size</th>
@@ -38,8 +38,8 @@ export function CapacityTable({ capacity, quote }: { capacity: Capacity; quote: 
                     style={{ width: `${(100 * Math.abs(Number(point.net_pnl))) / most}%` }}
                   />
                 </td>
-                <td>{signed(point.pnl_per_size, 4)}</td>
-                <td>{point.marginal_pnl === null ? "–" : signed(point.marginal_pnl, 4)}</td>
+                <td>{signed(point.pnl_per_size, places(point.pnl_per_size, 4))}</td>
+                <td>{point.marginal_pnl === null ? "–" : signed(point.marginal_pnl, places(point.marginal_pnl, 4))}</td>
                 <td>{figure(point.sharpe, 3)}</td>
                 <td>{percent(point.volume_share, 2)}</td>
               </tr>

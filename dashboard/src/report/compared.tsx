@@ -66,7 +66,7 @@ export function Compared({ report }: { report: Report }) {
             {comparison?.figures.map(({ name, unit, values, best }) => (
               <tr key={name}>
                 <th scope="row">
-                  {words(name)} <small>{unit === "quote" ? runs[0]!.pair.quote : PLAIN.has(unit) ? "" : unit}</small>
+                  {words(name)} <small>{PLAIN.has(unit) ? "" : unit}</small>
                 </th>
                 {values.map((value, k) => (
                   <td key={k} class={best === comparison.labels[k] ? "best" : undefined}>

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { fillsOf, merged, readReport, seconds, summed, type Run } from "./data";
+import { curvesOf, fillsOf, merged, readReport, seconds, summed, type Run } from "./data";
 
 it("adds up differences in whole numbers before it scales them", () => {
   expect([...summed([5, -2, 4])]).toEqual([5, 3, 7]);
@@ -38,6 +38,22 @@ it("reads fills back from their differences", () => {
   expect([...fills.cause]).toEqual([2, 0]);
   expect([[...fills.isBuy], [...fills.isTaker]]).toEqual([[1, 0], [0, 1]]);
   expect([...fills.position]).toEqual([0.05, 0.03]);
+});
+
+it("tells curves in units of cash, which are no ticks times lots of an inverse contract", () => {
+  const run = {
+    pair: { tick_size: "0.5", lot_size: "100", contract_multiplier: "1", cash_unit: "0.0000000001" },
+    analysis: { start_ts: "1000000000" },
+    curves: {
+      ts: [0, 500_000], equity_half_tick_lots: [20_000_000_000, -4], drawdown_half_tick_lots: [0, 4], inventory_ts: [0],
+      inventory_lots: [-3],
+    },
+  } as unknown as Run;
+  const { equity, drawdown, inventory } = curvesOf(run);
+  expect([...equity.time]).toEqual([1, 1.5]);
+  expect([...equity.values]).toEqual([1, 1 - 2e-10]);
+  expect([...drawdown.values]).toEqual([-0, -2e-10]);
+  expect([...inventory.values]).toEqual([-300]);
 });
 
 describe("readReport", () => {

@@ -197,6 +197,12 @@ export interface Run {
     symbol: string;
     base: string;
     quote: string;
+    /** What money is in: the quote, or the base of an inverse contract. */
+    currency: string;
+    /** One unit of cash, of which the curves count halves. */
+    cash_unit: string;
+    /** What quantities count: the base or contracts. */
+    quantity_unit: string;
     tick_size: string;
     lot_size: string;
     contract_multiplier: string;
@@ -334,7 +340,7 @@ export interface Curves {
 }
 
 export function curvesOf(run: Run): Curves {
-  const half = (Number(run.pair.tick_size) * Number(run.pair.lot_size) * Number(run.pair.contract_multiplier)) / 2;
+  const half = Number(run.pair.cash_unit) / 2;
   const start = seconds(run.analysis.start_ts);
   const time = summed(run.curves.ts, 1e-6, start);
   return {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { decimal, duration, figure, instant, instants, letter, percent, signed, words } from "./format";
+import { decimal, duration, figure, instant, instants, letter, percent, places, signed, words } from "./format";
 
 const THIN = "\u202f";
 const MINUS = "\u2212";
@@ -23,6 +23,11 @@ describe("decimal", () => {
   it("tells gains by a sign, and nothing by none", () => {
     expect([signed("1.5"), signed("-1.5"), signed("0.000")]).toEqual(["+1.5", `${MINUS}1.5`, "0"]);
   });
+});
+
+it("shows amounts of coins, of which two decimals are nothing", () => {
+  expect([places("0.0004378"), places("-0.05"), places("0.25"), places("0"), places("12345.6", 0)]).toEqual([6, 4, 2, 2, 0]);
+  expect(signed("0.0004378129", places("0.0004378129"))).toBe("+0.000438");
 });
 
 describe("figure", () => {

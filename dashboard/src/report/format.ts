@@ -21,6 +21,12 @@ export function signed(text: string, decimals?: number): string {
   return shown.startsWith(MINUS) || /^[0.\u202f]*$/.test(shown) ? shown : `+${shown}`;
 }
 
+/** Return how many decimals show an amount: `usual` ones, or three digits of one below 0.1, such as of coins. */
+export function places(amount: string | number, usual = 2): number {
+  const size = Math.abs(Number(amount));
+  return size > 0 && size < 0.1 ? Math.max(usual, Math.min(12, 2 - Math.floor(Math.log10(size)))) : usual;
+}
+
 function rounded(text: string, decimals: number): string {
   const value = Number(text);
   return Number.isFinite(value) && Math.abs(value) < 1e15 ? value.toFixed(decimals) : text;

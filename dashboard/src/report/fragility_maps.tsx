@@ -2,9 +2,9 @@
 
 import { HeatMap } from "../charts/heat_map";
 import type { Figure, Fragility } from "./data";
-import { figure, signed } from "./format";
+import { figure, places, signed } from "./format";
 
-export function FragilityMaps({ fragility, quote }: { fragility: Fragility; quote: string }) {
+export function FragilityMaps({ fragility, currency }: { fragility: Fragility; currency: string }) {
   const { cells, figures } = fragility;
   const fees = distinct(cells.map((cell) => cell.fee_factor));
   const latencies = distinct(cells.map((cell) => cell.latency_factor));
@@ -35,8 +35,8 @@ export function FragilityMaps({ fragility, quote }: { fragility: Fragility; quot
                 const net = cell ? signed(cell.net_pnl) : "–";
                 return {
                   value: cell ? Number(cell.net_pnl) : null,
-                  text: cell ? signed(cell.net_pnl, Math.abs(Number(cell.net_pnl)) < 100 ? 2 : 0) : "–",
-                  title: `latency × ${latency}, ${queue}, fees × ${fee}: ${net} ${quote}, Sharpe ${figure(cell?.sharpe, 3)}`,
+                  text: cell ? signed(cell.net_pnl, places(cell.net_pnl, Math.abs(Number(cell.net_pnl)) < 100 ? 2 : 0)) : "–",
+                  title: `latency × ${latency}, ${queue}, fees × ${fee}: ${net} ${currency}, Sharpe ${figure(cell?.sharpe, 3)}`,
                   isOwn: fee === 1 && latency === 1 && queue === fragility.queue_model,
                 };
               }),
@@ -45,7 +45,7 @@ export function FragilityMaps({ fragility, quote }: { fragility: Fragility; quot
         ))}
       </div>
       <p class="note">
-        Net profit in {quote}. The framed cell is the run itself. {verdict} A rebate is divided by the factor of the
+        Net profit in {currency}. The framed cell is the run itself. {verdict} A rebate is divided by the factor of the
         fees, so that a larger factor is never kinder.
       </p>
       <dl class="pairs wide">

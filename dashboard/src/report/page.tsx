@@ -81,7 +81,7 @@ function RunReport({ run }: { run: Run }) {
       <div class="headline">
         <dl>
           <Fact name="Net profit" class={net < 0 ? "loss" : "gain"}>
-            {signed(analysis.profit.net)} <small>{pair.quote}</small>
+            {signed(analysis.profit.net)} <small>{pair.currency}</small>
           </Fact>
           <Fact name="Sharpe ratio, annual">{figure(analysis.returns.sharpe.ratio, 3)}</Fact>
           <Fact name="Fills">{decimal(String(analysis.trading.fills))}</Fact>
@@ -110,7 +110,7 @@ function RunReport({ run }: { run: Run }) {
         <Section
           id="limits"
           title="What its limits did"
-          note="The guard sees what the strategy sees, after latency. Quantities in base currency, amounts in quote currency, messages by number."
+          note={`The guard sees what the strategy sees, after latency. Quantities in ${pair.quantity_unit}, amounts in ${pair.currency}, messages by number.`}
         >
           <LimitsTable limits={run.summary.limits} />
         </Section>
@@ -139,7 +139,7 @@ function RunReport({ run }: { run: Run }) {
           title="How fragile it is"
           note="Net profit of the same run under other latencies, queue models and fees."
         >
-          <FragilityMaps fragility={run.fragility} quote={pair.quote} />
+          <FragilityMaps fragility={run.fragility} currency={pair.currency} />
         </Section>
       )}
       {run.capacity && (
@@ -148,12 +148,12 @@ function RunReport({ run }: { run: Run }) {
           title="How much size it bears"
           note="The same run with larger orders, a larger limit of inventory and more funds."
         >
-          <CapacityTable capacity={run.capacity} quote={pair.quote} />
+          <CapacityTable capacity={run.capacity} currency={pair.currency} />
         </Section>
       )}
       {run.surface && (
         <Section id="surface" title="How the result lies among its parameters">
-          <SurfaceMap surface={run.surface} quote={pair.quote} />
+          <SurfaceMap surface={run.surface} currency={pair.currency} />
         </Section>
       )}
       <Section id="reproducibility" title="How to repeat it">
@@ -180,10 +180,10 @@ function Charts({ run }: { run: Run }) {
   const charts = useMemo(() => {
     const { equity, drawdown, inventory } = curvesOf(run);
     return {
-      equity: [{ label: `equity, ${pair.quote}`, line: equity, colour: "equity" }],
-      drawdown: [{ label: `fall from the peak, ${pair.quote}`, line: drawdown, colour: "loss", isFilled: true }],
+      equity: [{ label: `equity, ${pair.currency}`, line: equity, colour: "equity" }],
+      drawdown: [{ label: `fall from the peak, ${pair.currency}`, line: drawdown, colour: "loss", isFilled: true }],
       inventory: [
-        { label: `inventory, ${pair.base}`, line: inventory, colour: "inventory", isStep: true, isFilled: true },
+        { label: `inventory, ${pair.quantity_unit}`, line: inventory, colour: "inventory", isStep: true, isFilled: true },
       ],
     };
   }, [run]);

@@ -7,7 +7,7 @@ import type { Surface } from "./data";
 import { decimal, figure, signed, words } from "./format";
 import { place, planeOf, type Band, type Choice, type Measure } from "./scales";
 
-export function SurfaceMap({ surface, quote }: { surface: Surface; quote: string }) {
+export function SurfaceMap({ surface, currency }: { surface: Surface; currency: string }) {
   const [column, setColumn] = useState(0);
   const [row, setRow] = useState(1);
   const [measure, setMeasure] = useState<Measure>("net_pnl");
@@ -43,7 +43,7 @@ export function SurfaceMap({ surface, quote }: { surface: Surface; quote: string
         <label>
           shows{" "}
           <select value={measure} onChange={(event) => setMeasure(event.currentTarget.value as Measure)}>
-            <option value="net_pnl">net profit, {quote}</option>
+            <option value="net_pnl">net profit, {currency}</option>
             <option value="sharpe">Sharpe ratio</option>
           </select>
         </label>

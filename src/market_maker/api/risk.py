@@ -57,6 +57,7 @@ class Risk(Controller):
             time_horizon_ns=None if horizon is None else parse_duration(horizon, "time_horizon"),
             method=wish.method,
             scope=wish.scope,
+            currency=wish.currency,
         )
         return answer(RiskMetricsView, data, 201)
 
@@ -74,6 +75,7 @@ class Risk(Controller):
             time_horizon_ns=None if horizon is None else parse_duration(horizon, "time_horizon"),
             loss=wish.loss,
             norm=wish.norm,
+            currency=wish.currency,
         )
         return answer(StressView, data)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from market_maker.backtest.analysis import NOT_INVERSE, AnalysedRun, analysed
+from market_maker.backtest.analysis import AnalysedRun, analysed
 from market_maker.backtest.capacity_runs import size_curve
 from market_maker.backtest.engine import RunConfig, open_market
 from market_maker.backtest.fragility import FragilityGrid, fragility_grid
@@ -66,6 +66,11 @@ class Analyses:
     markets: tuple[MarketColumns | None, ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def currency(self) -> str:
+        """What all of them settle in, and all money is in: the quote of their pairs, or the base of inverse contracts."""
+        return self.stored[0].config.instrument.settled_in
+
     def to_json(self) -> dict[str, Any]:
         """Return totals, then `analysis` of one run or `comparison` of several, `quality`, `fragility`, `capacity` by run id."""
         values = self.totals.to_json()
@@ -73,6 +78,7 @@ class Analyses:
         values["analysis"] = None if one is None else one.to_json()
         values["comparison"] = None if self.comparison is None else self.comparison.to_json()
         values["reason"] = self.reason
+        values["currency"] = self.currency
         values["notes"] = list(self.notes)
         values["quality"] = {run.run_id: None if run.quality is None else run.quality.to_json() for run in self.runs}
         values["fragility"] = {
@@ -125,7 +131,7 @@ def analyse_runs(
         if with_fragility:
             raise InvalidRequest.of("fragility", f"{len(stored)} runs", f"{COMPARED_MAX} runs at most")
         many = f"{len(stored)} runs are told by their totals; {COMPARED_MAX} at most are analysed one by one"
-        return Analyses(totals, (), None, many, (), ())
+        return Analyses(totals, (), None, many, tuple(stored), ())
     runs, markets = [], []
     for number, run in enumerate(stored):
         told(f"run {number + 1} of {len(stored)}: the market beside it", number, len(stored))
@@ -192,7 +198,7 @@ def _market(run: StoredRun, lake: Lake, *, is_needed: bool) -> tuple[RunConfig, 
 def _comparison(runs: Sequence[AnalysedRun]) -> tuple[RunComparison | None, str | None]:
     known = [(run.run_id, run.analysis) for run in runs if run.analysis is not None]
     if len(known) < len(runs):
-        return None, NOT_INVERSE if any(run.result.samples.height for run in runs) else "no run has samples"
+        return None, "no run has samples" if not known else "a run has no samples"
     if len(runs) < 2:
         return None, None
     try:

@@ -20,7 +20,7 @@ from market_maker.backtest.market_columns import MarketColumns
 from market_maker.backtest.result import RunResult
 from market_maker.backtest.state import FillCause, Note
 from market_maker.domain.errors import DataError
-from market_maker.domain.instrument import EXACT, ContractType, Instrument
+from market_maker.domain.instrument import Instrument
 from market_maker.performance.attribution import Marks, marks_of
 from market_maker.performance.capacity import CapacityCurve
 from market_maker.performance.columns import Fills, Samples
@@ -30,9 +30,10 @@ from market_maker.performance.quality import Quality, judge
 from market_maker.performance.run_report import RunAnalysis, RunInputs, analyse_run
 from market_maker.performance.trading import OrderCounts, OrderLives
 from market_maker.performance.trial_statistics import TrialStatistics
+from market_maker.performance.worth import Worth
 
 CAUSES = {int(cause): cause.name for cause in FillCause}
-NOT_INVERSE = "an inverse contract is analysed by its totals only: its ledger is in base currency"
+NO_SAMPLES = "it has no samples"
 _NEEDED = ("funding_tick_lots", "cause", "joined_front_lots")
 _ENDED = {Note.CANCELED, Note.EXPIRED, Note.REJECTED}
 
@@ -45,7 +46,7 @@ class AnalysedRun:
     ----------
     run_id, strategy, instrument : whose run, and the strategy's own name
     result : as stored
-    columns : of which the analysis was made; None of an inverse contract, with all that follows
+    columns : of which the analysis was made; None of a run without samples, with all that follows
     """
 
     run_id: str
@@ -66,12 +67,14 @@ class RunColumns:
     Parameters
     ----------
     samples, fills : cash is less the funding paid until then
+    worth : of the instrument
     end_ts, end_mid_half_ticks : of the run; the mid values the last position as the summary did
     funding_ts, funding_tick_lots : payments received (negative: paid), at the samples that first show them
     """
 
     samples: Samples
     fills: Fills
+    worth: Worth
     end_ts: int
     end_mid_half_ticks: int
     funding_ts: Int64
@@ -82,6 +85,7 @@ class RunColumns:
         return marks_of(
             self.samples,
             self.fills,
+            worth=self.worth,
             funding_ts=self.funding_ts,
             funding_tick_lots=self.funding_tick_lots,
             is_funding_in_cash=True,
@@ -91,7 +95,7 @@ class RunColumns:
 
 
 def run_columns(result: RunResult, instrument: Instrument, market: MarketColumns | None = None) -> RunColumns:
-    """Return the columns of a run of a linear or spot instrument.
+    """Return the columns of a run.
 
     Parameters
     ----------
@@ -99,8 +103,8 @@ def run_columns(result: RunResult, instrument: Instrument, market: MarketColumns
 
     Notes
     -----
-    The summary values the last position at a mid that no column holds; it is found from its gross profit:
-    2 gross = 2 cash + position x mid, in half tick-lots. Funding is in the equity but not in the cash of the columns, so it is
+    The summary values the last position at a mid that no column holds; it is found from its gross profit, which is cash and
+    the worth of the position at that mid. Funding is in the equity but not in the cash of the columns, so it is
     taken off there. What was paid after the last sample is told by a closing sample.
     """
     samples, fills, summary = result.samples, result.fills, result.summary
@@ -109,10 +113,10 @@ def run_columns(result: RunResult, instrument: Instrument, market: MarketColumns
         raise DataError(
             f"the result has no column {', '.join(missing)}: an earlier version wrote it; run the backtest again"
         )
-    half_unit = EXACT.divide(instrument.tick_lot, Decimal(2))
+    worth = Worth.of(instrument)
 
-    def half_tick_lots(amount: Decimal) -> int:
-        return int(EXACT.divide(amount, half_unit))
+    def half_units(amount: Decimal) -> int:
+        return instrument.cash_units(amount, per_unit=2)
 
     ts = samples["ts"].to_numpy()
     fill_ts = fills["exch_ts"].to_numpy()
@@ -121,14 +125,14 @@ def run_columns(result: RunResult, instrument: Instrument, market: MarketColumns
     end_ts = int(last["exch_ts" if is_fill_last else "ts"])
     position, end_mid = int(last["position_lots"]), int(last["mid_half_ticks"])
     if position:
-        end_mid = (half_tick_lots(summary.gross_pnl) - 2 * int(last["cash_tick_lots"])) // position
+        end_mid = worth.mid_of(position, half_units(summary.gross_pnl) - 2 * int(last["cash_tick_lots"]), near=end_mid)
     paid = samples["funding_tick_lots"].to_numpy()
-    late = half_tick_lots(summary.funding) // 2 - (int(paid[-1]) if len(paid) else 0)
+    late = half_units(summary.funding) // 2 - (int(paid[-1]) if len(paid) else 0)
     if late:
         closing = {
             "ts": end_ts, "position_lots": position, "cash_tick_lots": int(last["cash_tick_lots"]),
-            "fees_tick_lots": int(last["fees_tick_lots"]), "funding_tick_lots": half_tick_lots(summary.funding) // 2,
-            "mid_half_ticks": end_mid, "equity_half_tick_lots": half_tick_lots(summary.final_equity),
+            "fees_tick_lots": int(last["fees_tick_lots"]), "funding_tick_lots": half_units(summary.funding) // 2,
+            "mid_half_ticks": end_mid, "equity_half_tick_lots": half_units(summary.final_equity),
         }  # fmt: skip
         samples = pl.concat([samples, pl.DataFrame([closing]).select(samples.columns)])
         ts, paid = samples["ts"].to_numpy(), samples["funding_tick_lots"].to_numpy()
@@ -146,7 +150,7 @@ def run_columns(result: RunResult, instrument: Instrument, market: MarketColumns
     filled["queue_ahead_lots"] = np.maximum(filled.pop("joined_front_lots"), 0)
     if result.order_events is not None:
         filled["resting_ns"] = resting_ns(result.order_events, fills)
-    return RunColumns(Samples.of(columns), Fills.of(filled), end_ts, end_mid, ts[shown], received[shown])
+    return RunColumns(Samples.of(columns), Fills.of(filled), worth, end_ts, end_mid, ts[shown], received[shown])
 
 
 def _with_last_repeated(market: MarketColumns) -> MarketColumns:
@@ -208,14 +212,14 @@ def analysed(
 
     Parameters
     ----------
-    result, instrument : of the run; an inverse contract has no analysis
+    result, instrument : of the run; one without samples has no analysis
     run_id, strategy : names
     market : the recorded market beside it; without it no share of volume, no time at the best price and no markout below the
         sampling clock is known
     trials : those among which it was chosen
     fragility, capacity : the grid and the curve of sizes, where they were computed
     """
-    if instrument.contract_type is ContractType.INVERSE or not result.samples.height:
+    if not result.samples.height:
         return AnalysedRun(run_id, strategy, instrument, result, None, None, None, fragility, capacity)
     columns = run_columns(result, instrument, market)
     summary, known = result.summary, result.reproducibility

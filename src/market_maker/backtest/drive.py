@@ -293,7 +293,7 @@ class Drive:
     def _refuse(self, code: Code) -> None:
         if self._bounded and code not in {Code.INVALID_ORDER, Code.ENDLESS}:
             raise OutgrownError(code.name)
-        raise refusal(code, self.name, self._now())
+        raise refusal(code, self.name, self._now(), self.state.actions, int(self.state.reasons.max()))
 
     def _wake_by_hand(self) -> None:
         """Call a plain strategy for every set that has a reason."""

@@ -20,14 +20,15 @@ from market_maker.backtest.drive import Capacity, Drive, SetOfRun
 from market_maker.backtest.execution import Execution, is_of_orders, queue_model_of
 from market_maker.backtest.fee_models import Contract
 from market_maker.backtest.fee_models.funding import Funding, funding_of
-from market_maker.backtest.guard import check_limits, limits_json, outcomes
+from market_maker.backtest.guard import limits_json, outcomes
 from market_maker.backtest.queue_models import QueueModel, parameter_of
-from market_maker.backtest.result import Assumed, Columns, FillModel, RunResult, columns_of, half_worth, summarise
+from market_maker.backtest.result import Assumed, Columns, FillModel, RunResult, columns_of, summarise
 from market_maker.backtest.state import CHANCE_SCALE, IMPACT_SCALE
 from market_maker.domain.errors import DataError, InvalidRequest
 from market_maker.domain.instrument import EXACT, ContractType, Instrument
 from market_maker.market_data.conditions import MarketConditions
 from market_maker.market_data.replay import Feed, open_feed
+from market_maker.performance.worth import Worth
 from market_maker.risk.limits import Limit
 from market_maker.storage.lake import Lake, day_of
 from market_maker.strategies.compilation import cache_key, compiled
@@ -330,9 +331,8 @@ def result_of(
     balance = drive.sets[k].balance_tick_lots
     head = drive.head(k)
     pair = config.instrument
-    contract = Contract.of(pair)
     money = balance + sampled["cash_tick_lots"] - sampled["fees_tick_lots"] - sampled["funding_tick_lots"]
-    worth = half_worth(contract, sampled["position_lots"], sampled["mid_half_ticks"])
+    worth = Worth.of(pair).positions(sampled["position_lots"], sampled["mid_half_ticks"])
     columns = {"equity_half_tick_lots": 2 * money + np.asarray(worth, np.int64), **sampled}
     samples = {name: columns[name] for name in SAMPLED}
     names = ("position_lots", "cash_tick_lots", "fees_tick_lots", "funding_tick_lots", "last_order_id")
@@ -419,7 +419,6 @@ def check_config(config: RunConfig) -> None:
         latency = getattr(config, field_name)
         if not 0 <= latency < 86_400 * 10**9:
             raise InvalidRequest.of(field_name, latency, "0 ns to one day")
-    check_limits(config.limits, config.instrument)
 
 
 def _balance_tick_lots(config: RunConfig) -> int:

@@ -1,6 +1,6 @@
 """What a parameter set gave over one stretch or several, and the objectives by which a search ranks sets.
 
-Owns the periods on which the runs of one recording are compared: profits are exact, half tick-lots as in the samples of a
+Owns the periods on which the runs of one recording are compared: profits are exact, half units of cash as in the samples of a
 run, and add up to its net P&L. Knows no search.
 """
 
@@ -133,7 +133,7 @@ def _periods(config: RunConfig, feed: Feed) -> tuple[int, int, int]:
 
 
 def _half_units(instrument: Instrument, amount: Decimal) -> int:
-    return int(EXACT.divide(EXACT.multiply(amount, Decimal(2)), Contract.of(instrument).cash_unit))
+    return instrument.cash_units(amount, per_unit=2)
 
 
 # --- objectives -------------------------------------------------------------------------------------------------------

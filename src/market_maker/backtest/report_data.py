@@ -1,7 +1,7 @@
 """What the report page shows of runs, as JSON values that stay small: long columns as differences of integers.
 
 A column of n integers is told as its first value and n - 1 differences; times in microseconds since the run's start, which a
-browser's numbers hold exactly. Money, prices and quantities stay integers of half tick-lots, ticks and lots, with their units
+browser's numbers hold exactly. Money, prices and quantities stay integers of half units of cash, ticks and lots, with their units
 as text. The page turns them into floating point to draw, never to add up.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from market_maker.backtest.analysis import CAUSES, NOT_INVERSE, AnalysedRun, RunColumns
+from market_maker.backtest.analysis import CAUSES, NO_SAMPLES, AnalysedRun, RunColumns
 from market_maker.backtest.market_columns import MarketColumns
 from market_maker.backtest.trial_counts import Surface
 from market_maker.domain.errors import InvalidRequest
@@ -76,8 +76,7 @@ def report_data(
 
 def _run(run: AnalysedRun, market: MarketColumns | None, surface: Surface | None, runs: int) -> dict[str, Any]:
     if run.columns is None or run.analysis is None or run.quality is None:
-        why = NOT_INVERSE if run.result.samples.height else "it has no samples"
-        allowed = f"runs that are analysed one by one; of this one, {why}. `analyze` has its totals"
+        allowed = f"runs that are analysed one by one; of this one, {NO_SAMPLES}. `analyze` has its totals"
         raise InvalidRequest.of("run_ids", run.run_id, allowed)
     result, pair, columns = run.result, run.instrument, run.columns
     known = result.reproducibility
@@ -90,6 +89,7 @@ def _run(run: AnalysedRun, market: MarketColumns | None, surface: Surface | None
         "strategy": {"name": run.strategy, "kind": known["configuration"]["strategy"]},
         "pair": {
             "venue": pair.venue, "symbol": pair.symbol, "base": pair.base, "quote": pair.quote,
+            "currency": pair.settled_in, "cash_unit": f"{pair.tick_lot:f}", "quantity_unit": pair.counted_in,
             "tick_size": f"{pair.tick_size:f}", "lot_size": f"{pair.lot_size:f}",
             "contract_type": pair.contract_type.value, "contract_multiplier": f"{pair.contract_multiplier:f}",
         },

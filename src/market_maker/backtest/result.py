@@ -1,6 +1,6 @@
-"""What a run yields: equity and fills as columns, a summary in quote currency, and what makes it repeatable.
+"""What a run yields: equity and fills as columns, a summary in the currency it settles in, and what makes it repeatable.
 
-Money is exact: half tick-lots inside (a mid lies on half ticks), Decimal in the summary. Knows nothing of databases.
+Money is exact: half units of cash inside (a mid lies on half ticks), Decimal in the summary. Knows nothing of databases.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from market_maker.domain.errors import DataError
 from market_maker.domain.instrument import EXACT, ContractType, Instrument
 from market_maker.domain.order import Liquidity, Side
 from market_maker.domain.position import PositionState
+from market_maker.performance.columns import total
 from market_maker.performance.drawdown import max_drawdown
 from market_maker.performance.returns import Sharpe, sharpe_ratio
+from market_maker.performance.worth import Worth
 from market_maker.storage.lake import sha256_of
 
 if TYPE_CHECKING:
@@ -206,7 +208,7 @@ class RunResult:
         for ts, side, price_ticks, qty_lots, fee in zip(*rows, strict=True):
             position.apply_fill(Side(side), price_ticks, qty_lots, fee, contract)
             position.updated_ts = ts
-        funding = int(EXACT.divide(self.summary.funding, contract.tick_lot).to_integral_value())
+        funding = contract.cash_units(self.summary.funding)
         position.cash_tick_lots -= funding
         position.realised_tick_lots -= funding
         return position
@@ -295,19 +297,15 @@ def summarise(
     `end` holds the last position_lots, cash_tick_lots, fees_tick_lots, funding_tick_lots, mid_half_ticks and the counts
     last_order_id, orders_rejected, orders_canceled, orders_expired.
     """
-    contract = Contract.of(instrument)
+    contract, worth = Contract.of(instrument), Worth.of(instrument)
 
     def money(half_units: int) -> Decimal:
         return EXACT.divide(EXACT.multiply(Decimal(half_units), contract.cash_unit), Decimal(2))
 
-    qty = fills["qty_lots"]
-    bought = fills["side"] * qty
-    values = half_values(contract, 2 * fills["price_ticks"], qty)
-    # What fills were worth at the mid less what was paid for them.
-    paid = _sum(half_worth(contract, bought, 2 * fills["price_ticks"]))
-    capture = _sum(half_worth(contract, bought, fills["mid_half_ticks"])) - paid
-    position = np.array([end["position_lots"]], np.int64), np.array([end["mid_half_ticks"]], np.int64)
-    gross = 2 * end["cash_tick_lots"] + int(half_worth(contract, *position)[0])
+    side, price, qty, mid = (fills[name] for name in ("side", "price_ticks", "qty_lots", "mid_half_ticks"))
+    # What fills were worth at the mid, and what was paid for them.
+    capture = total(worth.positions(side * qty, mid)) + total(worth.received(side, price, qty))
+    gross = 2 * end["cash_tick_lots"] + worth.position(end["position_lots"], end["mid_half_ticks"])
     fees, funding = 2 * end["fees_tick_lots"], 2 * end["funding_tick_lots"]
     equity = samples["equity_half_tick_lots"]
     drawdown = max_drawdown(equity) if len(equity) else None
@@ -323,8 +321,8 @@ def summarise(
         final_equity=money(2 * balance_tick_lots + gross - fees - funding),
         max_drawdown=money(int(drawdown.depth)) if drawdown else Decimal(0),
         max_drawdown_duration_ns=drawdown.duration * sample_interval_ns if drawdown else 0,
-        turnover=money(_sum(values)),
-        volume=instrument.lots_to_qty(_sum(qty)),
+        turnover=money(total(worth.traded(price, qty))),
+        volume=instrument.lots_to_qty(total(qty)),
         position=instrument.lots_to_qty(end["position_lots"]),
         sharpe=sharpe_ratio(equity, interval_ns=sample_interval_ns),
         fills=len(qty),
@@ -336,33 +334,6 @@ def summarise(
         orders_canceled=end["orders_canceled"],
         orders_expired=end["orders_expired"],
     )
-
-
-def half_values(contract: Contract, price_half_ticks: NDArray[np.int64], lots: NDArray[np.int64]) -> NDArray[Any]:
-    """Return the value of quantities at prices in half cash units, exactly; 0 where there is no price yet.
-
-    Of Python's integers where int64 could be exceeded, and for inverse contracts.
-    """
-    if not contract.inverse_scale:
-        most = int(np.abs(price_half_ticks).max(initial=0)) * int(np.abs(lots).max(initial=0))
-        whole = price_half_ticks if most < 2**62 else price_half_ticks.astype(object)
-        return whole * lots
-    scale = 4 * contract.inverse_scale
-    found = [
-        (2 * scale * quantity + price) // (2 * price) if price > 0 else 0
-        for price, quantity in zip(price_half_ticks.tolist(), lots.tolist(), strict=True)
-    ]
-    return np.array(found, object)
-
-
-def half_worth(
-    contract: Contract, position_lots: NDArray[np.int64], price_half_ticks: NDArray[np.int64]
-) -> NDArray[Any]:
-    """Return what positions are worth at prices in half cash units; that of an inverse contract is owed when it is long."""
-    if not contract.inverse_scale:
-        return half_values(contract, price_half_ticks, position_lots)
-    values = half_values(contract, price_half_ticks, np.abs(position_lots))
-    return np.asarray(-np.sign(position_lots) * values, np.int64)
 
 
 def columns_of(records: NDArray[Any]) -> dict[str, NDArray[np.int64]]:
@@ -378,10 +349,3 @@ def _frame(columns: Columns) -> pl.DataFrame:
 
 def _columns(frame: pl.DataFrame) -> Columns:
     return {column.name: column.to_numpy() for column in frame}
-
-
-def _sum(values: NDArray[Any]) -> int:
-    """Return a sum exactly: of Python's integers where it could exceed int64."""
-    if values.dtype != object and int(np.abs(values).max(initial=0)) * len(values) >= 2**62:
-        values = values.astype(object)
-    return int(values.sum()) if len(values) else 0

@@ -19,7 +19,7 @@ from market_maker.backtest.analyses import Analyses, Note, StoredRun, analyse_ru
 from market_maker.backtest.configuration import as_it_was, pair_ids_of, run_config, run_configs
 from market_maker.backtest.execution import Execution
 from market_maker.backtest.explain import Story, explain_run
-from market_maker.backtest.guard import check_limits, limits_of
+from market_maker.backtest.guard import limits_of
 from market_maker.backtest.request import RunRequest, configuration_of, told_configuration
 from market_maker.backtest.result import RunResult
 from market_maker.backtest.several_run import SeveralRun, check_legs, read_result
@@ -31,6 +31,7 @@ from market_maker.domain.clock import Clock
 from market_maker.domain.errors import Conflict, InvalidRequest, NotFound
 from market_maker.domain.events import EventType
 from market_maker.domain.ids import new_id
+from market_maker.domain.instrument import ContractType
 from market_maker.settings import BacktestSettings
 from market_maker.storage.database import Database, fetch, page
 from market_maker.storage.jobs import defer_run
@@ -90,7 +91,7 @@ class BacktestService:
         configuration = self.configuration(request)
         check_legs(kind, [pair.instrument, *others], configuration)
         Execution.of(request.execution).fee_state(pair.instrument, request.start_ts)  # Wrong fees are told now.
-        check_limits(limits_of(request.limits), pair.instrument)
+        limits_of(request.limits)
         async with self._database.transaction() as connection:
             await connection.execute(
                 f"INSERT INTO backtest_runs ({_RUN_COLUMNS}, heartbeat_ts)"
@@ -136,7 +137,14 @@ class BacktestService:
     ) -> list[dict[str, Any]]:
         """Return the results of a strategy's completed runs, newest first. NotFound for an unknown strategy."""
         await self._reference.strategy(strategy_id)
-        return await get_results(self._database, strategy_id, after=after, limit=limit)
+        found = await get_results(self._database, strategy_id, after=after, limit=limit)
+        return [each | {"currency": await self._currency(each)} for each in found]
+
+    async def _currency(self, result: dict[str, Any]) -> str:
+        """Return what the money of a result is in: what its pair settled in when the run began."""
+        pair = (await self._reference.pair(UUID(result["pair_id"]))).instrument
+        then = result["reproducibility"]["configuration"]["pair"].get("contract_type", pair.contract_type)
+        return replace(pair, contract_type=ContractType(then)).settled_in
 
     async def get_trials(
         self, strategy_id: UUID, *, after: UUID | None = None, limit: int = 100

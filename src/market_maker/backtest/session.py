@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from decimal import Decimal
 
-import numpy as np
-
 from market_maker.backtest.drive import Drive, SetOfRun
 from market_maker.backtest.execution import is_of_orders, queue_model_of
 from market_maker.backtest.faults import refusal
@@ -17,12 +15,13 @@ from market_maker.backtest.fee_models import Contract, FeeState
 from market_maker.backtest.ladder.kernel import next_outward, slot_of
 from market_maker.backtest.latency_models import LatencyState, constant
 from market_maker.backtest.queue_models import QueueModel, parameter_of
-from market_maker.backtest.result import FillModel, half_worth
+from market_maker.backtest.result import FillModel
 from market_maker.backtest.state import CHANCE_SCALE, IMPACT_SCALE, Code, Reason
 from market_maker.domain.errors import InvalidRequest, NotFound, RejectReason
 from market_maker.domain.instrument import EXACT, Instrument
 from market_maker.domain.order import Liquidity, OrderStatus, OrderType, Side, TimeInForce
 from market_maker.market_data.replay import Feed
+from market_maker.performance.worth import Worth
 from market_maker.strategies.actions import Records
 
 
@@ -229,8 +228,8 @@ class ReplaySession:
     def equity(self) -> Decimal:
         """Return balance + cash - fees + position at the mid, in quote currency (INVERSE: base currency)."""
         settled = 2 * (self._balance + self.cash_tick_lots - self.fees_tick_lots)
-        held = np.array([self.position_lots], np.int64), np.array([self._drive.mid_half_ticks()], np.int64)
-        total = settled + int(half_worth(self._contract, *held)[0])
+        worth = Worth(self._contract.inverse_scale).position(self.position_lots, self._drive.mid_half_ticks())
+        total = settled + worth
         return EXACT.divide(EXACT.multiply(Decimal(total), self._contract.cash_unit), Decimal(2))
 
     def log(self) -> Records:

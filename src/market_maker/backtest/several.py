@@ -189,9 +189,9 @@ class _Conductor:
             self._strategy(seen, self._params, self._memory, self._actions)
         except (Exception, SystemExit) as error:
             raise failure(error, self._kind.kind, f"clock {now} ns", reason) from error
-        self._obey(now)
+        self._obey(now, reason)
 
-    def _obey(self, now: int) -> None:
+    def _obey(self, now: int, reason: int) -> None:
         count = len(self._legs)
         for action in self._actions[1 : 1 + int(self._actions[0]["kind"])]:
             names_order = int(action["kind"]) in {CANCEL, AMEND}
@@ -205,7 +205,7 @@ class _Conductor:
                 drive.state.actions[1]["order_id"] = int(action["order_id"]) // count
             code = Code(drive.kernel.obey(drive.sealed, 0))
             if code != Code.REACHED:
-                raise refusal(code, self._kind.kind, f"clock {now} ns")
+                raise refusal(code, self._kind.kind, f"clock {now} ns", drive.state.actions, reason)
 
 
 def _check(configs: Sequence[RunConfig], feeds: Sequence[Feed], strategy: PreparedStrategy) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
@@ -204,18 +205,19 @@ class Threads:
         threads = min(len(chunks), self._threads)
         with ThreadPoolExecutor(threads) as pool:
             stop = self._stop or Stop()
-            waiting: set[Future[list[Trial]]] = set()
+            waiting: dict[Future[list[Trial]], Chunk] = {}
             ahead = iter(chunks)
             try:
                 while True:
                     # Few in advance: results that nobody has taken yet are memory.
                     for part in itertools.islice(ahead, threads + 1 - len(waiting)):
-                        waiting.add(pool.submit(run_chunk, part, feed, stop))
+                        waiting[pool.submit(run_chunk, part, feed, stop.of(part))] = part
                     if not waiting:
                         return
-                    finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    for future in finished:
-                        yield future.result()
+                    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                        trials = future.result()
+                        stop.forget(waiting.pop(future))
+                        yield trials
             finally:
                 stop.set()
                 for future in waiting:
@@ -223,10 +225,40 @@ class Threads:
 
 
 class Stop:
-    """Tells running chunks that nobody waits for them any more."""
+    """Tells running chunks that nobody waits for them any more, and knows how far they are.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    note : called by the threads with `under_way`, now and then
+    """
+
+    def __init__(self, note: Callable[[float], None] | None = None) -> None:
         self._event = Event()
+        self._note = note
+        self._shares: dict[int, float] = {}
+
+    @property
+    def under_way(self) -> float:
+        """How many sets the parts of their passes that are done would be."""
+        return math.fsum(self._shares.copy().values())
+
+    def of(self, chunk: Chunk) -> Callable[[RunProgress], None]:
+        """Return what a chunk tells its progress to."""
+
+        def look(progress: RunProgress) -> None:
+            self(progress)
+            share = progress.events_done / progress.events_total if progress.events_total else 0.0
+            # A pass that begins anew, with room for more orders, does not go back.
+            before = self._shares.get(id(chunk), 0.0)
+            self._shares[id(chunk)] = max(before, len(chunk.numbers) * min(share, 1.0))
+            if self._note is not None:
+                self._note(self.under_way)
+
+        return look
+
+    def forget(self, chunk: Chunk) -> None:
+        """Take a chunk for done: its sets are counted elsewhere from now on."""
+        self._shares.pop(id(chunk), None)
 
     def set(self) -> None:
         """End what runs, at its next slice."""

@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from market_maker.backtest.execution import Execution
-from market_maker.backtest.guard import check_limits, limits_of
+from market_maker.backtest.guard import limits_of
 from market_maker.backtest.request import RunRequest, configuration_of, told_configuration
 from market_maker.backtest.storage import PENDING, RUNNING, tell
 from market_maker.backtest.sweep_plan import WishedGrid, check_values, count_of, grid_of
@@ -98,7 +98,7 @@ class Sweeps:
         check_values(find_strategy(strategy.kind), values)
         configuration = configuration_of(wish, self._settings)
         Execution.of(wish.execution).fee_state(instrument, wish.start_ts)  # Wrong fees are told now.
-        check_limits(limits_of(wish.limits), instrument)
+        limits_of(wish.limits)
         ordered, total = [[name, list(choices)] for name, choices in values.items()], count_of(values, "grid")
         sweep_id, now = new_id(), self._clock.now_ns()
         ids = (sweep_id, strategy.strategy_id, instrument.pair_id)

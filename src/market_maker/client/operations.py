@@ -859,6 +859,7 @@ class Operations:
         time_horizon: str | None = None,
         method: schemas.RiskMethod = "HISTORICAL",
         scope: schemas.RiskScope = "POSITION",
+        currency: str | None = None,
     ) -> Call[schemas.RiskMetricsView]:
         """Compute, save and publish the figures of a position or a scope by one of ten methods; hold them against limits."""
         body = schemas.AssessRisk(
@@ -868,6 +869,7 @@ class Operations:
             time_horizon=time_horizon,
             method=method,
             scope=scope,
+            currency=currency,
         )
         return Call("POST", "/api/v1/risk/assessment", schemas.RiskMetricsView, body=body)
 
@@ -881,6 +883,7 @@ class Operations:
         time_horizon: str | None = None,
         loss: Money | None = None,
         norm: schemas.StressNorm = "LIKELIHOOD",
+        currency: str | None = None,
     ) -> Call[schemas.StressView]:
         """Return what storms would lose; `scenarios` as `schemas.StressScenario` has them, without any the published ones."""
         body = schemas.StressTest(
@@ -890,6 +893,7 @@ class Operations:
             time_horizon=time_horizon,
             loss=_optional_money(loss, "loss"),
             norm=norm,
+            currency=currency,
         )
         return Call("POST", "/api/v1/risk/stress", schemas.StressView, body=body, is_repeatable=True)
 

@@ -23,6 +23,9 @@ MAX_TICK_LOTS = 2**62
 INVERSE_UNIT = Decimal("1e-10")
 """Cash of an INVERSE contract is counted in units of at most this much base currency."""
 
+_SHORT = Context(prec=15, rounding=ROUND_HALF_EVEN)
+"""Digits of such a unit where it has no end, as that of a tick of 0.3: amounts are whole units and still short text."""
+
 
 class ContractType(StrEnum):
     """How value follows from price: SPOT and LINEAR: price x quantity; INVERSE: quantity / price; times the multiplier."""
@@ -124,15 +127,22 @@ class Instrument:
         return self.base if self.contract_type is ContractType.INVERSE else self.quote
 
     @property
+    def counted_in(self) -> str:
+        """What quantities count: contracts of an INVERSE pair or of one with a multiplier, else the base currency."""
+        is_of_contracts = self.contract_type is ContractType.INVERSE or self.contract_multiplier != 1
+        return "contracts" if is_of_contracts else self.base
+
+    @property
     def tick_lot(self) -> Decimal:
         """The unit of cash in kernels, in `settled_in`.
 
-        SPOT, LINEAR: the value of one lot at a price of one tick. INVERSE: that value by `inverse_scale`.
+        SPOT, LINEAR: the value of one lot at a price of one tick. INVERSE: that value by `inverse_scale`, to 15 digits where
+        it has no end.
         """
         value = EXACT.multiply(self.lot_size, self.contract_multiplier)
         if self.contract_type is not ContractType.INVERSE:
             return EXACT.multiply(self.tick_size, value)
-        return EXACT.divide(EXACT.divide(value, self.tick_size), Decimal(self.inverse_scale))
+        return _SHORT.plus(EXACT.divide(EXACT.divide(value, self.tick_size), Decimal(self.inverse_scale)))
 
     def cost(self, price_ticks: int, qty_lots: int) -> int:
         """Return what a long position of `qty_lots` >= 0 at a price is worth in tick-lots; its holder pays as much.
@@ -179,6 +189,14 @@ class Instrument:
     def cash_to_decimal(self, tick_lots: int) -> Decimal:
         """Return an amount of tick-lots in `settled_in`."""
         return EXACT.multiply(Decimal(tick_lots), self.tick_lot)
+
+    def cash_units(self, amount: Decimal, *, per_unit: int = 1) -> int:
+        """Return an amount of `settled_in` that is a whole number of units of cash, or of so many to a unit, as that number.
+
+        To the nearest: amounts that were kept by an earlier version may have more digits of a unit without end.
+        """
+        units = EXACT.divide(EXACT.multiply(amount, Decimal(per_unit)), self.tick_lot)
+        return int(units.to_integral_value(rounding=ROUND_HALF_EVEN))
 
 
 def check_steps(instrument: Instrument) -> None:

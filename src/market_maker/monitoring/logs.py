@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import os
+import pwd
 import re
 import sys
 from typing import Any, Literal, TextIO
@@ -108,8 +110,18 @@ def bind_caller(name: str) -> None:
     _caller.set(name)
 
 
+def bind_user() -> None:
+    """Let `caller` tell whose command this is: the operating system's user, by the number that the kernel knows."""
+    number = os.getuid()
+    try:
+        name = pwd.getpwuid(number).pw_name
+    except KeyError:  # a container may run as a number that has no name
+        name = str(number)
+    bind_caller(f"user {name}")
+
+
 def caller() -> str | None:
-    """Return who asks: the scope of an API key and the begin of its sha256; None where no key is needed."""
+    """Return who asks: the scope of an API key and the begin of its sha256, or the user of a command; None where no key is needed."""
     return _caller.get()
 
 

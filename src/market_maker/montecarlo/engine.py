@@ -226,7 +226,7 @@ class Simulation:
                     return True
                 self._wake_by_hand()
             else:
-                raise refusal(Code(code), self.strategy.kind.kind, self._now())
+                raise self._refusal(Code(code))
 
     def _drain(self) -> None:
         self.drive.drain()
@@ -246,7 +246,7 @@ class Simulation:
         """Send the requests that a strategy which is led elsewhere has put into `drive.state.actions`."""
         code = Code(self.drive.kernel.obey(self.drive.sealed, 0))
         if code != Code.REACHED:
-            raise refusal(code, self.strategy.kind.kind, self._now())
+            raise self._refusal(code)
 
     def _wake_by_hand(self) -> None:
         view = self.look()
@@ -255,6 +255,10 @@ class Simulation:
         except (Exception, SystemExit) as error:
             raise failure(error, self.strategy.kind.kind, self._now(), view.wake_reason) from error
         self.obey()
+
+    def _refusal(self, code: Code) -> InvalidRequest:
+        state = self.drive.state
+        return refusal(code, self.strategy.kind.kind, self._now(), state.actions, int(state.reasons.max()))
 
     def _now(self) -> str:
         return f"clock {self.drive.now_ts} ns, seed {self.design.seed}"

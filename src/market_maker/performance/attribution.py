@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import numpy as np
 
@@ -23,17 +23,17 @@ from market_maker.performance.columns import (
     Whole,
     merge_places,
     packed,
-    products,
     running_sum,
     scaled,
     sums_by_group,
 )
 from market_maker.performance.figures import Int64
+from market_maker.performance.worth import LINEAR, Worth
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Profit by cause, exact integers of one unit (linear and spot: half tick-lots).
+    """Profit by cause, exact integers of one unit: half units of cash.
 
     Parameters
     ----------
@@ -111,6 +111,7 @@ def marks_of(
     samples: Samples,
     fills: Fills,
     *,
+    worth: Worth = LINEAR,
     initial_position_lots: int = 0,
     funding_ts: Int64 | None = None,
     funding_tick_lots: Int64 | None = None,
@@ -118,11 +119,12 @@ def marks_of(
     end_ts: int | None = None,
     end_mid_half_ticks: int | None = None,
 ) -> Marks:
-    """Return the marks of a linear or spot instrument: its fills and samples, merged by time, in half tick-lots.
+    """Return the marks of one instrument: its fills and samples, merged by time, in half units of cash.
 
     Parameters
     ----------
     samples, fills : of one run; at one instant fills come first, as in the replay
+    worth : of the instrument
     initial_position_lots : held before the first of them
     funding_ts, funding_tick_lots : (p,) int64, payments received (negative: paid); each belongs to the first mark at or
         after it
@@ -154,8 +156,10 @@ def marks_of(
     held = np.concatenate([[initial_position_lots], initial_position_lots + running_sum(traded)])
     held_at_sample = held[sample_place - np.arange(len(sample_place))]
     ts = merged(fills.exch_ts, samples.ts)
-    value = merged(products(held[1:], fills.mid_half_ticks), products(held_at_sample, samples.mid_half_ticks))
-    ledger = merged(_ledger(fills), _ledger(samples))
+    value = merged(
+        worth.positions(held[1:], fills.mid_half_ticks), worth.positions(held_at_sample, samples.mid_half_ticks)
+    )
+    ledger = merged(_ledger(fills, worth), _ledger(samples, worth))
     first_mid = fills.mid_half_ticks[0] if len(fill_place) and fill_place[0] == 0 else samples.mid_half_ticks[0]
     if (end_ts is None) != (end_mid_half_ticks is None):
         raise DataError("the end of a run needs its instant and its mid")
@@ -165,8 +169,8 @@ def marks_of(
         last: Fills | Samples = fills if len(fill_place) and fill_place[-1] == size - 1 else samples
         cash = 2 * (int(last.cash_tick_lots[-1]) - int(last.fees_tick_lots[-1]))
         ts = np.append(ts, end_ts)
-        value = np.append(value, packed([int(held[-1]) * end_mid_half_ticks]))
-        ledger = np.append(ledger, packed([cash + int(last.position_lots[-1]) * end_mid_half_ticks]))
+        value = np.append(value, packed([worth.position(int(held[-1]), end_mid_half_ticks)]))
+        ledger = np.append(ledger, packed([cash + worth.position(int(last.position_lots[-1]), end_mid_half_ticks)]))
     funding_place, funding = _funding(ts, funding_ts, funding_tick_lots)
     if len(funding) and not is_funding_in_cash:
         ledger = ledger + running_sum(packed(sums_by_group(funding, funding_place, len(ts))))
@@ -174,10 +178,10 @@ def marks_of(
         ts=ts,
         value=value,
         ledger=ledger,
-        start_value=initial_position_lots * int(first_mid),
+        start_value=worth.position(initial_position_lots, int(first_mid)),
         fill_place=fill_place,
-        change=products(traded, fills.mid_half_ticks),
-        cash_flow=products(-2 * fills.side * fills.price_ticks, fills.qty_lots),
+        change=worth.positions(traded, fills.mid_half_ticks),
+        cash_flow=worth.received(fills.side, fills.price_ticks, fills.qty_lots),
         fee=scaled(fills.fee_tick_lots, 2),
         funding_place=funding_place,
         funding=funding,
@@ -285,7 +289,9 @@ def split_by_label(marks: Marks, samples: Samples, labels: Int64, keys: Sequence
     return split_by_part(marks, part[np.minimum(places, len(labels) - 1)], keys)
 
 
-def split_by_fill(fills: Fills, group: Int64, keys: Sequence[int], *, end_mid_half_ticks: int) -> SplitTable:
+def split_by_fill(
+    fills: Fills, group: Int64, keys: Sequence[int], *, end_mid_half_ticks: int, worth: Worth = LINEAR
+) -> SplitTable:
     """Return what each set of fills earned up to the end: for any set of fills, such as those of one cause.
 
     Parameters
@@ -293,21 +299,30 @@ def split_by_fill(fills: Fills, group: Int64, keys: Sequence[int], *, end_mid_ha
     group : (m,) int64 in [0, len(keys)), the set of each fill
     keys : name of each set
     end_mid_half_ticks : mid at which what a fill bought or sold is valued
+    worth : of the instrument
 
     Returns
     -------
     SplitTable
-        In half tick-lots. The inventory of a fill is side x quantity x (end mid - mid at the fill). Over all fills, of
-        a run that began flat, the sum is the split of the run without funding.
+        In half units of cash. The inventory of a fill is what it brought at the end mid less what that was worth at the mid
+        of the fill: side x quantity x (end mid - mid at the fill) unless the contract is inverse. Over all fills, of a run
+        that began flat, the sum is the split of the run without funding.
+
+    Notes
+    -----
+    What a fill brought is the worth of the position with it less that without it, so that roundings add up to that of the
+    position.
     """
     groups = len(keys)
     signed = fills.side * fills.qty_lots
-    capture = fills.captured_half_tick_lots()
-    inventory = products(signed, end_mid_half_ticks - fills.mid_half_ticks)
-    # The net by another way: the worth at the end less what was paid.
-    worth = products(signed, end_mid_half_ticks - 2 * fills.price_ticks) - 2 * fills.fee_tick_lots
+    brought = worth.positions(signed, fills.mid_half_ticks)
+    received = worth.received(fills.side, fills.price_ticks, fills.qty_lots)
+    held = worth.positions(running_sum(signed), np.full(fills.count, end_mid_half_ticks))
+    at_end = np.diff(held, prepend=0)
+    capture, inventory = received + brought, at_end - brought
+    net = received + at_end - scaled(fills.fee_tick_lots, 2)
     columns = (
-        sums_by_group(worth, group, groups),
+        sums_by_group(net, group, groups),
         sums_by_group(capture, group, groups),
         sums_by_group(inventory, group, groups),
         sums_by_group(2 * np.maximum(fills.fee_tick_lots, 0), group, groups),
@@ -367,8 +382,9 @@ class MoneySplit:
     @property
     def residual(self) -> Decimal:
         """Net less its parts; 0."""
-        parts = self.spread_capture + self.inventory - self.fees + self.rebates + self.funding + self.hedging
-        return self.net - parts
+        with localcontext(EXACT):
+            parts = self.spread_capture + self.inventory - self.fees + self.rebates + self.funding + self.hedging
+            return self.net - parts
 
 
 def money_split(quoted: Leg, hedges: Sequence[Leg] = ()) -> MoneySplit:
@@ -388,14 +404,14 @@ def _worth(amount: int, unit: Decimal) -> Decimal:
     return EXACT.multiply(Decimal(amount), unit)
 
 
-def _ledger(columns: Fills | Samples) -> Whole:
-    """Return net worth by the ledger, without balance and funding, in half tick-lots."""
+def _ledger(columns: Fills | Samples, worth: Worth) -> Whole:
+    """Return net worth by the ledger, without balance and funding, in half units of cash."""
     cash = scaled(columns.cash_tick_lots - columns.fees_tick_lots, 2)
-    return cash + products(columns.position_lots, columns.mid_half_ticks)
+    return cash + worth.positions(columns.position_lots, columns.mid_half_ticks)
 
 
 def _funding(ts: Int64, funding_ts: Int64 | None, amounts: Int64 | None) -> tuple[Int64, Whole]:
-    """Return mark and amount, in half tick-lots, of each payment."""
+    """Return mark and amount, in half units of cash, of each payment."""
     if funding_ts is None and amounts is None:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     if funding_ts is None or amounts is None or len(funding_ts) != len(amounts):

@@ -1,6 +1,6 @@
 """How much size a strategy bears: profit against order size, where more size stops paying, own share of the market.
 
-Takes results that were had at several sizes; knows nothing of how. Profit is Decimal, in one quote currency.
+Takes results that were had at several sizes; knows nothing of how. Profit is Decimal, in one currency.
 """
 
 from __future__ import annotations

@@ -63,9 +63,9 @@ class Samples(_Columns):
     Parameters
     ----------
     ts : ns UTC, not decreasing
-    equity_half_tick_lots : balance + cash - fees + position x mid, in half tick-lots
+    equity_half_tick_lots : balance + cash - fees + worth of the position at the mid, in half units of cash (half tick-lots)
     position_lots : signed
-    cash_tick_lots : sum of payments for fills (negative: paid out), fees and balance apart
+    cash_tick_lots : sum of payments for fills (negative: paid out), fees and balance apart, in units of cash
     fees_tick_lots : sum of fees paid (a rebate is negative)
     mid_half_ticks : best bid + best ask
     best_bid_ticks, best_ask_ticks : the market's best prices, 0 where a side is empty; optional
@@ -139,11 +139,6 @@ class Fills(_Columns):
     def is_maker(self) -> NDArray[np.bool_]:
         """(m,) True where the order rested."""
         return np.equal(self.liquidity, int(Liquidity.MAKER))
-
-    def captured_half_tick_lots(self) -> Whole:
-        """Return (m,) side x (mid - price) x quantity in half tick-lots: what trading away from the mid earned."""
-        edge = self.side * (self.mid_half_ticks - 2 * self.price_ticks)
-        return products(edge, self.qty_lots)
 
 
 def merge_places(fill_ts: Int64, sample_ts: Int64) -> tuple[Int64, Int64]:

@@ -20,7 +20,7 @@ class ComparedFigure:
 
     Parameters
     ----------
-    name, unit : such as `net_pnl` and `quote`
+    name, unit : such as `net_pnl` and `USDT`
     values : one for each run; None where undefined
     best : label of the best run (ties: the first); None where more is neither better nor worse, or none is defined
     """
@@ -52,23 +52,25 @@ def _markout(horizon_ns: int) -> Callable[[RunAnalysis], Value]:
     return of
 
 
+_MONEY = ""
+"""Unit of what is told in the currency of the runs."""
 _FIGURES: tuple[tuple[str, str, int, Callable[[RunAnalysis], Value]], ...] = (
-    ("net_pnl", "quote", 1, lambda run: run.profit.net),
-    ("spread_capture", "quote", 0, lambda run: run.profit.spread_capture),
-    ("inventory", "quote", 0, lambda run: run.profit.inventory),
-    ("fees", "quote", 0, lambda run: run.profit.fees),
-    ("rebates", "quote", 0, lambda run: run.profit.rebates),
-    ("funding", "quote", 0, lambda run: run.profit.funding),
-    ("hedging", "quote", 0, lambda run: run.profit.hedging),
+    ("net_pnl", _MONEY, 1, lambda run: run.profit.net),
+    ("spread_capture", _MONEY, 0, lambda run: run.profit.spread_capture),
+    ("inventory", _MONEY, 0, lambda run: run.profit.inventory),
+    ("fees", _MONEY, 0, lambda run: run.profit.fees),
+    ("rebates", _MONEY, 0, lambda run: run.profit.rebates),
+    ("funding", _MONEY, 0, lambda run: run.profit.funding),
+    ("hedging", _MONEY, 0, lambda run: run.profit.hedging),
     ("sharpe", "annual", 1, lambda run: run.returns.sharpe.ratio),
     ("sharpe_low", "annual", 1, lambda run: run.sharpe_bootstrap.interval.low),
     ("sortino", "annual", 1, lambda run: run.returns.sortino.value),
     ("calmar", "annual", 1, lambda run: run.returns.calmar.value),
     ("probabilistic_sharpe", "probability", 1, lambda run: run.edge.probabilistic_sharpe.value),
     ("deflated_sharpe", "probability", 1, lambda run: run.edge.deflated.probability if run.edge.deflated else None),
-    ("max_drawdown", "quote", -1, lambda run: run.drawdowns[0].depth if run.drawdowns else Decimal(0)),
+    ("max_drawdown", _MONEY, -1, lambda run: run.drawdowns[0].depth if run.drawdowns else Decimal(0)),
     ("time_under_water", "share", -1, lambda run: run.under_water.share),
-    ("turnover", "quote", 0, lambda run: run.turnover),
+    ("turnover", _MONEY, 0, lambda run: run.turnover),
     ("fills", "count", 0, lambda run: run.trading.fills),
     ("fill_ratio", "share", 0, lambda run: run.trading.fill_ratio),
     ("maker_share", "share", 0, lambda run: run.trading.maker_share),
@@ -85,12 +87,12 @@ def compare_runs(runs: Sequence[tuple[str, RunAnalysis]]) -> RunComparison:
 
     Parameters
     ----------
-    runs : label and analysis; at least one, labels that differ, one quote currency
+    runs : label and analysis; at least one, labels that differ, one currency that they settle in
 
     Raises
     ------
     DataError
-        No runs, or runs in several quote currencies.
+        No runs, or runs in several currencies.
     InvalidRequest
         A label that comes twice.
     """
@@ -99,13 +101,13 @@ def compare_runs(runs: Sequence[tuple[str, RunAnalysis]]) -> RunComparison:
         raise DataError("no runs to compare; analyse at least one")
     if len(set(labels)) != len(labels):
         raise InvalidRequest.of("labels", list(labels), "each once")
-    currencies = sorted({run.quote for _, run in runs})
+    currencies = sorted({run.currency for _, run in runs})
     if len(currencies) > 1:
-        raise DataError(f"runs in {', '.join(currencies)} cannot be compared; choose runs in one quote currency")
+        raise DataError(f"runs in {', '.join(currencies)} cannot be compared; choose runs that settle in one currency")
     figures = []
     for name, unit, direction, read in _FIGURES:
         values = tuple(read(run) for _, run in runs)
-        figures.append(ComparedFigure(name, unit, values, _best(labels, values, direction)))
+        figures.append(ComparedFigure(name, unit or currencies[0], values, _best(labels, values, direction)))
     return RunComparison(labels, tuple(figures), _cautions([run for _, run in runs]))
 
 

@@ -27,9 +27,10 @@ class RunCurves:
 
     Parameters
     ----------
-    equity, drawdown : quote currency; drawdown is the fall from the highest equity so far, not negative
+    equity, drawdown : in the currency that the instrument settles in; drawdown is the fall from the highest equity so far, not
+        negative
     inventory : base currency or contracts, signed
-    mid : quote currency per unit
+    mid : a price, in quote currency
     """
 
     equity: Curve

@@ -1,6 +1,6 @@
 """How much of a result hangs on its assumptions: a grid of latency, queue model and fees, and where it breaks even.
 
-Takes results that were had under other assumptions; knows nothing of how. Profit is Decimal, in one quote currency.
+Takes results that were had under other assumptions; knows nothing of how. Profit is Decimal, in one currency.
 """
 
 from __future__ import annotations

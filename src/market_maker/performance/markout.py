@@ -25,6 +25,7 @@ from market_maker.performance.figures import (
     normal_quantile,
     student_quantile,
 )
+from market_maker.performance.worth import LINEAR, Worth
 
 HORIZONS_NS = tuple(int(tenths) * NS_PER_SECOND // 10 for tenths in (1, 10, 50, 300, 600, 3000))
 """0.1, 1, 5, 30, 60 and 300 s."""
@@ -77,7 +78,8 @@ class Markout:
     left_out : fills whose horizon runs over the end of the mids
     unseen : of the counted, those for which no mid later than the fill was known at the horizon: the mids are too coarse
         for it, and these fills show the mid of the fill itself
-    half_tick_lots : sum of side x (mid - price) x quantity, exact
+    half_tick_lots : what the fills had earned by then, exact, in half units of cash: sum of side x (mid - price) x quantity,
+        unless the contract is inverse
     """
 
     horizon_ns: int
@@ -186,6 +188,7 @@ def markouts(
     *,
     where: NDArray[np.bool_] | None = None,
     confidence: float = 0.95,
+    worth: Worth = LINEAR,
 ) -> tuple[Markout, ...]:
     """Return the markout at each horizon: side x (mid at fill + horizon - price).
 
@@ -195,6 +198,7 @@ def markouts(
     future : their `future_mids`
     where : (m,) True for the fills to count; default all
     confidence : of the intervals, in (0, 1)
+    worth : of the instrument; prices make the mean, and it the sum of money
 
     Notes
     -----
@@ -208,6 +212,7 @@ def markouts(
     """
     checked_confidence(confidence)
     edge = -2 * fills.side * fills.price_ticks
+    received, signed = worth.received(fills.side, fills.price_ticks, fills.qty_lots), fills.side * fills.qty_lots
     found = []
     for then in future:
         known = then.is_known if where is None else then.is_known & where
@@ -221,7 +226,7 @@ def markouts(
                 fills=len(weight),
                 left_out=(fills.count if where is None else int(where.sum())) - len(weight),
                 unseen=int((known & ~then.is_seen).sum()) if then.horizon_ns else 0,
-                half_tick_lots=total(products(half_ticks, weight)),
+                half_tick_lots=total(received[known]) + total(worth.positions(signed[known], then.half_ticks[known])),
             )
         )
     return tuple(found)

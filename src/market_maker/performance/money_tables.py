@@ -1,4 +1,4 @@
-"""Splits of profit as tables in quote currency: by day, hour, regime, cause and queue ahead."""
+"""Splits of profit as tables in the currency that the instrument settles in: by day, hour, regime, cause and queue ahead."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from market_maker.performance.attribution import (
     split_by_label,
 )
 from market_maker.performance.columns import Fills, Samples
+from market_maker.performance.figures import Int64
 from market_maker.performance.regimes import Cell, Regimes, Tercile, Trend, joint_labels
-from market_maker.performance.trading import FillGroup, bucket_names, bucket_of, fills_by_group, queue_buckets
+from market_maker.performance.trading import bucket_names, bucket_of, fills_by_group, queue_buckets
+from market_maker.performance.worth import Worth
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class SplitRow:
     fills : how many
     samples : of a regime, how many samples it lasted; None of other parts
     volume : traded quantity of a group of fills; None of parts of time
-    profit : quote currency
+    profit : in the settlement currency
     """
 
     key: int
@@ -65,14 +67,15 @@ class RegimeTables:
 
 
 class MoneyTables:
-    """Turns half tick-lots of one instrument into tables of quote currency."""
+    """Turns half units of cash of one instrument into tables of its settlement currency."""
 
     def __init__(self, instrument: Instrument) -> None:
         self.unit = EXACT.divide(instrument.tick_lot, Decimal(2))
+        self.worth = Worth.of(instrument)
         self._instrument = instrument
 
     def of(self, half_tick_lots: int) -> Decimal:
-        """Return an amount in quote currency."""
+        """Return an amount in the settlement currency."""
         return EXACT.multiply(Decimal(half_tick_lots), self.unit)
 
     def rows(
@@ -115,7 +118,7 @@ class MoneyTables:
         """Return the fills by cause; None without causes or their names."""
         if fills.cause is None or names is None:
             return None
-        return self._groups(fills_by_group(fills, fills.cause, names, end_mid_half_ticks=end_mid_half_ticks))
+        return self._groups(fills, fills.cause, names, end_mid_half_ticks)
 
     def by_queue(self, fills: Fills, end_mid_half_ticks: int) -> tuple[SplitRow, ...] | None:
         """Return the fills by the queue that was ahead, in lots; None where it is not known."""
@@ -123,9 +126,12 @@ class MoneyTables:
             return None
         bounds = queue_buckets(fills.queue_ahead_lots)
         bucket, names = bucket_of(fills.queue_ahead_lots, bounds), bucket_names(bounds)
-        return self._groups(fills_by_group(fills, bucket, names, end_mid_half_ticks=end_mid_half_ticks))
+        return self._groups(fills, bucket, names, end_mid_half_ticks)
 
-    def _groups(self, groups: Sequence[FillGroup]) -> tuple[SplitRow, ...]:
+    def _groups(
+        self, fills: Fills, code: Int64, names: Mapping[int, str], end_mid_half_ticks: int
+    ) -> tuple[SplitRow, ...]:
+        groups = fills_by_group(fills, code, names, end_mid_half_ticks=end_mid_half_ticks, worth=self.worth)
         return tuple(
             SplitRow(
                 group.key,

@@ -5,17 +5,18 @@ Takes summaries as they are; money is Decimal and every split adds up exactly. K
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, Protocol
 
 from market_maker.domain.errors import DataError, InvalidRequest
+from market_maker.domain.instrument import EXACT
 from market_maker.performance.returns import Sharpe
 
 
 class RunFigures(Protocol):
-    """What is read of a run's summary; money in quote currency."""
+    """What is read of a run's summary; money in the currency that it settles in."""
 
     @property
     def net_pnl(self) -> Decimal:
@@ -94,7 +95,7 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class AnalysisReport:
-    """The analysis; money in quote currency. `best` and `worst` are labels by net profit (ties: the first)."""
+    """The analysis; money in the currency that the runs settle in. `best` and `worst` are labels by net profit (ties: the first)."""
 
     runs: int
     profitable_runs: int
@@ -124,7 +125,7 @@ def analyse(results: Sequence[Run], labels: Sequence[str] | None = None) -> Anal
 
     Parameters
     ----------
-    results : runs in one quote currency
+    results : runs that settle in one currency
     labels : a name for each; default "1", "2", ...
 
     Raises
@@ -142,18 +143,18 @@ def analyse(results: Sequence[Run], labels: Sequence[str] | None = None) -> Anal
         raise InvalidRequest.of("labels", len(names), f"one for each of the {len(runs)} runs")
     rows = tuple(_row(name, run) for name, run in zip(names, runs, strict=True))
     fills = sum(run.fills for run in runs)
-    net = sum((row.net_pnl for row in rows), Decimal(0))
+    net = _added(row.net_pnl for row in rows)
     return AnalysisReport(
         runs=len(rows),
         profitable_runs=sum(row.net_pnl > 0 for row in rows),
         net_pnl=net,
         mean_net_pnl=net / len(rows),
-        spread_capture=sum((row.spread_capture for row in rows), Decimal(0)),
-        inventory_pnl=sum((row.inventory_pnl for row in rows), Decimal(0)),
-        fees=sum((row.fees for row in rows), Decimal(0)),
-        funding=sum((row.funding for row in rows), Decimal(0)),
-        residual=sum((row.residual for row in rows), Decimal(0)),
-        turnover=sum((row.turnover for row in rows), Decimal(0)),
+        spread_capture=_added(row.spread_capture for row in rows),
+        inventory_pnl=_added(row.inventory_pnl for row in rows),
+        fees=_added(row.fees for row in rows),
+        funding=_added(row.funding for row in rows),
+        residual=_added(row.residual for row in rows),
+        turnover=_added(row.turnover for row in rows),
         worst_drawdown=max(row.max_drawdown for row in rows),
         fills=fills,
         orders=sum(row.orders for row in rows),
@@ -172,13 +173,18 @@ def _row(label: str, run: RunFigures) -> RunRow:
         inventory_pnl=run.inventory_pnl,
         fees=run.fees,
         funding=run.funding,
-        residual=run.net_pnl - run.spread_capture - run.inventory_pnl + run.fees + run.funding,
+        residual=_added((run.net_pnl, -run.spread_capture, -run.inventory_pnl, run.fees, run.funding)),
         max_drawdown=run.max_drawdown,
         turnover=run.turnover,
         sharpe=run.sharpe.ratio,
         fills=run.fills,
         orders=run.orders,
     )
+
+
+def _added(amounts: Iterable[Decimal]) -> Decimal:
+    with localcontext(EXACT):
+        return sum(amounts, Decimal(0))
 
 
 def _plain(value: Any) -> Any:

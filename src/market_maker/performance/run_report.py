@@ -1,6 +1,7 @@
 """The analysis of one run: every figure of this package from its columns, as one value that can be shown or sent.
 
-Money is Decimal in quote currency. Knows nothing of where columns come from; a figure whose input is absent is None.
+Money is Decimal in the currency that the instrument settles in: its quote, or the base of an inverse contract. Knows nothing of
+where columns come from; a figure whose input is absent is None.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from market_maker.domain.errors import DataError, InvalidRequest
-from market_maker.domain.instrument import ContractType, Instrument
+from market_maker.domain.errors import DataError
+from market_maker.domain.instrument import Instrument
 from market_maker.domain.units import DAY_NS, NS_PER_SECOND
 from market_maker.performance.attribution import (
     Leg,
@@ -23,7 +24,7 @@ from market_maker.performance.attribution import (
     regrouped,
     split_by_interval,
 )
-from market_maker.performance.columns import Fills, Samples, products, scaled
+from market_maker.performance.columns import Fills, Samples, scaled
 from market_maker.performance.curves import RunCurves, run_curves
 from market_maker.performance.drawdown import UnderWater, time_under_water, top_drawdowns
 from market_maker.performance.evidence import EdgeEvidence, FillEvidence
@@ -55,6 +56,7 @@ from market_maker.performance.trading import (
     young_profit_share,
 )
 from market_maker.performance.trial_statistics import Edge, TrialStatistics, edge_evidence, edge_of
+from market_maker.performance.worth import Worth
 
 HOUR_NS = 3600 * NS_PER_SECOND
 
@@ -117,7 +119,7 @@ class RunInputs:
 
 @dataclass(frozen=True, slots=True)
 class DrawdownRow:
-    """One fall of the sampled equity: depth in quote currency, instants in ns UTC."""
+    """One fall of the sampled equity: depth in settlement currency, instants in ns UTC."""
 
     depth: Decimal
     start_ts: int
@@ -128,11 +130,12 @@ class DrawdownRow:
 
 @dataclass(frozen=True, slots=True)
 class RunAnalysis:
-    """The analysis of one run; money in quote currency, instants in ns UTC. Made by `analyse_run`.
+    """The analysis of one run; money in `currency`, instants in ns UTC. Made by `analyse_run`.
 
     Parameters
     ----------
-    quote : the currency
+    currency : what the instrument settles in, of all money here
+    quote : the currency of prices
     start_ts, end_ts, samples, sample_interval_ns : first and last instant, and the run's sampling
     initial_balance, final_equity, turnover, volume : final equity and turnover with the profit of hedges left out
     turnover_per_day : turnover / initial balance / days; None without a balance or time
@@ -145,6 +148,7 @@ class RunAnalysis:
     """
 
     settings: AnalysisSettings
+    currency: str
     quote: str
     start_ts: int
     end_ts: int
@@ -218,7 +222,7 @@ def analyse_run(
     Parameters
     ----------
     samples, fills : its columns; at least one sample
-    instrument : SPOT or LINEAR; gives the value of ticks and lots
+    instrument : gives the value of ticks and lots
     orders : what became of its orders
     sample_interval_ns : the clock of the samples
     inputs : what else is known
@@ -227,7 +231,7 @@ def analyse_run(
     Raises
     ------
     InvalidRequest
-        An INVERSE instrument, or a setting out of range.
+        A setting out of range.
     DataError
         No samples, or columns that contradict each other.
 
@@ -237,28 +241,28 @@ def analyse_run(
     equity in the samples: hedges, and funding that is not in its cash, are in `profit` alone. The run begins flat. O((n + m) log (n + m)).
     """
     given, how = inputs or RunInputs(), settings or AnalysisSettings()
-    if instrument.contract_type is ContractType.INVERSE:
-        raise InvalidRequest.of("contract_type", "INVERSE", "SPOT or LINEAR: equity of a run is in quote currency")
     if not len(samples.ts):
         raise DataError("a run without samples cannot be analysed; sample its equity at least once")
-    balance = _initial_half_tick_lots(samples)
+    money = MoneyTables(instrument)
+    worth = money.worth
+    balance = _initial_half_tick_lots(samples, worth)
     marks = marks_of(
         samples,
         fills,
+        worth=worth,
         funding_ts=given.funding_ts,
         funding_tick_lots=given.funding_tick_lots,
         is_funding_in_cash=given.is_funding_in_cash,
         end_ts=given.end_ts,
         end_mid_half_ticks=given.end_mid_half_ticks,
     )
-    money = MoneyTables(instrument)
     hours = split_by_interval(marks, HOUR_NS)
     days = regrouped(hours, lambda start: start - start % DAY_NS)
     whole = hours.whole
     end_mid = _last_mid(samples, fills) if given.end_mid_half_ticks is None else given.end_mid_half_ticks
     mids = mids_of(samples, fills) if given.mids is None else given.mids
     future = future_mids(fills, mids, how.horizons_ns)
-    trading = trading_figures(fills, orders)
+    trading = trading_figures(fills, orders, worth)
     span_ns = int(marks.ts[-1]) - int(marks.ts[0])
     clock_ns = how.clock_ns or sampling_clock_ns(span_ns, sample_interval_ns)
     equity = on_clock(samples.ts, samples.equity_half_tick_lots, clock_ns)
@@ -271,6 +275,7 @@ def analyse_run(
     shares = (None, None) if samples.traded_lots is None else volume_share(fills, samples, how.volume_window_ns)
     return RunAnalysis(
         settings=how,
+        currency=instrument.settled_in,
         quote=instrument.quote,
         start_ts=int(marks.ts[0]),
         end_ts=int(marks.ts[-1]),
@@ -298,14 +303,14 @@ def analyse_run(
         trading=trading,
         inventory=inventory_figures(samples.position_lots, sample_interval_ns),
         spreads=spreads(fills, future, samples),
-        markouts=markouts(fills, future, confidence=how.confidence),
-        maker_markouts=markouts(fills, future, where=fills.is_maker, confidence=how.confidence),
+        markouts=markouts(fills, future, confidence=how.confidence, worth=worth),
+        maker_markouts=markouts(fills, future, where=fills.is_maker, confidence=how.confidence, worth=worth),
         time_at_best=_time_at_best(samples, given.order_lives),
         volume_share=shares[0],
         largest_volume_share=shares[1],
         young_profit_share=None
         if fills.resting_ns is None or given.latency_ns is None
-        else young_profit_share(fills, given.latency_ns, end_mid_half_ticks=end_mid),
+        else young_profit_share(fills, given.latency_ns, end_mid_half_ticks=end_mid, worth=worth),
         fills_by_cause=money.by_cause(fills, given.cause_names, end_mid),
         fills_by_queue=money.by_queue(fills, end_mid),
         curves=run_curves(samples, instrument, how.plot_points),
@@ -318,16 +323,16 @@ def _last_mid(samples: Samples, fills: Fills) -> int:
     return int((fills if is_fill_last else samples).mid_half_ticks[-1])
 
 
-def _initial_half_tick_lots(samples: Samples) -> int:
+def _initial_half_tick_lots(samples: Samples, worth: Worth) -> int:
     """Return equity less what the run earned until then, which must be the same at every sample."""
     earned = scaled(samples.cash_tick_lots - samples.fees_tick_lots, 2)
-    start = samples.equity_half_tick_lots - earned - products(samples.position_lots, samples.mid_half_ticks)
+    start = samples.equity_half_tick_lots - earned - worth.positions(samples.position_lots, samples.mid_half_ticks)
     differs = np.flatnonzero(start != start[0])
     if differs.size:
         row = int(differs[0])
         raise DataError(
             f"sample {row}: equity {samples.equity_half_tick_lots[row]} is not that of its cash, fees and position;"
-            f" balance {start[row]}, at first {start[0]} half tick-lots"
+            f" balance {start[row]}, at first {start[0]} half units of cash"
         )
     return int(start[0])
 

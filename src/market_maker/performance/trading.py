@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from market_maker.domain.errors import DataError, InvalidRequest
 from market_maker.domain.order import Side
 from market_maker.performance.attribution import Split, split_by_fill
-from market_maker.performance.columns import Fills, Samples, distinct, products, sums_by_group, total
+from market_maker.performance.columns import Fills, Samples, distinct, sums_by_group, total
 from market_maker.performance.figures import Int64
+from market_maker.performance.worth import LINEAR, Worth
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class TradingFigures:
     Parameters
     ----------
     fills, orders, orders_filled : counts; an order with at least one fill counts once as filled
-    turnover_half_tick_lots : traded value, in half tick-lots
+    turnover_half_tick_lots : traded value, in half units of cash
     volume_lots : traded quantity
     maker_share : fills as maker / fills
     maker_volume_share : the same by quantity
@@ -59,7 +60,7 @@ class TradingFigures:
     orders_per_fill: float | None
 
 
-def trading_figures(fills: Fills, orders: OrderCounts) -> TradingFigures:
+def trading_figures(fills: Fills, orders: OrderCounts, worth: Worth = LINEAR) -> TradingFigures:
     """Return the counts and shares of a run; DataError when more orders were filled than placed."""
     filled = distinct(fills.order_id)
     if filled > orders.placed:
@@ -72,7 +73,7 @@ def trading_figures(fills: Fills, orders: OrderCounts) -> TradingFigures:
         orders_rejected=orders.rejected,
         orders_canceled=orders.canceled,
         orders_expired=orders.expired,
-        turnover_half_tick_lots=2 * total(products(fills.price_ticks, fills.qty_lots)),
+        turnover_half_tick_lots=total(worth.traded(fills.price_ticks, fills.qty_lots)),
         volume_lots=volume,
         maker_share=_share(int(makers.sum()), fills.count),
         maker_volume_share=_share(total(fills.qty_lots[makers]), volume),
@@ -95,7 +96,7 @@ class FillGroup:
 
 
 def fills_by_group(
-    fills: Fills, group: Int64, names: Mapping[int, str], *, end_mid_half_ticks: int
+    fills: Fills, group: Int64, names: Mapping[int, str], *, end_mid_half_ticks: int, worth: Worth = LINEAR
 ) -> tuple[FillGroup, ...]:
     """Return the fills by a code, such as their cause.
 
@@ -103,7 +104,7 @@ def fills_by_group(
     ----------
     group : (m,) int64, a code for each fill
     names : name of each code, in the order of the answer; a code without fills is listed with 0
-    end_mid_half_ticks : mid at which what the fills brought is valued, see `split_by_fill`
+    end_mid_half_ticks, worth : mid at which what the fills brought is valued, and how, see `split_by_fill`
 
     Raises
     ------
@@ -118,7 +119,7 @@ def fills_by_group(
         part[group == key] = place
     if np.any(part < 0):
         raise DataError(f"code {int(group[part < 0][0])} of a fill has no name; named: {keys}")
-    table = split_by_fill(fills, part, keys, end_mid_half_ticks=end_mid_half_ticks)
+    table = split_by_fill(fills, part, keys, end_mid_half_ticks=end_mid_half_ticks, worth=worth)
     volumes = sums_by_group(fills.qty_lots, part, len(keys))
     return tuple(
         FillGroup(key, names[key], count, _share(count, fills.count), volume, split)
@@ -300,14 +301,16 @@ def volume_share(fills: Fills, samples: Samples, window_ns: int) -> tuple[float 
     return _share(sum(own), sum(public)), max(shares, default=None)
 
 
-def young_profit_share(fills: Fills, latency_ns: int, *, end_mid_half_ticks: int) -> float | None:
+def young_profit_share(
+    fills: Fills, latency_ns: int, *, end_mid_half_ticks: int, worth: Worth = LINEAR
+) -> float | None:
     """Return the part of the profit that came from orders that had rested less than the latency when they filled.
 
     Parameters
     ----------
     fills : with `resting_ns`; takers do not rest and count among the others
     latency_ns : order latency of the run
-    end_mid_half_ticks : mid at which what the fills brought is valued, see `split_by_fill`
+    end_mid_half_ticks, worth : mid at which what the fills brought is valued, and how, see `split_by_fill`
 
     Returns
     -------
@@ -326,7 +329,7 @@ def young_profit_share(fills: Fills, latency_ns: int, *, end_mid_half_ticks: int
     if fills.resting_ns is None:
         raise DataError("profit by the time an order rested needs resting_ns of the fills")
     young = (fills.is_maker & (fills.resting_ns < latency_ns)).astype(np.int64)
-    older, younger = split_by_fill(fills, young, (0, 1), end_mid_half_ticks=end_mid_half_ticks).splits
+    older, younger = split_by_fill(fills, young, (0, 1), end_mid_half_ticks=end_mid_half_ticks, worth=worth).splits
     whole = older.net + younger.net
     return younger.net / whole if whole > 0 else None
 

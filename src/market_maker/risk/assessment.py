@@ -1,7 +1,7 @@
 """From positions and their prices to the figures of their risk: one position, or all of an account, a strategy, the book.
 
-Pure functions. Owns how positions are valued and which observations a method gets; knows nothing of where positions and
-prices come from or where figures go. Losses are positive; a gain is a negative loss.
+Pure functions. Owns which observations a method gets; how a position is valued is in `positions`. Knows nothing of where positions
+and prices come from or where figures go. Losses are positive; a gain is a negative loss.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ from uuid import UUID
 
 import numpy as np
 
-from market_maker.domain.book import BookSnapshot
 from market_maker.domain.errors import DataError, FieldError, InvalidRequest
-from market_maker.domain.instrument import EXACT, MAX_TICK_LOTS, ContractType, Instrument
+from market_maker.domain.instrument import MAX_TICK_LOTS, Instrument
 from market_maker.domain.position import PositionState
 from market_maker.domain.units import format_duration
 from market_maker.performance.drawdown import Drawdown, max_drawdown
 from market_maker.performance.figures import Float64
 from market_maker.risk.history import PriceHistory, Returns, choose_returns, on_one_grid, returns_at
-from market_maker.risk.holding import RestingOrder
 from market_maker.risk.measures import AMOUNT_STEP, WANTED_OBSERVATIONS, RiskMetrics, Scope, amount_of
 from market_maker.risk.models import DEFAULT_MODEL, IN_TIME_ORDER, Model, estimate
+from market_maker.risk.positions import Holding, in_one_currency
 from market_maker.risk.results import Basis, ScalingRule, TailRisk
 from market_maker.risk.samples import checked_varying
 from market_maker.risk.scaling import Horizon
@@ -40,56 +39,15 @@ FIELDS = {"confidence": "confidence_level", "horizon_ns": "time_horizon"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Holding:
-    """A position with what is known of its market.
-
-    Parameters
-    ----------
-    position, instrument : what is held; SPOT or LINEAR
-    history : closes of the instrument
-    mark_half_ticks : price at which it is valued; default: the history's last close
-    book : the present book, where a market runs
-    orders : the position's own that rest
-    """
-
-    position: PositionState
-    instrument: Instrument
-    history: PriceHistory
-    mark_half_ticks: int | None = None
-    book: BookSnapshot | None = None
-    orders: tuple[RestingOrder, ...] = ()
-
-    @property
-    def mark(self) -> int:
-        """The price at which it is valued, in half ticks."""
-        return int(self.history.close_half_ticks[-1]) if self.mark_half_ticks is None else self.mark_half_ticks
-
-    @property
-    def mark_price(self) -> Decimal:
-        """The same in quote currency."""
-        return EXACT.divide(self.instrument.ticks_to_price(self.mark), Decimal(2))
-
-    @property
-    def quantity(self) -> Decimal:
-        """Signed quantity."""
-        return self.instrument.lots_to_qty(self.position.qty_lots)
-
-    @property
-    def value(self) -> Decimal:
-        """Signed value in quote currency, exact."""
-        return EXACT.multiply(Decimal(self.position.qty_lots * self.mark), _half_tick_lot(self.instrument))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Observed:
     """What positions would have earned.
 
     Parameters
     ----------
     holdings : (p,) the named one first, all with the same times
-    values : (p,) of each position, signed, quote currency
+    values : (p,) of each position, signed, in one currency
     returns : of the first one's pair, with times and interval
-    table : (p, n) returns of each position's pair
+    table : (p, n) what each position earns of its value: the returns of its pair, of an INVERSE contract r / (1 + r)
     profits : (n,) of all together, at the quantities held now
     """
 
@@ -98,6 +56,11 @@ class Observed:
     returns: Returns
     table: Float64
     profits: Float64
+
+    @property
+    def currency(self) -> str:
+        """What all money is in."""
+        return self.holdings[0].currency
 
     @property
     def gross(self) -> float:
@@ -123,10 +86,10 @@ def observe(
 ) -> Observed:
     """Return what the positions would have earned in each interval of their common history.
 
-    A method in time order gets the newest stretch without a hole. InvalidRequest for contracts that are not linear or
-    have several quote currencies; DataError for too little history, or prices that do not move.
+    A method in time order gets the newest stretch without a hole. InvalidRequest for several currencies, see `in_one_currency`;
+    DataError for too little history, or prices that do not move.
     """
-    _check_contracts(holdings)
+    holdings = in_one_currency(holdings)
     if horizon_ns <= 0:
         raise InvalidRequest.of("time_horizon", format_duration(horizon_ns), "a positive duration, such as 1d")
     for holding in holdings:
@@ -148,7 +111,7 @@ def observe(
     for holding in holdings:
         if holding.position.qty_lots:
             checked_varying(rows[holding.instrument.pair_id], f"returns of {holding.instrument.symbol}")
-    table = np.stack([rows[holding.instrument.pair_id] for holding in holdings])
+    table = np.stack([holding.earned(rows[holding.instrument.pair_id]) for holding in holdings])
     values = np.array([float(holding.value) for holding in holdings])
     return Observed(holdings, values, chosen, table, values @ table)
 
@@ -212,14 +175,14 @@ def assess_holdings(
     Raises
     ------
     InvalidRequest
-        A confidence outside (0, 1), an INVERSE instrument, quote currencies that differ.
+        A confidence outside (0, 1), currencies that differ.
     DataError
         Too little history, prices that do not move, a sample that the method does not fit, or a position whose value
         leaves int64.
 
     Notes
     -----
-    Positions are valued linearly; the loss of an observed return r is -value x r. A flat position has figures of 0, and
+    The loss of an observed return r is -value x r, of an INVERSE contract in coins -value x r / (1 + r). A flat position has figures of 0, and
     still needs a history. Simplifications: quantities stay as they are over the horizon; no cost of closing (that is in the
     section `liquidity`); the rule that took the figure to the horizon is stated.
     """
@@ -227,6 +190,7 @@ def assess_holdings(
         holdings, method=method, confidence_level=confidence_level, horizon_ns=horizon_ns,
         wanted_observations=wanted_observations,
     )  # fmt: skip
+    holdings = observed.holdings
     named = holdings[0]
     seed = int(named.history.data_hash[:12], 16)
     found = tail_risk(
@@ -263,6 +227,7 @@ def assess_holdings(
         scope=scope,
         positions=len(holdings),
         gross_value=gross,
+        currency=observed.currency,
         scaling_rule=found.basis.scaling,
         parameters=dict(found.basis.parameters),
     )
@@ -287,24 +252,11 @@ def assess_position(
     )[0]
 
 
-def _check_contracts(holdings: Sequence[Holding]) -> None:
-    for holding in holdings:
-        if holding.instrument.contract_type is ContractType.INVERSE:
-            shown = str(holding.position.position_id)
-            raise InvalidRequest.of("position_id", shown, "a position in a SPOT or LINEAR pair")
-    currencies = sorted({holding.instrument.quote for holding in holdings})
-    if len(currencies) > 1:
-        raise InvalidRequest.of("scope", ", ".join(currencies), "positions that are all valued in one quote currency")
-
-
 def _check_size(holding: Holding) -> None:
-    lots = holding.position.qty_lots
-    if abs(lots) * max(int(holding.history.close_half_ticks.max()), holding.mark) > 2 * MAX_TICK_LOTS - 1:
-        raise DataError(f"a position of {lots} lots is worth more than can be counted; allowed: 2^62 tick-lots")
-
-
-def _half_tick_lot(instrument: Instrument) -> Decimal:
-    return EXACT.divide(instrument.tick_lot, Decimal(2))
+    lots, closes = holding.position.qty_lots, holding.history.close_half_ticks
+    prices = np.array([closes.min(), closes.max(), holding.mark])
+    if max(map(abs, holding.worth_at(lots, prices).tolist())) > 2 * MAX_TICK_LOTS - 1:
+        raise DataError(f"a position of {lots} lots is worth more than can be counted; allowed: 2^62 units of cash")
 
 
 def _fall(observed: Observed) -> tuple[PriceHistory, Drawdown, Decimal]:
@@ -314,15 +266,15 @@ def _fall(observed: Observed) -> tuple[PriceHistory, Drawdown, Decimal]:
     named = holdings[0]
     if len(pairs) == 1:
         lots = sum(holding.position.qty_lots for holding in holdings)
-        fall = max_drawdown(lots * named.history.close_half_ticks)
-        depth = EXACT.multiply(Decimal(int(fall.depth)), _half_tick_lot(named.instrument))
-        return named.history, fall, depth
+        if not named.in_quote:
+            fall = max_drawdown(np.asarray(named.worth_at(lots, named.history.close_half_ticks), np.int64))
+            return named.history, fall, named.money_of(int(fall.depth))
     histories = {holding.instrument.pair_id: holding.history for holding in holdings}
-    histories = dict(zip(histories, on_one_grid(list(histories.values())), strict=True))
+    if len(pairs) > 1:
+        histories = dict(zip(histories, on_one_grid(list(histories.values())), strict=True))
     value = np.zeros(histories[named.instrument.pair_id].ts.size)
     for holding in holdings:
-        unit = holding.position.qty_lots * float(_half_tick_lot(holding.instrument))
-        value += unit * histories[holding.instrument.pair_id].close_half_ticks
+        value += holding.marked(histories[holding.instrument.pair_id].close_half_ticks)
     fall = max_drawdown(value)
     return histories[named.instrument.pair_id], fall, Decimal(float(fall.depth)).quantize(AMOUNT_STEP)
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from market_maker.domain.units import NS_PER_SECOND
-from market_maker.risk import rules
-from market_maker.risk.assessment import Holding
 from market_maker.risk.limits import LimitKind
 from market_maker.risk.measures import AMOUNT_STEP, RiskMetrics, Scope
 
@@ -37,7 +35,7 @@ def bounded_value(kind: LimitKind, subject: Subject, metrics: RiskMetrics) -> De
                 net[each.instrument.pair_id] = net.get(each.instrument.pair_id, Decimal(0)) + each.quantity
             return max(abs(quantity) for quantity in net.values())
         case LimitKind.MAX_LOSS:
-            return -sum((_result_of(each) for each in subject.holdings), subject.closed)
+            return -sum((each.result for each in subject.holdings), subject.closed)
         case LimitKind.MAX_CONCENTRATION:
             gross = subject.account_gross if metrics.scope is Scope.POSITION else metrics.gross_value
             largest = max(abs(each.value) for each in subject.holdings)
@@ -45,10 +43,3 @@ def bounded_value(kind: LimitKind, subject: Subject, metrics: RiskMetrics) -> De
     assert kind is LimitKind.MAX_STALENESS, kind
     oldest = min(each.history.window_end_ts for each in subject.holdings)
     return Decimal(metrics.as_of_ts - oldest) / NS_PER_SECOND
-
-
-def _result_of(holding: Holding) -> Decimal:
-    """Return what a position has earned, open result and fees included."""
-    state = holding.position
-    settled = state.realised_tick_lots - state.fees_tick_lots - state.cost_tick_lots
-    return holding.instrument.cash_to_decimal(rules.result_of(settled, holding.mark, state.qty_lots)) / 2

@@ -25,7 +25,7 @@ from market_maker.risk.tails import (
 )
 
 AMOUNT_STEP = Decimal("1e-8")
-"""Risk figures are rounded once, at the end, to this step of the quote currency, halves to even."""
+"""Risk figures are rounded once, at the end, to this step of their currency, halves to even."""
 
 WANTED_OBSERVATIONS = 250
 """A year of trading days, as the Basel rules count it."""
@@ -63,7 +63,7 @@ SECTIONS = ("drawdowns", "components", "liquidity", "inventory", "worst_case", "
 class RiskMetrics:
     """What was found about one position, or with `scope` about all that it is a part of, and how to find it again.
 
-    Amounts are in quote currency, rounded to `AMOUNT_STEP`; losses are positive, so a negative figure is a gain even
+    Amounts are in `currency`, what the positions settle in or their quote, rounded to `AMOUNT_STEP`; losses are positive, so a negative figure is a gain even
     in the tail. `mark_price` is the price the position is valued at. `sampling_interval_ns` is the interval of the
     returns that were used, `scaling` the factor that took them to the horizon: sqrt(horizon / interval), 1 when the
     returns are those of the horizon. `dropped` counts returns that holes in the history took away.
@@ -99,6 +99,7 @@ class RiskMetrics:
     scope: Scope = Scope.POSITION
     positions: int = 1
     gross_value: Decimal = Decimal(0)
+    currency: str = ""
     scaling_rule: ScalingRule = ScalingRule.SQUARE_ROOT
     parameters: dict[str, float] = field(default_factory=dict)
     sections: dict[str, Any] = field(default_factory=dict)
@@ -138,6 +139,7 @@ class RiskMetrics:
             "scope": self.scope.value,
             "positions": self.positions,
             "gross_value": f"{self.gross_value:f}",
+            "currency": self.currency,
             "scaling_rule": self.scaling_rule.value,
             "parameters": self.parameters,
             **self.sections,

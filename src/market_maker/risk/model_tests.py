@@ -16,9 +16,9 @@ from market_maker.domain.errors import DataError, InvalidRequest
 from market_maker.domain.units import format_duration
 from market_maker.performance.figures import Float64
 from market_maker.performance.json_values import json_value
-from market_maker.risk.assessment import Holding
 from market_maker.risk.history import returns_at
 from market_maker.risk.models import Model
+from market_maker.risk.positions import Holding
 from market_maker.risk.validation.diebold_mariano import LEAST_SCORES, diebold_mariano
 from market_maker.risk.validation.forecasts import Forecasts
 from market_maker.risk.validation.model_report import judge
@@ -61,7 +61,7 @@ def judge_models(
 
     Notes
     -----
-    Losses are shares of the position's value: figures of a test do not depend on its size. A method that cannot be fitted
+    Losses are shares of the position's value, of an INVERSE contract in coins: figures of a test do not depend on its size. A method that cannot be fitted
     to the history has a `reason` in place of a report.
     """
     history = holding.history
@@ -75,7 +75,8 @@ def judge_models(
             f"model tests: {returns.size} returns of {format_duration(wanted_ns)} without a hole are too few for a window of"
             f" {window}; at least {window + LEAST_SCORES} are needed"
         )
-    profits = returns if holding.position.qty_lots >= 0 else -returns
+    earned = holding.earned(returns)
+    profits = earned if holding.position.qty_lots >= 0 else -earned
     rng = np.random.default_rng(int(history.data_hash[:12], 16))
     reports: list[dict[str, Any]] = []
     scores: dict[str, Float64] = {}
@@ -116,5 +117,6 @@ def recent_forecasts(holding: Holding, confidence_level: Decimal) -> list[Foreca
             f"forecasts: {returns.size} returns of {format_duration(history.interval_ns)} without a hole; at least"
             f" {2 * SHOWN_MIN} are needed"
         )
-    profits = returns if holding.position.qty_lots >= 0 else -returns
+    earned = holding.earned(returns)
+    profits = earned if holding.position.qty_lots >= 0 else -earned
     return [rolling_forecasts(profits, confidence_level, each, window=window) for each in DEFAULT_METHODS]

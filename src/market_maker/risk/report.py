@@ -68,14 +68,17 @@ def risk_page(
 def _head(figures: Mapping[str, Any], name: str) -> str:
     shown = (("Value at risk", "value_at_risk"), ("Expected shortfall", "expected_shortfall"), ("Largest fall", "drawdown"),
              ("Position value", "position_value"))  # fmt: skip
-    boxes = "".join(f"<div>{title}<b>{_amount(figures[key])}</b></div>" for title, key in shown)
+    currency = escape(figures.get("currency") or "")
+    boxes = "".join(
+        f"<div>{title}<b>{_amount(figures[key])} <small>{currency}</small></b></div>" for title, key in shown
+    )
     scope = figures.get("scope", "POSITION")
     whose = "" if scope == "POSITION" else f" with all of its {scope.lower()}, {figures['positions']} positions"
     text = (
         f"{name}{whose}, {format_instant(int(figures['as_of_ts']))[:19]} UTC: {Decimal(figures['confidence_level']):%} over"
         f" {figures['time_horizon']}, {figures['method']}, {figures['observations']} returns of {figures['sampling_interval']}"
         f" scaled by {figures['scaling']:.4g} ({figures.get('scaling_rule', '')}), quantile {figures['convention']}; amounts in"
-        f" quote currency."
+        f" {figures.get('currency') or 'quote currency'}."
     )
     return f"<div class='big'>{boxes}</div><p class='note'>{escape(text)}</p>"
 
@@ -216,12 +219,13 @@ def _others(figures: Mapping[str, Any]) -> str:
 
 
 def _amount(value: Any) -> str:
-    """Return a decimal text with at most four places and groups; other text as it is."""
+    """Return a decimal text with groups and at most four places, of less than 1 eight: coins are dear; other text as it is."""
     try:
         number = Decimal(str(value))
     except ArithmeticError:
         return escape(str(value))
-    return f"{number:,.4f}".rstrip("0").rstrip(".") if number.is_finite() else escape(str(value))
+    places = 8 if number.is_finite() and abs(number) < 1 else 4
+    return f"{number:,.{places}f}".rstrip("0").rstrip(".") if number.is_finite() else escape(str(value))
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -17,7 +17,7 @@ from market_maker.domain.errors import DataError, InvalidRequest
 from market_maker.domain.instrument import EXACT
 from market_maker.domain.units import DAY_NS, NS_PER_SECOND, format_duration
 from market_maker.performance.figures import Float64
-from market_maker.risk.assessment import Holding, Observed
+from market_maker.risk.assessment import Observed
 from market_maker.risk.contributions import contributions
 from market_maker.risk.drawdowns import drawdown_risk
 from market_maker.risk.holding import concentration, inventory_risk, margin, worst_case
@@ -30,6 +30,7 @@ from market_maker.risk.liquidity import (
 )
 from market_maker.risk.measures import AMOUNT_STEP, RiskMetrics
 from market_maker.risk.models import Model
+from market_maker.risk.positions import Holding
 from market_maker.risk.stress import SCENARIOS, Norm, Scenario, reverse_stress, stress, worst_windows
 from market_maker.risk.tails import Convention
 
@@ -43,7 +44,7 @@ STRETCHES = 5
 
 @dataclass(frozen=True, slots=True)
 class Funds:
-    """What stands behind the positions: equity in quote currency, and the share of their value that has to be there."""
+    """What stands behind the positions: equity in the account's currency, and the share of their value that has to be there."""
 
     equity: Decimal
     maintenance_rate: Decimal
@@ -203,7 +204,7 @@ def _inventory(metrics: RiskMetrics, observed: Observed, deviation: float) -> di
     for holding in observed.holdings:
         age_s = max(metrics.as_of_ts / 1e9 - (holding.position.position_id.int >> 80) / 1e3, 1.0)
         beyond = max(holding.position.volume_tick_lots - abs(holding.position.cost_tick_lots), 0)
-        speed += float(beyond * holding.instrument.tick_lot) / age_s
+        speed += float(holding.money_of(2 * beyond)) / age_s
     by_turnover = speed > 0.0
     wanted = gross / speed * 1e9 if by_turnover else metrics.time_horizon_ns
     holding_ns = int(min(max(wanted, HOLDING_NS[0]), HOLDING_NS[1]))
@@ -230,7 +231,12 @@ def _worst_case(metrics: RiskMetrics, observed: Observed) -> dict[str, Any]:
         orders = [order for each in observed.holdings if each.instrument.pair_id == pair_id for order in each.orders]
         found = worst_case(quantity, holding.mark_price, orders)
         unit = holding.instrument.contract_multiplier
-        notional += EXACT.multiply(found.notional, unit)
+        if holding.instrument.inverse_scale and orders:
+            raise DataError(
+                f"worst case: what resting orders of {holding.instrument.symbol} may lose in coins is not known"
+            )
+        largest = abs(holding.value_of(holding.instrument.signed_lots(found.largest)))
+        notional += largest
         rows.append(
             {
                 "pair_id": str(pair_id),
@@ -238,7 +244,7 @@ def _worst_case(metrics: RiskMetrics, observed: Observed) -> dict[str, Any]:
                 "longest": f"{found.longest:f}",
                 "shortest": f"{found.shortest:f}",
                 "largest": f"{found.largest:f}",
-                "notional": text(EXACT.multiply(found.notional, unit)),
+                "notional": text(largest),
                 "loss_after_buys": text(EXACT.multiply(found.loss_after_buys, unit)),
                 "loss_after_sells": text(EXACT.multiply(found.loss_after_sells, unit)),
             }
@@ -265,6 +271,7 @@ def _margin(observed: Observed, funds: Funds | None, deviation: float) -> dict[s
         raise DataError(
             "margin: positions of several accounts have no equity in common; ask for one account or position"
         )
+    _refuse_coins("margin", observed)
     pairs = [(holding, quantity) for holding, quantity in _net_by_pair(observed) if quantity]
     rate = funds.maintenance_rate
     gross = sum((abs(holding.value) for holding in observed.holdings), Decimal(0))
@@ -275,7 +282,10 @@ def _margin(observed: Observed, funds: Funds | None, deviation: float) -> dict[s
         return shown | {"liquidation_price": None, "distance": None, "distance_ticks": None, "distance_sigmas": None}
     holding, held = pairs[0]
     quantity = EXACT.multiply(held, holding.instrument.contract_multiplier)
-    value = abs(float(quantity * holding.mark_price))
+    value = abs(float(holding.value))
+    if holding.in_quote:
+        # Its value in quote currency does not move: a return earns as much as of a linear one of that value at the mark.
+        quantity = EXACT.divide(quantity, holding.mark_price)
     found = margin(
         funds.equity,
         quantity,
@@ -311,6 +321,7 @@ def stress_section(
     exposures: dict[str, float] = {}
     for value, holding in zip(observed.values.tolist(), observed.holdings, strict=True):
         exposures[holding.instrument.base] = exposures.get(holding.instrument.base, 0.0) + value
+    in_coins = _coins(observed)
     spread_cost, impact_cost = _costs_now(observed)
     fixed = [
         {
@@ -319,9 +330,9 @@ def stress_section(
             "market": text(each.market),
             "liquidation": text(each.liquidation),
         }
-        for each in stress(exposures, scenarios, spread_cost=spread_cost, impact_cost=impact_cost)
+        for each in stress(exposures, scenarios, spread_cost=spread_cost, impact_cost=impact_cost, in_coins=in_coins)
     ]
-    amount = loss if loss is not None or funds is None else float(funds.equity)
+    amount = loss if loss is not None or funds is None or in_coins else float(funds.equity)
     return {
         "fixed": fixed,
         "historical": _stretches(metrics, observed),
@@ -336,10 +347,11 @@ def _costs_now(observed: Observed) -> tuple[float, float]:
         book = holding.book
         if book is None or not quantity or not book.bids or not book.asks:
             continue
-        half = float(book.asks[0].price - book.bids[0].price) / 2.0 * float(abs(quantity))
+        unit = float(holding.instrument.contract_multiplier)
+        half = float(book.asks[0].price - book.bids[0].price) / 2.0 * float(abs(quantity)) * unit
         spread += half
         try:
-            beyond += max(float(walk_book(quantity, book.bids, book.asks).cost) - half, 0.0)
+            beyond += max(float(walk_book(quantity, book.bids, book.asks).cost) * unit - half, 0.0)
         except DataError:
             continue  # less depth than the position: told by the section `liquidity`
     return spread, beyond
@@ -361,6 +373,7 @@ def _stretches(metrics: RiskMetrics, observed: Observed) -> list[dict[str, Any]]
 
 def _reverse(observed: Observed, exposures: dict[str, float], loss: float | None, norm: Norm) -> dict[str, Any]:
     if loss is None:
+        _refuse_coins("reverse stress", observed, "; name a loss")
         raise DataError("reverse stress: no equity stands behind positions of several accounts; name a loss")
     first = {holding.instrument.base: index for index, holding in reversed(list(enumerate(observed.holdings)))}
     names = [name for name in exposures if exposures[name] != 0.0]
@@ -369,9 +382,30 @@ def _reverse(observed: Observed, exposures: dict[str, float], loss: float | None
     weights: Float64 = np.array([exposures[name] for name in names])
     covariance = np.atleast_2d(np.cov(observed.table[[first[name] for name in names]]))
     found = reverse_stress(weights, loss, norm, covariance=covariance if norm is Norm.LIKELIHOOD else None)
-    return {
-        "loss": text(loss),
-        "norm": norm.value,
-        "size": found.size,
-        "moves": [{"factor": name, "move": move} for name, move in zip(names, found.moves.tolist(), strict=True)],
-    }
+    in_coins = _coins(observed)
+    moves = []
+    for name, share in zip(names, found.moves.tolist(), strict=True):
+        move = share
+        if name in in_coins:
+            # What was found is what the coins earn of their value, r / (1 + r) of a move of r.
+            if share >= 1.0:
+                raise DataError(
+                    f"reverse stress: no rise of {name} loses {text(loss)} {observed.currency}: less is at stake"
+                )
+            move = share / (1.0 - share)
+        moves.append({"factor": name, "move": move})
+    return {"loss": text(loss), "norm": norm.value, "size": found.size, "moves": moves}
+
+
+def _coins(observed: Observed) -> frozenset[str]:
+    """Return the factors whose positions are told in themselves: those of INVERSE contracts."""
+    return frozenset(each.instrument.base for each in observed.holdings if each.is_in_coins)
+
+
+def _refuse_coins(what: str, observed: Observed, or_else: str = "") -> None:
+    quotes = [each.instrument.quote for each in observed.holdings if each.is_in_coins]
+    if quotes:
+        raise DataError(
+            f"{what}: the figures are in {observed.currency} and the account's equity is not; ask for them in"
+            f" {quotes[0]}{or_else}"
+        )

@@ -103,10 +103,12 @@ class RiskAssessmentService:
         time_horizon_ns: int | None = None,
         method: Model | str = DEFAULT_MODEL,
         scope: Scope | str = Scope.POSITION,
+        currency: str | None = None,
     ) -> tuple[UUID, RiskMetrics]:
         """Compute, save and publish the figures of a position, or of all that it is a part of; return their id and them.
 
-        `risk_model` is the figure that is asked for: by default value at risk, or the other where that is switched off.
+        `risk_model` is the figure that is asked for: by default value at risk, or the other where that is switched off. Figures in
+        another `currency` than their own are a question, and are not held against limits.
 
         Raises
         ------
@@ -119,7 +121,7 @@ class RiskAssessmentService:
         if risk_model not in self._settings.risk_models:
             raise InvalidRequest.of("risk_model", risk_model.value, ", ".join(self._settings.risk_models))
         scope = Scope(scope)
-        subject = await self._subjects.find(position_id, scope)
+        subject = await self._subjects.find(position_id, scope, currency)
         default = Decimal(str(self._settings.default_confidence_level))
         metrics = await asyncio.to_thread(
             _assessed,
@@ -134,12 +136,12 @@ class RiskAssessmentService:
             async with connection.pipeline():
                 events = [await self._save(connection, metrics_id, risk_model, metrics)]
                 named = subject.holdings[0].position
-                if scope is Scope.POSITION or named.account_id != BACKTEST_ACCOUNT_ID:
+                if currency is None and (scope is Scope.POSITION or named.account_id != BACKTEST_ACCOUNT_ID):
                     events += await self.control.hold_against(connection, subject, metrics)
                 stream = await ensure_stream(connection, SERVICE_STREAM)
             await append(connection, stream, events)
         await self.control.settle()
-        self._measure(risk_model, metrics, subject.holdings[0].instrument.quote, time.perf_counter() - started)
+        self._measure(risk_model, metrics, time.perf_counter() - started)
         return metrics_id, metrics
 
     async def assess(self, position_id: UUID, **wishes: Any) -> dict[str, Any]:
@@ -158,6 +160,7 @@ class RiskAssessmentService:
         time_horizon_ns: int | None = None,
         loss: Decimal | None = None,
         norm: Norm | str = Norm.LIKELIHOOD,
+        currency: str | None = None,
     ) -> dict[str, Any]:
         """Return what storms would lose, as JSON values: given ones, the worst of the history, and reverse. Stores nothing.
 
@@ -168,7 +171,7 @@ class RiskAssessmentService:
         NotFound, InvalidRequest, DataError : as `calculate_risk_metrics`
         """
         scope = Scope(scope)
-        subject = await self._subjects.find(position_id, scope)
+        subject = await self._subjects.find(position_id, scope, currency)
         found = await asyncio.to_thread(
             _stressed,
             subject,
@@ -178,7 +181,8 @@ class RiskAssessmentService:
             loss=None if loss is None else float(loss),
             norm=Norm(norm),
         )
-        return {"position_id": str(position_id), "scope": scope.value, "as_of_ts": str(subject.as_of_ts), **found}
+        told = {"position_id": str(position_id), "scope": scope.value, "currency": subject.holdings[0].currency}
+        return {**told, "as_of_ts": str(subject.as_of_ts), **found}
 
     async def test_models(
         self,
@@ -349,10 +353,10 @@ class RiskAssessmentService:
         cause = correlation_id() or str(metrics_id)
         return outbox_event(Event(EventType.RISK_ASSESSED, metrics_id, 1, metrics.as_of_ts, cause, data))
 
-    def _measure(self, risk_model: RiskModel, metrics: RiskMetrics, quote: str, seconds: float) -> None:
+    def _measure(self, risk_model: RiskModel, metrics: RiskMetrics, seconds: float) -> None:
         self._metrics.risk_metrics.labels(risk_model.value).inc()
         self._metrics.operation_seconds.labels(Mode.RISK, "assess").observe(seconds)
-        self._metrics.virtual_volume.labels(Mode.RISK, quote).inc(float(abs(metrics.position_value)))
+        self._metrics.virtual_volume.labels(Mode.RISK, metrics.currency).inc(float(abs(metrics.position_value)))
         self._metrics.risk_quality.labels("coverage").set(metrics.coverage)
         self._metrics.risk_quality.labels("observations").set(metrics.observations)
 

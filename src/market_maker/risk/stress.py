@@ -1,12 +1,13 @@
 """What a book loses in a given storm, in the worst that was, and how small a storm loses a given amount.
 
-Books here are linear: an exposure per factor (asset), signed, in quote currency. Losses are positive.
+Books here are linear: an exposure per factor (asset), signed, in one currency. Those that are told in their own factor, as
+INVERSE contracts in coins, are not. Losses are positive.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -89,6 +90,7 @@ def stress(
     *,
     spread_cost: float = 0.0,
     impact_cost: float = 0.0,
+    in_coins: Collection[str] = (),
 ) -> list[StressLoss]:
     """Return what each scenario loses, in the order given.
 
@@ -97,6 +99,7 @@ def stress(
     exposures : value per factor, signed
     spread_cost : cost of liquidation that is proportional to the spread: x (spread factor - 1) is added
     impact_cost : cost of going through the depth: x (1 / depth factor - 1) is added
+    in_coins : factors whose exposure is told in themselves: a move of r earns r / (1 + r) of it
 
     Notes
     -----
@@ -108,11 +111,23 @@ def stress(
         raise InvalidRequest.of("exposures", given, "finite values, and costs of 0 or more")
     found = []
     for scenario in scenarios:
-        losses = tuple((factor, -value * scenario.move(factor) + 0.0) for factor, value in exposures.items())
+        losses = tuple(
+            (factor, -value * (_coins_earned(factor, scenario) if factor in in_coins else scenario.move(factor)) + 0.0)
+            for factor, value in exposures.items()
+        )
         market = math.fsum(loss for _, loss in losses)
         liquidation = spread_cost * (scenario.spread_factor - 1.0) + impact_cost * (1.0 / scenario.depth_factor - 1.0)
         found.append(StressLoss(scenario.name, market + liquidation, market, liquidation, losses))
     return found
+
+
+def _coins_earned(factor: str, scenario: Scenario) -> float:
+    move = scenario.move(factor)
+    if move == -1.0:
+        raise InvalidRequest.of(
+            "shock", move, f"a move above -1 for {factor}: of coins that are worth nothing all are lost"
+        )
+    return move / (1.0 + move)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Reads; computes no figure of risk.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from uuid import UUID
 
@@ -15,9 +15,9 @@ from market_maker.domain.errors import InvalidRequest, NotFound
 from market_maker.domain.ids import BACKTEST_ACCOUNT_ID, MARKET_ACCOUNT_ID
 from market_maker.domain.instrument import EXACT
 from market_maker.domain.position import PositionState
-from market_maker.risk.assessment import Holding
 from market_maker.risk.market_view import MarketView
 from market_maker.risk.measures import Scope
+from market_maker.risk.positions import Holding, in_one_currency
 from market_maker.risk.prices import PriceSource
 from market_maker.risk.sections import Funds
 from market_maker.storage.database import Database
@@ -32,7 +32,8 @@ class Subject:
     """What is assessed at an instant: holdings, the named one first, and the funds of the one account they belong to.
 
     `account_gross` is the sum of the sizes of all values of the named one's account. `closed` is what positions of the scope
-    that are flat by now have earned, in the named one's quote currency.
+    that are flat by now have earned, of those that settle in the currency of the others. Money is in that currency, but the
+    equity of `funds`: it is the account's.
     """
 
     holdings: Sequence[Holding]
@@ -68,13 +69,13 @@ class Subjects:
         self._clock = clock
         self._maintenance_rate = maintenance_rate
 
-    async def find(self, position_id: UUID, scope: Scope) -> Subject:
-        """Return a position, or all that it is a part of.
+    async def find(self, position_id: UUID, scope: Scope, currency: str | None = None) -> Subject:
+        """Return a position, or all that it is a part of, in a currency, see `in_one_currency`.
 
         Raises
         ------
         NotFound : no such position
-        InvalidRequest : the scope STRATEGY of a position without one, or more than 1,000 positions
+        InvalidRequest : the scope STRATEGY of a position without one, more than 1,000 positions, or several currencies
         DataError : no price history
         """
         await self._reference.refresh_pairs()
@@ -85,18 +86,20 @@ class Subjects:
         covered = [each for each in await self._members(named, scope, others) if each.position_id != position_id]
         members = [named, *(each for each in covered if each.qty_lots)]
         now = self._clock.now_ns()
-        holdings = await self._holdings(members, now)
+        holdings = in_one_currency(await self._holdings(members, now), currency)
         accounts = {state.account_id for state in members}
         equity, gross = await self._equity(named.account_id, others, holdings)
         funds = Funds(equity, self._maintenance_rate) if len(accounts) == 1 else None
-        return Subject(holdings, scope, now, funds, gross, await self._closed(named, covered))
+        if holdings[0].is_in_coins:
+            gross = EXACT.divide(gross, holdings[0].mark_price)
+        return Subject(holdings, scope, now, funds, gross, await self._closed(holdings[0].currency, covered))
 
-    async def _closed(self, named: PositionState, covered: list[PositionState]) -> Decimal:
-        """Return the results of the flat ones of some positions that are settled in the currency of the named one."""
-        quote, total = (await self._reference.pair(named.pair_id)).instrument.settled_in, Decimal(0)
+    async def _closed(self, currency: str, covered: list[PositionState]) -> Decimal:
+        """Return the results of the flat ones of some positions that are settled in a currency."""
+        total = Decimal(0)
         for state in covered:
             instrument = (await self._reference.pair(state.pair_id)).instrument
-            if not state.qty_lots and instrument.settled_in == quote:
+            if not state.qty_lots and instrument.settled_in == currency:
                 total += instrument.cash_to_decimal(state.realised_tick_lots - state.fees_tick_lots)
         return total
 
@@ -143,10 +146,11 @@ class Subjects:
     ) -> tuple[Decimal, Decimal]:
         """Return balance and unrealised results, and the sum of the sizes of all values.
 
-        Each position at its mark; one whose price nobody knows counts at its cost. One of an INVERSE contract is left out: it
-        is settled in another currency.
+        Each position at its mark; one whose price nobody knows counts at its cost. One of an INVERSE contract is turned into its
+        quote at the mark, and left out where nobody knows that: it is settled in another currency.
         """
         marks = {holding.instrument.pair_id: holding.mark for holding in holdings}
+        in_quote = {each.position.position_id: each for each in _in_quote(holdings)}
         balance = self._markets.balance(account_id)
         account = await self._reference.account(account_id)
         equity = account.initial_balance if balance is None else balance
@@ -154,6 +158,10 @@ class Subjects:
         for state in positions:
             instrument = (await self._reference.pair(state.pair_id)).instrument
             if instrument.inverse_scale:
+                known = in_quote.get(state.position_id)
+                if known is not None:
+                    equity += known.result
+                    gross += abs(known.value)
                 continue
             if balance is None:
                 equity += instrument.cash_to_decimal(state.realised_tick_lots - state.fees_tick_lots)
@@ -163,3 +171,7 @@ class Subjects:
             equity += EXACT.divide(instrument.cash_to_decimal(value - 2 * state.cost_tick_lots), Decimal(2))
             gross += EXACT.divide(instrument.cash_to_decimal(abs(value)), Decimal(2))
         return equity, gross
+
+
+def _in_quote(holdings: Sequence[Holding]) -> list[Holding]:
+    return [replace(holding, in_quote=True) for holding in holdings if holding.instrument.inverse_scale]

@@ -301,13 +301,18 @@ def new_actions() -> Records:
 
 
 def decode(actions: Records) -> list[Place | Cancel | Amend]:
-    """Return the requests in `actions`, in the order in which they were made."""
+    """Return the requests in `actions`, in the order in which they were made.
+
+    ValueError for an order type, a time in force or a `post_only` that there is none of.
+    """
     decoded: list[Place | Cancel | Amend] = []
     for action in actions[1 : 1 + int(actions[0]["kind"])]:
         if action["kind"] == CANCEL:
             decoded.append(Cancel(int(action["order_id"])))
         elif action["kind"] == AMEND:
             decoded.append(Amend(int(action["order_id"]), int(action["price_ticks"]), int(action["qty_lots"])))
+        elif action["post_only"] not in (0, 1):
+            raise ValueError(f"post_only of {action['post_only']}; it is 0 or 1")
         else:
             decoded.append(
                 Place(

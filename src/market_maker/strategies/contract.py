@@ -198,7 +198,9 @@ def add_strategy_file(path: Path) -> StrategyKind:
         raise refused("a Python file whose name is an identifier, such as touch_maker.py")
     known = sys.modules.get(name)
     if known is None:
-        if importlib.util.find_spec(name) is not None:
+        other = importlib.util.find_spec(name)
+        # `python -m` looks for modules in the present folder, where the file itself may lie.
+        if other is not None and not _is_file(other.origin, whole):
             raise refused(f"another file name: there is a module {name} already")
         spec = importlib.util.spec_from_file_location(name, whole)
         assert spec is not None and spec.loader is not None, "it ends in .py"
@@ -209,7 +211,7 @@ def add_strategy_file(path: Path) -> StrategyKind:
             del sys.modules[name]
             text = shorten(f"{type(error).__name__}: {error}", 200)
             raise refused(f"a file that Python can import ({text})") from error
-    elif getattr(known, "__file__", None) != str(whole):
+    elif not _is_file(getattr(known, "__file__", None), whole):
         raise refused(f"another file name: there is a module {name} already")
     kind = getattr(known, "KIND", None)
     if not isinstance(kind, StrategyKind) or kind.source.partition(":")[0] != name:
@@ -218,6 +220,10 @@ def add_strategy_file(path: Path) -> StrategyKind:
         raise refused(f"another name of the kind: there is a strategy {kind.kind} already")
     _FROM_FILES[kind.kind] = kind
     return kind
+
+
+def _is_file(origin: str | None, whole: Path) -> bool:
+    return origin is not None and Path(origin).resolve() == whole
 
 
 def strategy_names() -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "differential"))
@@ -167,10 +168,58 @@ def test_what_is_wrong_is_refused_by_name(limits: Any, field: str, allowed: str)
     assert allowed in fault.allowed
 
 
-def test_money_of_an_inverse_contract_is_not_bounded(feed: Feed) -> None:
-    inverse = replace(PAIR, contract_type=ContractType.INVERSE)
-    with pytest.raises(InvalidRequest, match=r"limits\[0\]\.kind.*SPOT or LINEAR"):
-        run(replace(config(feed, LOSS), instrument=inverse), feed, strategy())
+INVERSE = replace(PAIR, contract_type=ContractType.INVERSE, maker_fee=Decimal(0), taker_fee=Decimal(0))
+
+
+def test_money_of_an_inverse_contract_is_bounded_in_coins(feed: Feed) -> None:
+    """It was refused. What the guard saw is what some sample says: without latency both look at the same."""
+    kinds = ("MAX_LOSS", "MAX_DRAWDOWN", "MAX_NOTIONAL")
+    wide = [{"kind": kind, "threshold": "1000"} for kind in kinds]
+    given = {"entry_latency_ns": 0, "response_latency_ns": 0, "sample_interval_ns": 1_000, "balance": Decimal(10_000)}
+    each_microsecond = strategy().kind.prepare({"seed": 7, "interval_ns": 1_000})
+    result = run(replace(config(feed, *wide, **given), instrument=INVERSE), feed, each_microsecond)
+    assert result.summary.fills > 50
+    equity = result.samples["equity_half_tick_lots"].to_list()
+    half_unit, seen = INVERSE.tick_lot / 2, told(result)
+    results = {value - equity[0] for value in equity}
+    loss = int(Decimal(seen["MAX_LOSS"]["largest"]) / half_unit)
+    # The guard rounds a worth to a unit, a sample to half a unit.
+    assert any(-loss + off in results for off in (-1, 0, 1))
+    assert loss > 100
+    assert Decimal(seen["MAX_DRAWDOWN"]["largest"]) >= Decimal(seen["MAX_LOSS"]["largest"])
+    mids = result.samples.filter(pl.col("mid_half_ticks") > 0)
+    values = [
+        abs(lots) * INVERSE.lot_size / (Decimal(mid) / 2 * INVERSE.tick_size)
+        for lots, mid in mids.select("position_lots", "mid_half_ticks").iter_rows()
+    ]
+    assert Decimal(seen["MAX_NOTIONAL"]["largest"]) >= max(values) * Decimal("0.98")
+    assert Decimal(seen["MAX_NOTIONAL"]["largest"]) < 2 * max(values)
+    # Half of it breaches and halts.
+    tight = f"{Decimal(seen['MAX_LOSS']['largest']) / 2:f}"
+    halted = run(
+        replace(config(feed, LOSS | {"threshold": tight}, **given), instrument=INVERSE), feed, each_microsecond
+    )
+    assert told(halted)["MAX_LOSS"]["hold"] == "HALTED"
+    assert halted.summary.fills < result.summary.fills
+
+
+def test_an_order_of_an_inverse_contract_is_bounded_by_its_coins(feed: Feed) -> None:
+    given = {"balance": Decimal(10_000), "records_orders": True}
+    middle = Decimal("0.0002")
+    limit = {"kind": "MAX_ORDER_NOTIONAL", "threshold": f"{middle:f}"}
+    result = run(replace(config(feed, limit, **given), instrument=INVERSE), feed, strategy())
+    events = result.order_events
+    assert events is not None
+    refused = [row for row in events.iter_rows(named=True) if row["reason"] == Reason.MAX_ORDER_NOTIONAL]
+    sent = [row for row in events.iter_rows(named=True) if Note(row["note"]) is Note.NEW_SENT and row["price_ticks"]]
+    assert len(refused) > 5
+    assert len(sent) > 5
+
+    def coins(row: dict[str, Any]) -> Decimal:
+        return row["qty_lots"] * INVERSE.lot_size / (row["price_ticks"] * INVERSE.tick_size)
+
+    assert all(coins(row) > middle - INVERSE.tick_lot for row in refused if row["price_ticks"])
+    assert all(coins(row) <= middle + INVERSE.tick_lot for row in sent)
 
 
 def test_limits_come_back_as_they_were_given() -> None:

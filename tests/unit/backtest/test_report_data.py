@@ -143,7 +143,7 @@ def test_too_many_runs_are_told_by_totals_and_have_no_page(rng: np.random.Genera
         found.report_data(0)
 
 
-def test_an_inverse_run_has_money_in_its_base_currency_and_no_page(rng: np.random.Generator, on_feed: Any) -> None:
+def test_an_inverse_run_has_money_in_its_base_currency(rng: np.random.Generator, on_feed: Any) -> None:
     """The columns were told in tick-lots of the quote currency: a balance of 10 coins as ten billion."""
     feed = walking_feed(rng, steps=600)
     on_feed(feed)
@@ -159,8 +159,18 @@ def test_an_inverse_run_has_money_in_its_base_currency_and_no_page(rng: np.rando
     assert abs(paid - summary.turnover) < Decimal("1e-6")
     assert (pair.settled_in, PAIR.settled_in) == ("A", "B")
     run = stored(result, config)
-    with pytest.raises(InvalidRequest, match="an inverse contract is analysed by its totals only"):
-        analyse_runs([run], None).report_data(0)  # type: ignore[arg-type]
+    found = analyse_runs([run], None, with_fragility=True)  # type: ignore[arg-type]
+    assert found.to_json()["currency"] == "A"
+    (shown,) = data_of(found)["runs"]
+    assert (shown["pair"]["currency"], shown["pair"]["quote"], shown["analysis"]["currency"]) == ("A", "B", "A")
+    half_unit = Decimal(shown["pair"]["cash_unit"]) / 2
+    equity = [half_unit * value for value in accumulate(shown["curves"]["equity_half_tick_lots"])]
+    assert equity == [Decimal(each) for each in told["equity"]["equity"]]
+    assert sum(Decimal(row["profit"]["net"]) for row in shown["timeline"]["rows"]) == summary.net_pnl
+    assert len(shown["fragility"]["cells"]) == 48
+    assert shown["quality"]["reproducibility"]["status"] == "PASS"
+    both = analyse_runs([run, replace(run, run_id="again")], None).to_json()  # type: ignore[arg-type]
+    assert {each["unit"] for each in both["comparison"]["figures"] if each["name"] in {"net_pnl", "turnover"}} == {"A"}
     (linear,) = runs_on(feed, [1])
     with pytest.raises(InvalidRequest, match="run_ids: runs in A, B is not allowed; allowed: runs in one currency"):
         analyse_runs([run, linear], None)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from decimal import Decimal
@@ -26,6 +27,8 @@ from market_maker.strategies.actions import (
     WAKE_ORDER,
     WAKE_TIMER,
     WAKE_TRADE,
+    decode,
+    new_actions,
     place,
 )
 from market_maker.strategies.contract import Parameter, PreparedStrategy, StrategyKind
@@ -166,6 +169,41 @@ def test_a_failure_names_strategy_time_and_what_it_was_woken_by(feed):
 def test_a_strategy_cannot_end_the_process(feed):
     with pytest.raises(InvalidRequest, match="woken by trade: SystemExit: I give up"):
         run(config(feed), feed, strategy("trade", source=f"{__name__}:leaves", is_compiled=False))
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+@pytest.mark.parametrize(
+    ("which", "what"),
+    [
+        (0, "an order with a post_only of 257; it is 0 or 1"),  # it was kept in eight bits: 1
+        (1, "an order with a post_only of 256; it is 0 or 1"),  # and this was 0
+        (2, "post-only on an order that may not rest"),
+        (3, "an order of time in force 9; it is one of 0 (GTC), 1 (IOC)"),
+        (4, "an order of 0 lots; it is 1 to 2^40"),
+        (5, "an order of type 2; it is 0 (LIMIT) or 1 (MARKET)"),
+        (6, "a price of -7 ticks; it is 1 to 2^40"),
+    ],
+)
+def test_an_order_that_cannot_be_is_told_with_strategy_time_and_event(feed, which, what, is_compiled):
+    parameters = (
+        Parameter("interval_ns", "integer", 500, 1, 10**12, "ns", ""),
+        Parameter("which", "integer", 0, 0, 9, "", ""),
+    )
+    kind = StrategyKind(
+        "asker", "for tests", parameters, "random_trader:asks_wrongly", is_compiled=is_compiled, wakes_on=("trade",)
+    )
+    with pytest.raises(InvalidRequest) as caught:
+        run(config(feed), feed, kind.prepare({"which": which}))
+    assert re.fullmatch(r"strategy asker at clock \d+ ns, woken by trade: asked for .*", caught.value.detail)
+    assert what in caught.value.detail
+
+
+def test_a_decoded_request_has_a_post_only_of_0_or_1():
+    """What a live strategy asked for, and a unit test of one, took everything but 0 for 1."""
+    actions = new_actions()
+    place(actions, 1, 0, 0, 257, 100, 1)
+    with pytest.raises(ValueError, match="post_only of 257; it is 0 or 1"):
+        decode(actions)
 
 
 def test_what_a_compiler_says_of_a_failure_is_shortened():

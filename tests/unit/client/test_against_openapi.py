@@ -28,6 +28,7 @@ SAMPLES: dict[str, Any] = {
     "options": {"sort": True}, "execution_probability": 0.5, "price_impact": 0.5, "price_deviation": 0.5,
     "path": "x", "name": "x", "self_trade_prevention": "DECREMENT", "speed": 2.0, "step": "1s", "fragility": True, "sort": "number", "rules": schemas.TradingRules(), "phase": "PRE_OPEN", "state_hash": True, "scenarios": [schemas.StartScenario(name="x")], "with_pairs": [DEFAULT_PAIR_ID], "limits": [{"kind": "MAX_LOSS", "threshold": "1"}], "grid": {"a": [1, 0.1], "b": {"from": 1, "to": 2}},
     "methods": ["EWMA"], "window": 30, "engaged": True, "reason": "x", "on_breach": "HALT", "method": "EWMA", "norm": "EUCLID",
+    "currency": "XBT",
 }  # fmt: skip
 DECIMALS = {"price", "amount", "quantity", "average_price", "balance", "threshold", "warn_share", "loss", "initial_price", "stop_price", "display_amount",
             "confidence_level", "tick_size", "lot_size", "maker_fee", "taker_fee", "contract_multiplier"}  # fmt: skip

@@ -10,8 +10,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from market_maker.domain.errors import DataError, InvalidRequest
-from market_maker.domain.instrument import ContractType
+from market_maker.domain.errors import DataError
 from market_maker.performance.attribution import Leg, MoneySplit, Split
 from market_maker.performance.columns import Fills, Samples
 from market_maker.performance.drawdown import max_drawdown
@@ -201,8 +200,6 @@ def test_a_run_of_one_sample():
 
 def test_runs_that_are_refused(run):
     samples, fills = run
-    with pytest.raises(InvalidRequest, match="INVERSE"):
-        analysis_of(samples, fills, instrument=replace(PAIR, contract_type=ContractType.INVERSE))
     with pytest.raises(DataError, match="without samples"):
         analysis_of(*ledger_run([]), orders=OrderCounts(0, 0, 0, 0))
     equity = samples.equity_half_tick_lots.copy()

@@ -12,7 +12,6 @@ from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.position import PositionState
 from market_maker.risk.alerts import Alert, AlertChanges, AlertState, Severity, alert_changes
-from market_maker.risk.assessment import Holding
 from market_maker.risk.bounded import bounded_value
 from market_maker.risk.guard import GUARDED
 from market_maker.risk.history import price_history
@@ -27,6 +26,7 @@ from market_maker.risk.limits import (
     evaluate,
 )
 from market_maker.risk.measures import Scope
+from market_maker.risk.positions import Holding
 from market_maker.risk.subjects import Subject
 from risk_builders import some_metrics
 

@@ -13,7 +13,7 @@ from market_maker.domain.errors import DataError, InvalidRequest
 from market_maker.domain.instrument import ContractType, Instrument
 from market_maker.domain.modes import RiskModel
 from market_maker.domain.position import PositionState
-from market_maker.risk.assessment import Holding, assess_holdings, assess_position
+from market_maker.risk.assessment import assess_holdings, assess_position
 from market_maker.risk.history import on_one_grid, price_history
 from market_maker.risk.measures import (
     Convention,
@@ -25,6 +25,7 @@ from market_maker.risk.measures import (
     value_at_risk,
 )
 from market_maker.risk.models import Model
+from market_maker.risk.positions import Holding
 from market_maker.risk.sections import Funds, with_sections
 
 LOWER, UPPER, INTERPOLATED = Convention.LOWER_QUANTILE, Convention.UPPER_ORDER_STATISTIC, Convention.INTERPOLATED
@@ -231,15 +232,6 @@ def test_a_mark_of_the_caller_and_rounding() -> None:
     assert metrics.expected_shortfall == Decimal("0.00001667")  # 0.00005 / 3 = 0.0000166...
 
 
-def test_an_inverse_contract_is_refused() -> None:
-    history = price_history(np.arange(30) * SECOND, [10] * 30, interval_ns=SECOND)
-    with pytest.raises(InvalidRequest, match="SPOT or LINEAR"):
-        assess_position(
-            a_position(1), an_instrument(ContractType.INVERSE), history,
-            confidence_level=0.95, horizon_ns=SECOND, as_of_ts=0,
-        )  # fmt: skip
-
-
 def test_a_position_beyond_int64_is_refused() -> None:
     history = price_history(np.arange(30) * SECOND, [2**40] * 30, interval_ns=SECOND)
     with pytest.raises(DataError, match="worth more"):
@@ -330,7 +322,7 @@ def test_value_at_risk_of_two_pairs_uses_the_times_that_both_have(rng: np.random
     found, observed = assess_holdings(held, confidence_level=0.95, horizon_ns=2 * SECOND, as_of_ts=0, scope=Scope.BOOK)
     losses = -(observed.values @ observed.table)
     assert float(found.value_at_risk) == pytest.approx(np.sort(losses)[::-1][int(losses.size * 0.05)], abs=1e-7)
-    with pytest.raises(InvalidRequest, match="one quote currency"):
+    with pytest.raises(InvalidRequest, match="valued in one currency"):
         assess_holdings(
             [held[0], Holding(held[1].position, replace(other, quote="EUR"), pairs)],
             confidence_level=0.95, horizon_ns=2 * SECOND, as_of_ts=0, scope=Scope.BOOK,

@@ -11,10 +11,10 @@ import pytest
 from market_maker.domain.errors import DataError, InvalidRequest
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.position import PositionState
-from market_maker.risk.assessment import Holding
 from market_maker.risk.history import price_history
 from market_maker.risk.model_tests import judge_models as judged
 from market_maker.risk.models import Model
+from market_maker.risk.positions import Holding
 
 SECOND = 1_000_000_000
 INSTRUMENT = Instrument(UUID(int=1), "simulator", "BTC-USDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.001"))

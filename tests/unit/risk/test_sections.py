@@ -14,9 +14,10 @@ from market_maker.domain.book import BookSnapshot, Level
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.order import Side
 from market_maker.domain.position import PositionState
-from market_maker.risk.assessment import Holding, assess_holdings
+from market_maker.risk.assessment import assess_holdings
 from market_maker.risk.history import price_history
 from market_maker.risk.holding import RestingOrder
+from market_maker.risk.positions import Holding
 from market_maker.risk.sections import Funds, with_sections
 
 SECOND = 1_000_000_000
@@ -89,6 +90,11 @@ def test_a_multiplier_multiplies_all_money_of_an_assessment() -> None:
     for name in ("notional", "loss_after_buys"):
         found, expected = (Decimal(each["worst_case"]["items"][0][name]) for each in (future, plain))
         assert found == pytest.approx(50 * expected, rel=Decimal("1e-6")), name
+    # What it costs to get out in a storm was told in points, too.
+    for one, other in zip(future["stress"]["fixed"], plain["stress"]["fixed"], strict=True):
+        found, expected = Decimal(one["liquidation"]), 50 * Decimal(other["liquidation"])
+        assert found == pytest.approx(expected, rel=Decimal("1e-6")), one["scenario"]
+    assert Decimal(future["stress"]["fixed"][-1]["liquidation"]) > 0
     # Fifty times the money behind fifty times the value: liquidated at the same price.
     for name in ("ratio", "liquidation_price", "distance_ticks", "distance_sigmas"):
         assert future["margin"][name] == (

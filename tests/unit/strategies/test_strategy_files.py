@@ -94,6 +94,17 @@ def test_another_file_of_the_same_name_is_refused(tmp_path: Path) -> None:
         add_strategy_file(written(tmp_path / "b", "own_maker_8"))
 
 
+def test_a_file_in_the_present_folder_is_no_other_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`python -m market_maker`, started beside the file, found it as a module and refused it for a namesake of itself."""
+    path = written(tmp_path, "own_maker_11")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert add_strategy_file(path).kind
+    import own_maker_11  # type: ignore[import-not-found]
+
+    assert own_maker_11.KIND.source == "own_maker_11:on_wake"
+    assert add_strategy_file(path) is own_maker_11.KIND
+
+
 def test_the_command_knows_it(tmp_path: Path) -> None:
     path = written(tmp_path, "own_maker_9")
     done = subprocess.run(

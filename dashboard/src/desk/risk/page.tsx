@@ -25,6 +25,7 @@ interface Figures {
   value_at_risk: string;
   expected_shortfall: string;
   drawdown: string;
+  currency: string | null;
   method: string;
   convention: string;
   sampling_interval: string;
@@ -133,7 +134,7 @@ function Assessment({ position, name }: { position: Position; name: string }) {
       {newest ? (
         <>
           <dl class="large-facts gap">
-            <Fact name={`Value at risk, ${pair?.quote ?? ""}`}>{money(newest.value_at_risk)}</Fact>
+            <Fact name={`Value at risk, ${newest.currency ?? pair?.quote ?? ""}`}>{money(newest.value_at_risk)}</Fact>
             <Fact name="Expected shortfall">{money(newest.expected_shortfall)}</Fact>
             <Fact name="Of a value of">{money(newest.position_value)}</Fact>
             <Fact name="Largest fall">{money(newest.drawdown)}</Fact>

@@ -82,7 +82,7 @@ class RunPage(View):
 
 
 class ResultView(View):
-    """What a completed run earned; money as text in quote currency."""
+    """What a completed run earned; money as text in `currency`."""
 
     run_id: UUID
     strategy_id: UUID
@@ -90,6 +90,7 @@ class ResultView(View):
     kind: Literal["BACKTEST", "SIMULATION"]
     start_ts: str
     end_ts: str
+    currency: str
     summary: dict[str, Any]
     reproducibility: dict[str, Any]
     digest: str
@@ -105,7 +106,7 @@ class ResultPage(View):
 
 
 class TrialView(View):
-    """One parameter set that a sweep has tried; `number` is its place in the grid, money is text in quote currency."""
+    """One parameter set that a sweep has tried; `number` is its place in the grid, money is text in what its pair settles in."""
 
     trial_id: UUID
     sweep_id: UUID

@@ -74,7 +74,10 @@ class ChangePair(Request):
 
 
 class PairChangeView(View):
-    """One change of a pair: by field the text `from` which and `to` which; `by` is the API key, null where none is needed."""
+    """One change of a pair: by field the text `from` which and `to` which; `by` is the API key, or the user of a command.
+
+    Null where no key is needed.
+    """
 
     change_id: UUID
     ts: str

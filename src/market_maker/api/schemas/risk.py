@@ -25,7 +25,8 @@ class AssessRisk(Request):
 
     `time_horizon` as `1d`, from 1s.
 
-    With `scope` the figures are of all positions of the named one's account, of its strategy, or of the whole book.
+    With `scope` the figures are of all positions of the named one's account, of its strategy, or of the whole book. With
+    `currency` they are in what the pairs settle in or in their quote, into which an INVERSE contract is turned at its price.
     """
 
     position_id: UUID
@@ -34,10 +35,11 @@ class AssessRisk(Request):
     time_horizon: str | None = None
     method: RiskMethod = "HISTORICAL"
     scope: RiskScope = "POSITION"
+    currency: Code | None = None
 
 
 class RiskMetricsView(View):
-    """Risk figures: positive losses in quote currency. `value` is the figure that was asked for.
+    """Risk figures: positive losses in `currency`, null of figures that an earlier version kept. `value` is the figure that was asked for.
 
     `quantity` and `mark_price` are the named position's, all else is of the scope. The last eight are described in the
     page about risk figures; one that could not be made holds a `reason` and nothing else.
@@ -73,6 +75,7 @@ class RiskMetricsView(View):
     scope: RiskScope = "POSITION"
     positions: int = 1
     gross_value: Decimal = Decimal(0)
+    currency: str | None = None
     scaling_rule: str = "SQUARE_ROOT"
     parameters: dict[str, float] = {}
     drawdowns: dict[str, Any] = {}
@@ -96,7 +99,10 @@ class StressScenario(Request):
 
 
 class StressTest(Request):
-    """Storms over a position or a scope; without `scenarios` the published ones. `loss` is that of the reverse question."""
+    """Storms over a position or a scope; without `scenarios` the published ones. `loss` is that of the reverse question.
+
+    `currency` as of an assessment.
+    """
 
     position_id: UUID
     scope: RiskScope = "POSITION"
@@ -104,6 +110,7 @@ class StressTest(Request):
     time_horizon: str | None = None
     loss: Decimal | None = None
     norm: StressNorm = "LIKELIHOOD"
+    currency: Code | None = None
 
 
 class StressView(View):
@@ -111,6 +118,7 @@ class StressView(View):
 
     position_id: UUID
     scope: RiskScope
+    currency: str
     as_of_ts: str
     fixed: list[dict[str, Any]]
     historical: list[dict[str, Any]]

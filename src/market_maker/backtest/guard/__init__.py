@@ -14,7 +14,7 @@ from uuid import UUID
 
 from market_maker.backtest.state import MESSAGES_MAX, HoldCode, LimitPlace
 from market_maker.domain.errors import FieldError, InvalidRequest
-from market_maker.domain.instrument import EXACT, ContractType, Instrument
+from market_maker.domain.instrument import EXACT, Instrument
 from market_maker.risk.limits import HOLDS, STATES, WARN_SHARE, Limit, LimitKind, LimitScope, OnBreach
 
 RATE_MAX = MESSAGES_MAX - 96
@@ -54,13 +54,6 @@ def limits_json(limits: Sequence[Limit]) -> list[dict[str, str]]:
         }
         for limit in limits
     ]
-
-
-def check_limits(limits: Sequence[Limit], instrument: Instrument) -> None:
-    """Raise InvalidRequest for limits on money of a contract whose worth is not linear in its price."""
-    for number, limit in enumerate(limits):
-        if limit.kind in _CASH and instrument.contract_type is ContractType.INVERSE:
-            raise InvalidRequest.of(f"limits[{number}].kind", limit.kind.value, "a pair that is SPOT or LINEAR")
 
 
 def _limit_of(path: str, value: Any) -> Limit:
@@ -103,7 +96,7 @@ def _amount(path: str, name: str, value: Any) -> Decimal:
 
 
 def unit_of(kind: LimitKind, instrument: Instrument) -> Decimal:
-    """Return what one whole unit of a kind's values in the kernel is: lots, half tick-lots, 1e-8, messages."""
+    """Return what one whole unit of a kind's values in the kernel is: lots, half units of cash, 1e-8, messages."""
     if kind in _COUNTS:
         return Decimal(1)
     if kind is LimitKind.PRICE_COLLAR:

@@ -6,6 +6,7 @@ as live. Refuses and notes; cancelling is `owner`'s. Nothing here runs in a stat
 
 import numpy as np
 
+from market_maker.backtest.fee_models.kernel import scaled
 from market_maker.backtest.ladder.kernel import MID, inlined, inner, nth
 from market_maker.backtest.state import FOREVER, HoldCode, LimitPlace, Reason
 from market_maker.domain.order import OrderStatus
@@ -31,6 +32,33 @@ LOSS, DRAWDOWN = np.int64(LimitPlace.MAX_LOSS), np.int64(LimitPlace.MAX_DRAWDOWN
 def product(a, b):
     """Return a * b for whole numbers of 0 or more, FOREVER where that leaves 62 bits."""
     return np.int64(FOREVER) if b != 0 and a > FOREVER // b else a * b
+
+
+@inner
+def worth_of(state, k, half_ticks, lots):
+    """Return the value of lots of 0 or more at a price in half units of cash, FOREVER where there is no price or no end.
+
+    An inverse contract's is rounded to a unit: lots x scale / ticks, which are half of the half ticks.
+    """
+    if half_ticks <= 0:
+        return np.int64(FOREVER)
+    scale = state.fees[nth(k)]["inverse_scale"]
+    if scale == 0:
+        return product(half_ticks, lots)
+    # Where the product of lots and scale leaves 62 bits by more than the price takes back, the worth has no end either.
+    if lots > 0 and scale // half_ticks > FOREVER // (8 * lots):
+        return np.int64(FOREVER)
+    return 2 * scaled(lots, 2 * scale, half_ticks)
+
+
+@inner
+def earned(state, k, settled, mark, held):
+    """Return what a set has earned in half units of cash: settled units and its position at the mark."""
+    if state.fees[nth(k)]["inverse_scale"] == 0:
+        return result_of(settled, mark, held)
+    worth = worth_of(state, k, mark, abs(held))
+    # Of an inverse contract a long position owes, see `fee_models.kernel.cash_change`.
+    return 2 * settled - worth if held > 0 else 2 * settled + worth
 
 
 @inner
@@ -74,9 +102,9 @@ def look_at_holding(state, k):
     evaluate(state, k, POSITION, abs(held))
     if mark == 0:
         return
-    evaluate(state, k, NOTIONAL, product(mark, abs(held)))
+    evaluate(state, k, NOTIONAL, worth_of(state, k, mark, abs(held)))
     settled = head["known_cash_tick_lots"] - head["known_fees_tick_lots"] - head["funding_tick_lots"]
-    result = result_of(settled, mark, held)
+    result = earned(state, k, settled, mark, held)
     guard["peak"] = max(guard["peak"], result)
     evaluate(state, k, LOSS, -result)
     evaluate(state, k, DRAWDOWN, guard["peak"] - result)
@@ -144,8 +172,7 @@ def breached_place(state, k, side, price, whole, added, held, resting):
     if evaluate(state, k, SIZE, whole):
         return SIZE
     # Without any price an order's worth is unknown, and an unknown one is not small.
-    priced = half if half > 0 else np.int64(FOREVER)
-    if evaluate(state, k, ORDER_NOTIONAL, product(priced, whole)):
+    if evaluate(state, k, ORDER_NOTIONAL, worth_of(state, k, half, whole)):
         return ORDER_NOTIONAL
     if evaluate(state, k, COLLAR, collar_share(half, mark) if mark > 0 else np.int64(FOREVER)):
         return COLLAR
@@ -160,6 +187,6 @@ def breached_place(state, k, side, price, whole, added, held, resting):
     if after != NOT_WORSE:
         if evaluate(state, k, POSITION, after):
             return POSITION
-        if evaluate(state, k, NOTIONAL, product(priced, after)):
+        if evaluate(state, k, NOTIONAL, worth_of(state, k, half, after)):
             return NOTIONAL
     return np.int64(-1)

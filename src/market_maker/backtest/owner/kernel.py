@@ -48,7 +48,7 @@ def submit(
         and (order_type == MARKET or (order_type == LIMIT and 0 < price_ticks <= PRICE_MAX))
         and (rests or time_in_force == IOC or time_in_force == FOK)
         and (time_in_force != GTD or (order_type == LIMIT and expire_ts > 0))
-        and (post_only == 0 or (order_type == LIMIT and rests))
+        and (post_only == 0 or (post_only == 1 and order_type == LIMIT and rests))
     )
     if not valid:
         return -INVALID_ORDER

@@ -212,6 +212,34 @@ def requote(
 
 
 @jitable
+def stand_as_wanted(
+    orders: Records,
+    position_lots: int,
+    bid_ticks: int,
+    ask_ticks: int,
+    lots: int,
+    tolerance_ticks: int,
+    max_inventory_lots: int,
+) -> bool:
+    """Return whether the open orders are one bid and one ask that `requote` would leave and add nothing to, as at most wake-ups."""
+    if len(orders) != 2:
+        return False
+    first = 0 if orders[0]["side"] == BUY else 1
+    bid, ask = orders[first], orders[1 - first]
+    if bid["side"] != BUY or ask["side"] != SELL or bid["price_ticks"] >= ask["price_ticks"]:
+        return False
+    if bid["cancel_pending"] != 0 or ask["cancel_pending"] != 0 or bid["instrument"] != 0 or ask["instrument"] != 0:
+        return False
+    if bid_ticks <= 0 or ask_ticks <= 0 or bid_ticks > MOST or ask_ticks > MOST:
+        return False
+    if abs(bid["price_ticks"] - bid_ticks) > tolerance_ticks or abs(ask["price_ticks"] - ask_ticks) > tolerance_ticks:
+        return False
+    bought, sold = bid["leaves_lots"], ask["leaves_lots"]
+    is_small = bought <= min(lots, MOST) and sold <= min(lots, MOST)
+    return is_small and bought <= max_inventory_lots - position_lots and sold <= max_inventory_lots + position_lots
+
+
+@jitable
 def quote_both_sides(
     view: View,
     actions: Records,
@@ -227,6 +255,10 @@ def quote_both_sides(
     ask_ticks = ask_at(ask, view)
     if ask_ticks > 0:
         ask_ticks = max(ask_ticks, bid_ticks + 1)
+    if actions[0]["kind"] == 0 and stand_as_wanted(
+        view.orders, view.position_lots, bid_ticks, ask_ticks, lots, tolerance_ticks, max_inventory_lots
+    ):
+        return
     want(quotes, 0, BUY, bid_ticks, lots)
     want(quotes, 1, SELL, ask_ticks, lots)
     requote(view, actions, quotes, tolerance_ticks, max_inventory_lots, NOTHING_HELD, True)

@@ -202,6 +202,35 @@ def test_both_sides_at_one_price_are_a_tick_apart():
     assert [request.qty_lots for request in placed(requests, BUY)] == [1]
 
 
+def test_the_short_way_for_quotes_that_stand_asks_for_what_the_long_way_does(rng: np.random.Generator) -> None:
+    """Two orders near two quotes, with every part of them drawn about the bounds of what is left alone."""
+    alone = 0
+    for _ in range(4_000):
+        orders = [
+            order(i, int(side), 100 - int(side) + int(away), 3, int(leaves), cancel_pending=int(leaving), instrument=int(other))
+            for i, (side, away, leaves, leaving, other) in enumerate(
+                zip(rng.permutation([BUY, SELL]) if rng.random() < 0.9 else rng.choice([BUY, SELL], 2), rng.integers(-2, 3, 2),
+                    rng.integers(1, 4, 2), rng.random(2) < 0.05, rng.random(2) < 0.05, strict=True), 1,
+            )
+        ]  # fmt: skip
+        orders = orders[: 1 if rng.random() < 0.05 else 2]
+        bid, ask = (int(each) for each in rng.integers(96, 105, 2))
+        lots, tolerance, limit, position = (int(rng.integers(*span)) for span in ((0, 4), (0, 3), (1, 6), (-4, 5)))
+        if rng.random() < 0.03:
+            bid = 0
+        long, short = new_actions(), new_actions()
+        view = flat_view(99, 101, orders=orders, position_lots=position)
+        quotes = np.zeros(TWO_QUOTES)
+        bid_ticks, ask_ticks = bid_at(bid, view), ask_at(ask, view)
+        want(quotes, 0, BUY, bid_ticks, lots)
+        want(quotes, 1, SELL, max(ask_ticks, bid_ticks + 1), lots)
+        requote(view, long, quotes, tolerance, limit, NOTHING_HELD, True)
+        quote_both_sides(view, short, np.zeros(TWO_QUOTES), float(bid), float(ask), lots, tolerance, limit)
+        assert decode(short) == decode(long), (orders, bid, ask, lots, tolerance, limit, position)
+        alone += decode(long) == [] and len(orders) == 2
+    assert alone > 100
+
+
 @pytest.mark.parametrize("value", [0, 1, -1, 10**18 + 1, -(10**18) - 7, 2**62 + 3, -(2**62) - 3])
 def test_whole_numbers_survive_memory(value):
     memory = np.zeros(4)

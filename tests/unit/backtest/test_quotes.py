@@ -26,7 +26,7 @@ from feed_builders import (
     orders,
     publish,
 )
-from market_maker.backtest import day_columns, quotes
+from market_maker.backtest import day_columns, drive, quotes
 from market_maker.backtest.conditioned import trace, under_conditions
 from market_maker.backtest.day_columns import Layout, follow
 from market_maker.backtest.engine import RunConfig, run
@@ -288,6 +288,17 @@ def test_runs_over_stored_days_and_slices_are_those_over_rows_in_memory(
     feed = recorded(tmp_path, seed, "ssccw", rows=400)
     assert digest(feed) == digest(in_memory(feed))
     assert digest(feed, {"volume_profile": "HIGH"}) == digest(in_memory(feed), {"volume_profile": "HIGH"})
+
+
+@pytest.mark.parametrize("pause_rows", [1, 60])
+def test_pauses_in_stored_days_change_nothing(
+    tmp_path: Path, seed: int, pause_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that lets go of rows finds its way from day to day, and the next run finds the rows again."""
+    feed = recorded(tmp_path, seed, "ssccw", rows=400, is_wild=False)
+    whole = digest(feed)
+    monkeypatch.setattr(drive, "PAUSE_ROWS", pause_rows)
+    assert [digest(feed), digest(feed)] == [whole, whole]
 
 
 def test_market_conditions_trace_stored_days_row_by_row(tmp_path: Path, seed: int, slice_rows: int) -> None:

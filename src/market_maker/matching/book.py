@@ -26,6 +26,7 @@ from market_maker.matching.state import (
     MatchingState,
     empty_ids,
     empty_levels,
+    in_cache_lines,
     new_state,
 )
 
@@ -340,7 +341,7 @@ class OrderBook:
 def _with_more_orders(state: MatchingState, rebuild: Any, seal: Any) -> MatchingState:
     """Return the same engine with room for twice as many orders."""
     before = len(state.orders) - 1
-    orders = np.zeros(2 * before + 1, state.orders.dtype)
+    orders = in_cache_lines(2 * before + 1, state.orders.dtype)
     details = np.zeros(2 * before + 1, state.details.dtype)
     orders[:before], details[:before] = state.orders[:before], state.details[:before]
     expiry = np.zeros(2 * before, np.int32)

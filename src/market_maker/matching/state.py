@@ -25,6 +25,7 @@ EVENTS_MARGIN = 8
 """Events that one step of the engine writes at most."""
 SIDES = 4
 """Bids, asks, buy stops, sell stops."""
+CACHE_LINE = 64
 
 
 def _with_words(fields: np.dtype[Any], words: dict[str, str]) -> np.dtype[Any]:
@@ -160,11 +161,20 @@ def _power_of_two(least: int) -> int:
     return 1 << max(3, (least - 1).bit_length())
 
 
+def in_cache_lines(count: int, record: np.dtype[Any]) -> Any:
+    """Return records of zeros that begin where a line of the processor's cache does: those of 64 bytes fill a line each."""
+    memory = np.zeros(count * record.itemsize + CACHE_LINE, np.uint8)
+    start = -memory.ctypes.data % CACHE_LINE
+    return memory[start : start + count * record.itemsize].view(record)
+
+
 def empty_ids(orders: int) -> dict[str, Any]:
     """Return the arrays that find orders by their id, empty."""
+    id_pages = in_cache_lines(orders * ID_PAGE, np.dtype(np.int32))
+    id_pages[:] = -1
     return {
         "id_directory": np.full(_power_of_two(2 * orders), -1, np.int32),
-        "id_pages": np.full(orders * ID_PAGE, -1, np.int32),
+        "id_pages": id_pages,
         "id_keys": np.zeros(orders, np.int64),
         "id_next": np.full(orders, -1, np.int32),
         "id_counts": np.zeros(orders, np.int32),
@@ -174,7 +184,7 @@ def empty_ids(orders: int) -> dict[str, Any]:
 
 def empty_levels(pages: int) -> dict[str, Any]:
     """Return the arrays of the price levels with room for `pages` pages, all of them free."""
-    levels = np.zeros(pages * PAGE_TICKS + 1, LEVEL_DTYPE)
+    levels = in_cache_lines(pages * PAGE_TICKS + 1, LEVEL_DTYPE)
     levels["first"] = levels["last"] = -1
     return {
         "pages": np.zeros((SIDES, pages), np.int32),
@@ -196,7 +206,7 @@ def new_state(*, orders: int, owners: int, pages: int, events: int) -> MatchingS
     head["slot"] = head["cursor"] = -1
     return MatchingState(
         head=head,
-        orders=np.zeros(orders + 1, ORDER_DTYPE),
+        orders=in_cache_lines(orders + 1, ORDER_DTYPE),
         details=np.zeros(orders + 1, DETAIL_DTYPE),
         free_orders=np.arange(orders - 1, -1, -1, dtype=np.int32),
         **empty_ids(orders),
@@ -205,7 +215,7 @@ def new_state(*, orders: int, owners: int, pages: int, events: int) -> MatchingS
         expiry=np.zeros(orders, np.int32),
         best=np.full(SIDES, NO_RANK, np.int64),
         page_counts=np.zeros(SIDES, np.int64),
-        events=np.zeros(events, EVENT_DTYPE),
+        events=in_cache_lines(events, EVENT_DTYPE),
         inbox=np.zeros(1, COMMAND_DTYPE),
         **empty_levels(pages),
     )

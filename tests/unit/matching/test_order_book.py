@@ -13,6 +13,7 @@ from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.order import Side, TimeInForce
 from market_maker.matching.book import Events, OrderBook, TradingRules, new_commands
 from market_maker.matching.codes import Cause, Command, EngineOrderType, EventKind, LiquidityCode, Phase, SelfTrade
+from market_maker.matching.state import CACHE_LINE
 
 BUY, SELL = Side.BUY, Side.SELL
 ACCEPTED, FILLED, EXPIRED = EventKind.ACCEPTED, EventKind.FILLED, EventKind.EXPIRED
@@ -382,6 +383,9 @@ def test_far_prices_many_orders_and_growth() -> None:
     swept = book.place(SELL, order_type=MARKET, qty_lots=1_000)
     assert len(fills(swept)) == 2 * len(commands)
     book.check_invariants()
+    # Grown or new, records that fill a cache line do not straddle two.
+    for state in (book.state, OrderBook().state):
+        assert [array.ctypes.data % CACHE_LINE for array in (state.orders, state.levels, state.events)] == [0, 0, 0]
 
 
 def test_ids_may_be_any_and_may_come_again() -> None:

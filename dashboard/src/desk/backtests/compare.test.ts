@@ -12,6 +12,19 @@ test("figures stand beside each other with their difference", () => {
   ]);
 });
 
+test("what is asked first comes first, with the Sharpe ratio and the band of fill assumptions", () => {
+  const kept = { fees: "1", odd: "7", band: { queue: { net_pnl: "3" }, pessimistic: { net_pnl: "-2" }, optimistic: { net_pnl: "5" } }, net_pnl: "3", sharpe: { ratio: 1.5, reason: null } };
+  const found = linesOf([kept, { ...kept, sharpe: { ratio: null, reason: "too short" }, band: null }]);
+  expect(found.map((line) => [line.name, ...line.values])).toEqual([
+    ["net_pnl", "3", "3"],
+    ["net_pnl_pessimistic", "-2", null],
+    ["net_pnl_optimistic", "5", null],
+    ["fees", "1", "1"],
+    ["sharpe", "1.5", null],
+    ["odd", "7", "7"],
+  ]);
+});
+
 test("trials lie over two parameters, the best of those that share a cell", () => {
   const trial = (a: number, b: number, net: string) => ({ parameters: { a, b }, summary: { net_pnl: net } });
   const trials = [trial(2, 10, "1"), trial(1, 10, "-3"), trial(2, 20, "4"), trial(2, 20, "2")];

@@ -7,9 +7,25 @@ export interface Line {
   difference: number | null;
 }
 
-/** Return the figures of runs beside each other, each name once, in the order of the first run that has it. */
-export function linesOf(summaries: readonly Record<string, unknown>[]): Line[] {
-  const names = [...new Set(summaries.flatMap((summary) => Object.keys(summary)))];
+/** What is asked first comes first; figures that are not named here follow in the order of the run. */
+const FIRST = [
+  "currency", "net_pnl", "net_pnl_pessimistic", "net_pnl_optimistic", "gross_pnl", "spread_capture", "inventory_pnl", "fees", "funding", "sharpe", "max_drawdown",
+  "max_drawdown_duration_ns", "initial_balance", "final_equity", "position", "turnover", "volume", "fills", "maker_fills", "taker_fills", "maker_share", "orders",
+];
+
+/** Return a summary whose Sharpe ratio and band of fill assumptions are figures like the others. */
+function flat(summary: Record<string, unknown>): Record<string, unknown> {
+  const { sharpe, band, ...figures } = summary;
+  const ratio = (sharpe as { ratio?: unknown } | null | undefined)?.ratio;
+  const assumed = Object.entries((band ?? {}) as Record<string, Record<string, unknown>>).filter(([name]) => name !== "queue");
+  return { ...figures, ...(ratio === undefined ? {} : { sharpe: ratio }), ...Object.fromEntries(assumed.map(([name, told]) => [`net_pnl_${name}`, told["net_pnl"]])) };
+}
+
+/** Return the figures of runs beside each other, each name once: those that are asked first, then as the runs tell them. */
+export function linesOf(runs: readonly Record<string, unknown>[]): Line[] {
+  const summaries = runs.map(flat);
+  const told = [...new Set(summaries.flatMap((summary) => Object.keys(summary)))];
+  const names = [...FIRST.filter((name) => told.includes(name)), ...told.filter((name) => !FIRST.includes(name))];
   return names.flatMap((name) => {
     const found = summaries.map((summary) => summary[name]);
     if (found.some((value) => value !== null && typeof value === "object")) return [];

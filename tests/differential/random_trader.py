@@ -73,6 +73,13 @@ def absurd(view, params, memory, actions):
     place(actions, 3, 0, 0, 0, 100, 1)
 
 
+def changes_priceless(view, params, memory, actions):
+    """Change an order that has no price."""
+    for order in view.orders:
+        amend(actions, order["order_id"], 100, 1)
+    place(actions, 1, 1, 1, 0, 0, 1)
+
+
 def asks_wrongly(view, params, memory, actions):
     """Ask for an order whose part number `params[1]` cannot be."""
     which = params[1]

@@ -357,6 +357,17 @@ def test_a_failing_strategy_is_named_with_its_time(kind, message):
         run(config, feed, broken.prepare({}))
 
 
+def test_a_change_of_an_order_without_a_price_is_told_as_one():
+    feed = feed_of(random_feed(1))
+    interval = Parameter("interval_ns", "integer", 500, 1, 10**12, "ns", "time between wake-ups")
+    broken = StrategyKind("changes", "for tests", (interval,), "random_trader:changes_priceless")
+    config = RunConfig(PAIR, "changes", feed.first_ts, feed.last_ts + 1, entry_latency_ns=2000)
+    with pytest.raises(
+        InvalidRequest, match=r"asked for a change of an order without a price \(MARKET\); changes were of order 1$"
+    ):
+        run(config, feed, broken.prepare({}))
+
+
 @settings(max_examples=15)
 @given(st.integers(10, 10**5), st.booleans(), st.sampled_from([0, 1, 250, 3000]), st.sampled_from([0, 1, 400]),
        st.sampled_from([0, 2, 40]))  # fmt: skip

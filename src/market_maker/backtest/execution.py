@@ -6,9 +6,10 @@ The models themselves are in `queue_models`, `latency_models` and `fee_models`.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -26,7 +27,7 @@ from market_maker.backtest.latency_models import (
     under_load,
 )
 from market_maker.backtest.queue_models import QueueModel, parameter_of
-from market_maker.domain.errors import InvalidRequest
+from market_maker.domain.errors import DataError, InvalidRequest
 from market_maker.domain.instrument import Instrument
 from market_maker.market_data.replay import Feed
 
@@ -34,6 +35,8 @@ ROWS_MAX = 1_000_000
 IMPACT_MAX = 0.5
 LEVERAGE_MAX = 1000
 _DRAWN = {LatencyModel.NORMAL, LatencyModel.LOG_NORMAL, LatencyModel.GAMMA}
+SIZE_MAX = 30
+_NAMES = {"entry_latency_ns": "latency.entry_ns", "response_latency_ns": "latency.response_ns"}
 _LOAD = ("entry_ns", "response_ns", "window_ns", "quiet_events", "ns_per_event", "most_ns")
 
 
@@ -94,7 +97,8 @@ class Execution:
         if made.queue_model is None and made.queue_n is not None:
             raise InvalidRequest.of("execution.queue_n", made.queue_n, "nothing without a queue_model")
         if made.queue_model is not None:
-            parameter_of(made.queue_model, made.queue_n, Decimal(1))
+            with _named():
+                parameter_of(made.queue_model, made.queue_n, Decimal(1))
         # Made once, so that wrong numbers are told before a run is queued.
         made.latency_state(0, 0, seed=0)
         return made
@@ -115,7 +119,10 @@ class Execution:
         """
         if self.latency is None:
             return constant(entry_ns, response_ns)
-        given = _Fields("execution.latency", self.latency)
+        with _named():
+            return self._latency_state(_Fields("execution.latency", self.latency), entry_ns, response_ns, seed)
+
+    def _latency_state(self, given: _Fields, entry_ns: int, response_ns: int, seed: int) -> LatencyState:
         model = LatencyModel[given.word("model", LatencyModel.__members__, "") or ""]
         if model is LatencyModel.CONSTANT:
             made = constant(given.whole("entry_ns", entry_ns), given.whole("response_ns", response_ns))
@@ -156,12 +163,20 @@ class Execution:
         contract = Contract.of(instrument)
         if self.fees is None:
             return per_value(contract, instrument.maker_fee, instrument.taker_fee)
-        given = _Fields("execution.fees", self.fees)
+        # A fee of 0.3 cents a share would be rounded to none at every fill of one share; a unit of an INVERSE contract is tiny.
+        contract = replace(contract, carries=contract.carries or contract.inverse_scale == 0)
+        with _named():
+            return self._fee_state(_Fields("execution.fees", self.fees), contract, instrument, start_ts)
+
+    def _fee_state(self, given: _Fields, contract: Contract, instrument: Instrument, start_ts: int) -> FeeState:
         model = FeeModel[given.word("model", FeeModel.__members__, "") or ""]
         if model is FeeModel.TIERED:
             tiers = []
             for number, row in enumerate(given.list("tiers")):
-                tier = _Fields(f"execution.fees.tiers[{number}]", row if isinstance(row, Mapping) else {})
+                name = f"execution.fees.tiers[{number}]"
+                if not isinstance(row, Mapping):
+                    raise InvalidRequest.of(name, row, "an object with least_volume, maker and taker")
+                tier = _Fields(name, row)
                 tiers.append(Tier(tier.decimal("least_volume"), tier.decimal("maker"), tier.decimal("taker")))
                 tier.end()
             made = tiered(
@@ -224,7 +239,7 @@ class _Fields:
         """Return one of `words`; an empty default: it is needed."""
         allowed = f"one of {', '.join(words)}"
         found: str | None = self._checked(
-            name, lambda value: value in words, allowed, default if default != "" else ...
+            name, lambda value: isinstance(value, str) and value in words, allowed, default if default != "" else ...
         )
         return found
 
@@ -239,7 +254,7 @@ class _Fields:
         """Return a finite number."""
         found = self._checked(
             name,
-            lambda v: isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v),
+            lambda v: isinstance(v, int | float) and not isinstance(v, bool) and abs(v) <= sys.float_info.max,
             "a finite number",
             default,
         )
@@ -251,13 +266,19 @@ class _Fields:
 
     def decimal(self, name: str, default: Any = ...) -> Decimal:
         """Return an amount given as text or as a whole number."""
-        value = self._checked(name, lambda v: isinstance(v, str | int | Decimal), "an amount as text", default)
+        value = self._checked(
+            name, lambda v: isinstance(v, str | int | Decimal) and not isinstance(v, bool), "an amount as text", default
+        )
         try:
             amount = Decimal(value)
         except InvalidOperation:
             raise InvalidRequest.of(f"{self.path}.{name}", value, "an amount as text") from None
         if not amount.is_finite():
             raise InvalidRequest.of(f"{self.path}.{name}", value, "a finite amount")
+        # Products with steps and rates are exact then.
+        if abs(amount.adjusted()) > SIZE_MAX or len(amount.as_tuple().digits) > SIZE_MAX:
+            allowed = f"an amount from 1e-{SIZE_MAX} to 1e{SIZE_MAX} of at most {SIZE_MAX} digits"
+            raise InvalidRequest.of(f"{self.path}.{name}", value, allowed)
         return amount
 
     def mapping(self, name: str) -> Mapping[str, Any] | None:
@@ -279,6 +300,22 @@ class _Fields:
             if name not in self.asked:
                 allowed = f"only {', '.join(self.asked)}"
                 raise InvalidRequest.of(f"{self.path}.{name}", self.values[name], allowed)
+
+
+@contextlib.contextmanager
+def _named() -> Iterator[None]:
+    """Name what a model refuses as the request does."""
+    try:
+        yield
+    except DataError as error:
+        allowed = "requests by time, each at the venue after it was made, answered later, within a day"
+        raise InvalidRequest.of("execution.latency.rows", str(error), allowed) from None
+    except InvalidRequest as error:
+        one = next(iter(error.errors), None)
+        if one is None or one.field.startswith("execution."):
+            raise
+        name = _NAMES.get(one.field, one.field)
+        raise InvalidRequest.of(f"execution.{name}", one.value, one.allowed) from None
 
 
 def _rows(rows: Sequence[Any]) -> Any:

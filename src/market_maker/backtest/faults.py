@@ -55,6 +55,9 @@ def refusal(code: Code, name: str, when: str, actions: Records | None = None, wa
         if code != Code.INVALID_ORDER
         else next(filter(None, map(_fault_of, actions[1 : actions[0]["kind"] + 1])), "")
     )
+    if code == Code.INVALID_ORDER and not wrong and (changed := _changed(actions)):
+        # Right for itself, so that only the order can be at fault.
+        wrong = f"a change of an order without a price (MARKET); changes were of {changed}"
     what = f"asked for {wrong}" if wrong else texts[code]
     return InvalidRequest(f"strategy {name} at {when}, {woken_by(wake_reason)}: {what}")
 
@@ -82,6 +85,12 @@ def _fault_of(action: Any) -> str:
     else:
         faults = ()
     return next((text for is_wrong, text in faults if is_wrong), "")
+
+
+def _changed(actions: Records) -> str:
+    """Return the orders whose change was asked for, in words."""
+    ids = [int(each["order_id"]) for each in actions[1 : actions[0]["kind"] + 1] if each["kind"] == AMEND]
+    return f"order{'s' if len(ids) > 1 else ''} {shorten(', '.join(map(str, ids)))}" if ids else ""
 
 
 def _place(error: BaseException) -> str:

@@ -232,5 +232,5 @@ def test_the_parameter_of_each_model():
         (M.LOG, 2),
         (M.RISK_AVERSE, 1),
     ):
-        with pytest.raises(InvalidRequest, match=r"queue_model\.n"):
+        with pytest.raises(InvalidRequest, match=r"queue_n"):
             parameter_of(model, n, lot)

@@ -7,7 +7,7 @@ units: tick-lots for LINEAR and SPOT (quote currency); for INVERSE units of the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from enum import IntEnum
 from itertools import pairwise
@@ -22,6 +22,7 @@ from market_maker.domain.instrument import EXACT, MAX_TICK_LOTS, RATE_SCALE, Ins
 RATE_MAX = 2**40
 """Largest rate as an integer of 1e-8: eleven thousand times the value."""
 FLAT_MAX = 2**60
+_RATE_UNIT = Decimal(1).scaleb(-8)
 WINDOW_DAYS_MAX = 366
 
 
@@ -75,7 +76,8 @@ class Contract:
     ----------
     inverse_scale : 0: LINEAR or SPOT; otherwise cash units of one lot at a price of one tick
     cash_unit : one cash unit in quote (LINEAR, SPOT) or base currency (INVERSE)
-    carries : whether what a fee is rounded by goes into the next one: a unit of a contract with a multiplier may be large
+    carries : whether what a fee is rounded by goes into the next one: a unit of a contract with a multiplier may be large,
+        and so may one be beside fees that a run names
     """
 
     inverse_scale: int
@@ -112,24 +114,25 @@ class Tier:
 
 def per_value(contract: Contract, maker: Decimal, taker: Decimal) -> FeeState:
     """Return fees as fractions of the traded value."""
-    return _new(FeeModel.PER_VALUE, contract, _e8("maker", maker), _e8("taker", taker))
+    return _new(FeeModel.PER_VALUE, contract, _rate("fees.maker", maker), _rate("fees.taker", taker))
 
 
 def per_quantity(contract: Contract, lot_size: Decimal, maker: Decimal, taker: Decimal) -> FeeState:
     """Return fees as amounts (settlement currency) per unit of quantity."""
-    rates = (
-        _e8(name, EXACT.divide(EXACT.multiply(amount, lot_size), contract.cash_unit))
-        for name, amount in (("maker", maker), ("taker", taker))
-    )
+    unit = EXACT.divide(EXACT.divide(contract.cash_unit, lot_size), Decimal(RATE_SCALE))
+    rates = (_whole(f"fees.{name}", amount, unit, RATE_MAX) for name, amount in (("maker", maker), ("taker", taker)))
     return _new(FeeModel.PER_QUANTITY, contract, *rates)
 
 
 def flat(contract: Contract, maker: Decimal, taker: Decimal, *, per_order: bool = False) -> FeeState:
-    """Return fees as amounts (settlement currency) per fill or per order, rounded once to whole cash units, or to 1e-8 of one."""
+    """Return fees as amounts (settlement currency) per fill or per order, rounded once to whole cash units, or to 1e-8 of one.
+
+    Amounts that are whole in units of cash need no carrying, and may then be larger.
+    """
+    is_whole = all(_is_multiple(amount, contract.cash_unit) for amount in (maker, taker))
+    contract = replace(contract, carries=contract.carries and not is_whole)
     unit = EXACT.divide(contract.cash_unit, Decimal(RATE_SCALE)) if contract.carries else contract.cash_unit
-    amounts = [
-        _whole(name, EXACT.divide(amount, unit), FLAT_MAX) for name, amount in (("maker", maker), ("taker", taker))
-    ]
+    amounts = [_whole(f"fees.{name}", amount, unit, FLAT_MAX) for name, amount in (("maker", maker), ("taker", taker))]
     return _new(FeeModel.FLAT_PER_ORDER if per_order else FeeModel.FLAT_PER_FILL, contract, *amounts)
 
 
@@ -152,18 +155,22 @@ def tiered(
     volume_before : value traded before the run; counted on the day before it, so it counts `window_days - 1` days
     start_ts : the begin of the run, ns UTC: where `volume_before` lies
     """
-    least = [_whole("tiers.least_volume", EXACT.divide(tier.least_volume, contract.cash_unit), 2**62) for tier in tiers]
+    unit, names = contract.cash_unit, [f"fees.tiers[{number}]" for number in range(len(tiers))]
+    least = [
+        _whole(f"{name}.least_volume", tier.least_volume, unit, 2**62) for name, tier in zip(names, tiers, strict=True)
+    ]
     if not least or least[0] != 0 or any(b <= a for a, b in pairwise(least)):
-        raise InvalidRequest.of("tiers.least_volume", [str(t.least_volume) for t in tiers], "rising amounts from 0 on")
+        values = [str(tier.least_volume) for tier in tiers]
+        raise InvalidRequest.of("fees.tiers.least_volume", values, "rising amounts from 0 on")
     if not 1 <= window_days <= WINDOW_DAYS_MAX:
-        raise InvalidRequest.of("window_days", window_days, f"1 to {WINDOW_DAYS_MAX}")
-    before = _whole("volume_before", EXACT.divide(volume_before, contract.cash_unit), 2**62)
+        raise InvalidRequest.of("fees.window_days", window_days, f"1 to {WINDOW_DAYS_MAX}")
+    before = _whole("fees.volume_before", volume_before, unit, 2**62)
     if before < 0:
-        raise InvalidRequest.of("volume_before", str(volume_before), "0 or more")
+        raise InvalidRequest.of("fees.volume_before", str(volume_before), "0 or more")
     state = _new(FeeModel.TIERED, contract, 0, 0)
     rows = [
-        (volume, _e8("tiers.maker", tier.maker), _e8("tiers.taker", tier.taker))
-        for volume, tier in zip(least, tiers, strict=True)
+        (volume, _rate(f"{name}.maker", tier.maker), _rate(f"{name}.taker", tier.taker))
+        for name, volume, tier in zip(names, least, tiers, strict=True)
     ]
     volumes = np.zeros(window_days, np.int64)
     day = start_ts // (86_400 * 10**9)
@@ -185,12 +192,19 @@ def _new(model: FeeModel, contract: Contract, maker: int, taker: int) -> FeeStat
     return FeeState(head, np.zeros((1, 3), np.int64), np.zeros(1, np.int64))
 
 
-def _e8(field: str, rate: Decimal) -> int:
-    """Return a rate as an integer of 1e-8, halves away from zero."""
-    return _whole(field, EXACT.multiply(rate, Decimal(RATE_SCALE)), RATE_MAX)
+def _rate(field: str, rate: Decimal) -> int:
+    """Return a fraction of the value as an integer of 1e-8; a finer one is refused, as it would be taken for another."""
+    if rate.is_finite() and not _is_multiple(rate, _RATE_UNIT):
+        raise InvalidRequest.of(field, str(rate), "a fraction of the value of at most 8 decimals")
+    return _whole(field, rate, _RATE_UNIT, RATE_MAX)
 
 
-def _whole(field: str, value: Decimal, most: int) -> int:
-    if not value.is_finite() or abs(value) > most:
-        raise InvalidRequest.of(field, str(value), f"a finite number, at most {most} of its unit")
-    return int(value.to_integral_value(rounding=ROUND_HALF_UP))
+def _is_multiple(amount: Decimal, unit: Decimal) -> bool:
+    return amount.is_finite() and EXACT.remainder_near(amount, unit) == 0
+
+
+def _whole(field: str, amount: Decimal, unit: Decimal, most: int) -> int:
+    """Return an amount in whole units, halves away from zero; InvalidRequest when it is more than `most` of them."""
+    if not amount.is_finite() or abs(amount) > EXACT.multiply(unit, Decimal(most)):
+        raise InvalidRequest.of(field, str(amount), f"a finite amount of at most {float(unit * most):g}")
+    return int(EXACT.divide(amount, unit).to_integral_value(rounding=ROUND_HALF_UP))

@@ -75,8 +75,8 @@ def parameter_of(model: QueueModel, n: float | None, lot_size: Decimal) -> float
     """
     if model.has_exponent:
         if n is None or not math.isfinite(n) or not 0 < n <= EXPONENT_MAX:
-            raise InvalidRequest.of("queue_model.n", n, f"a number above 0, at most {EXPONENT_MAX:g}, for {model.name}")
+            raise InvalidRequest.of("queue_n", n, f"a number above 0, at most {EXPONENT_MAX:g}, for {model.name}")
         return float(n)
     if n is not None:
-        raise InvalidRequest.of("queue_model.n", n, f"nothing: {model.name} has no exponent")
+        raise InvalidRequest.of("queue_n", n, f"nothing: {model.name} has no exponent")
     return 0.0 if model is QueueModel.RISK_AVERSE else float(lot_size)

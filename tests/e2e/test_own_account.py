@@ -97,7 +97,9 @@ async def test_nothing_of_one_account_leaks_to_another(service: tuple[ServicePro
     for path in (f"accounts/{accounts['ann']}", f"positions/{of['ann']}"):
         listed = await asked(process, "ann", "GET", f"/api/v1/{path}/transfers")
         assert (listed.status, listed.content) == (200, {"items": [], "next": None})
-    assert (await asked(process, "ann", "POST", f"/api/v1/accounts/{accounts['ann']}/transfers", {"amount": "1"})).status == 403
+    assert (
+        await asked(process, "ann", "POST", f"/api/v1/accounts/{accounts['ann']}/transfers", {"amount": "1"})
+    ).status == 403
     assert (await asked(process, "ben", "DELETE", f"/api/v1/simulator/orders/{orders['ben']}")).status == 202
     assert (await asked(process, "reader", "GET", f"/api/v1/simulator/orders/{orders['ann']}")).status == 200
     assert (await asked(process, "reader", "DELETE", f"/api/v1/simulator/orders/{orders['ann']}")).status == 403

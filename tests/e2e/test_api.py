@@ -44,6 +44,8 @@ from market_maker.client.conversation import Answer, Call, Outcome, Send
 from market_maker.client.stream import Stream, stream_address
 from market_maker.domain.errors import Conflict, DataError, InvalidRequest, NotFound, Unavailable
 from market_maker.domain.units import format_instant
+from market_maker.service import new_instrument
+from market_maker.simulator.design import seed_of_pair
 
 NOBODY = "01a20000-0000-7000-8000-000000000000"
 
@@ -254,6 +256,24 @@ def test_paging_gives_both_fills_of_a_trade_between_two_accounts(client: StrictC
         after = page.next
     assert len(seen) == len(set(seen))
     assert set(seen) == whole
+
+
+def test_pairs_that_name_no_seed_do_not_move_alike(client: StrictClient) -> None:
+    """All had the seed of the settings: every pair had the same book and took the same path, as if correlated by one."""
+    pairs = [
+        client.add_pair(f"{name}-USDT", name, "USDT", tick_size="0.01", lot_size="0.001", initial_price="100").pair_id
+        for name in ("ALONE", "APART")
+    ]
+    sessions = {each.pair_id: each for each in client.get_sessions().items}
+    seeds = [sessions[pair].seed for pair in pairs]
+    assert len({*seeds, sessions[UUID(DEFAULT_PAIR)].seed}) == 3
+    # By venue and symbol: the next service that has such a pair has the same market.
+    assert seeds[0] == seed_of_pair(20221101, new_instrument(
+        venue="simulator", symbol="ALONE-USDT", base="ALONE", quote="USDT", tick_size=Decimal("0.01"),
+        lot_size=Decimal("0.001"), contract_type="LINEAR", maker_fee=Decimal(0), taker_fee=Decimal(0),
+    ))  # fmt: skip
+    books = [[level.quantity for level in client.get_order_book(pair, depth=1).bids] for pair in pairs]
+    assert books[0] != books[1]
 
 
 def test_an_order_is_found_by_the_key_of_its_owner(client: StrictClient) -> None:

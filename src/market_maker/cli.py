@@ -57,7 +57,11 @@ QueueN = Annotated[float | None, typer.Option(help="exponent of POWER, POWER2, P
 Latency = Annotated[str | None, typer.Option(help="to the venue, such as 10ms (default: execution_delay)")]
 ResponseLatency = Annotated[str | None, typer.Option(help="back from it (default: the same)")]
 Balance = Annotated[str | None, typer.Option(help="funds at the start (default: default_balance)")]
-RunSeed = Annotated[int, typer.Option("--seed", min=0, help="of drawn latencies and absent counterparties")]
+SEED_MAX = 2**62
+"""Room for the seeds that follow a first one, in 63 bits."""
+RunSeed = Annotated[
+    int, typer.Option("--seed", min=0, max=SEED_MAX, help="of drawn latencies and absent counterparties")
+]
 Execution = Annotated[
     str | None, typer.Option(help="latency, fees, funds and queue as JSON or the name of a file with it")
 ]
@@ -375,7 +379,9 @@ def optimise(
     train_parts: Annotated[int, typer.Option(min=1, help="walk-forward: how many tests a training part is long")] = 3,
     anchored: Annotated[bool, typer.Option(help="walk-forward: every training part begins with the range")] = False,
     embargo: Annotated[str, typer.Option(help="left out between training and test, such as 30s")] = "0s",
-    seed: Annotated[int, typer.Option(min=0, help="of the search; the same seed tries the same sets")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=SEED_MAX, help="of the search; the same seed tries the same sets")
+    ] = 0,
     pair: Annotated[
         str | None, typer.Option(help="id of the pair, or venue/symbol; default: the strategy's own")
     ] = None,
@@ -472,7 +478,7 @@ def calibrate(
 def avellaneda_stoikov(
     gamma: Annotated[float, typer.Option(help="risk aversion; the paper has tables for 0.1, 0.01 and 1")] = 0.1,
     paths: Annotated[int, typer.Option(min=2, help="simulated sessions")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same table")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=SEED_MAX, help="the same seed gives the same table")] = 0,
     plot: Annotated[
         Path | None, typer.Option(help="draw a path and the profits into this file (.svg)", callback=file_to_write)
     ] = None,
@@ -489,7 +495,7 @@ def realism(
     start_date: Annotated[str | None, typer.Option(help="first UTC date or timestamp")] = None,
     end_date: Annotated[str | None, typer.Option(help="last UTC date (included) or timestamp")] = None,
     duration: Annotated[str, typer.Option(help="of the synthetic market")] = "6h",
-    market_seed: Annotated[int, typer.Option(min=0, help="of the synthetic market")] = 1,
+    market_seed: Annotated[int, typer.Option(min=0, max=SEED_MAX, help="of the synthetic market")] = 1,
     custom: Annotated[
         Path | None,
         typer.Option(help="of the synthetic market: parameters of mode CUSTOM (YAML), such as `calibrate` writes"),
@@ -498,7 +504,7 @@ def realism(
     reference_start: Annotated[str | None, typer.Option(help="of the reference (default: start date)")] = None,
     reference_end: Annotated[str | None, typer.Option(help="of the reference (default: end date)")] = None,
     allow_gaps: Annotated[bool, typer.Option(help="measure although the data do not cover the range")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="of the intervals of scores")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=SEED_MAX, help="of the intervals of scores")] = 0,
     json: Annotated[
         Path | None, typer.Option(help="write figures, curves and scores to this file (.json)", callback=file_to_write)
     ] = None,
@@ -550,7 +556,7 @@ def simulate(
     ] = None,
     duration: Annotated[str, typer.Option(help="of each seed")] = "1h",
     seeds: Annotated[int, typer.Option(min=1, help="how many markets")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="the first one")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=SEED_MAX, help="the first one")] = 1,
     latency: Annotated[str, typer.Option(help="one way, there and back")] = "10ms",
     balance: Annotated[str, typer.Option(help="funds at the start, in quote currency")] = "100000",
     process: Annotated[str, typer.Option(help="of the reference price, such as GBM or HESTON")] = "GBM",

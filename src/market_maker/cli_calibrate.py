@@ -25,7 +25,7 @@ from market_maker.backtest.market_calibration import (
     mids_per_second,
     suggestions,
 )
-from market_maker.backtest.price_jumps import HORIZONS_S, PriceJumps, fit_jumps
+from market_maker.backtest.price_jumps import HORIZONS_S, LEAST_SPANS, PriceJumps, fit_jumps
 from market_maker.bootstrap import Store, open_store
 from market_maker.domain.errors import InvalidRequest
 from market_maker.domain.instrument import Instrument
@@ -35,8 +35,11 @@ from market_maker.settings import Settings
 from market_maker.strategies.calibration import Calibration
 from market_maker.synthetic.custom import parse_custom
 from market_maker.synthetic.flow.parameters import FlowParameters
+from market_maker.synthetic.queue_reactive import kernel
 from market_maker.synthetic.queue_reactive.fit import QueueReactive, fit
 
+IMBALANCE = 1.25
+"""A market that loses so many times what comes to it is fitted to too small a part of the book."""
 _NAMES = {"volatility": "volatility (sigma)", "intensity": "intensity (A)", "intensity_decay": "intensity decay (k)"}
 
 
@@ -176,20 +179,43 @@ def _tell_queues(found: QueueReactive, instrument: Instrument, console: Console)
         columns = (found.limit[0], found.limit[1], found.cancel[0], found.cancel[1], found.market)
         lengths.add_row(str(n), *(f"{column[n]:.3g}" for column in columns))
     console.print(lengths)
+    seconds = counts.totals[kernel.C_SECONDS]
     console.print(
-        f"{counts.limits.sum():,.0f} limit orders, {counts.cancels.sum():,.0f} cancels, {counts.markets.sum():,.0f} market"
-        f" orders ({found.market_rate:.3g} a second, {found.market_size:.3g} mean limit orders large); a level is"
+        f"{counts.totals[kernel.C_LIMITS]:,.0f} limit orders, {counts.totals[kernel.C_CANCELS]:,.0f} cancels,"
+        f" {counts.totals[kernel.C_MARKETS]:,.0f} market orders in {seconds:,.0f} s with a known book"
+        f" ({found.market_rate:.3g} a second, {found.market_size:.3g} mean limit orders large); a level is"
         f" {found.step_ticks} ticks",
         markup=False,
     )
+    if not found.by_order:
+        console.print(
+            "The recording tells levels, not orders: what came and went between two updates of a level is not seen, and what"
+            " came together counts as one order. What traded at a level is no cancel.",
+            markup=False,
+        )
+    gone, come = (
+        counts.totals[kernel.C_CANCEL_LOTS] + counts.totals[kernel.C_MARKET_LOTS],
+        counts.totals[kernel.C_LIMIT_LOTS],
+    )
+    if gone > IMBALANCE * come:
+        console.print(
+            f"Within these levels {gone / seconds:,.0f} lots a second went and {come / seconds:,.0f} came: what the price moves to"
+            " was placed out of sight, and the fitted market is too thin. Take wider levels (--step-ticks) or more of them"
+            " (--levels).",
+            markup=False,
+        )
 
 
 def _tell_jumps(jumps: PriceJumps, console: Console) -> None:
     table = Table("horizon", "recorded", "simulated", "without jumps", box=None,
                   title=f"Volatility, basis points; theta {jumps.theta}, theta_reinit {jumps.theta_reinit}")  # fmt: skip
-    for horizon, *values in zip(HORIZONS_S, jumps.recorded, jumps.simulated, jumps.without, strict=True):
+    for horizon, *values in zip(jumps.horizons_s, jumps.recorded, jumps.simulated, jumps.without, strict=True):
         table.add_row(f"{horizon}s", *(f"{1e4 * value:.3g}" for value in values))
     console.print(table)
+    missing = HORIZONS_S[len(jumps.horizons_s) :]
+    if missing:
+        told = ", ".join(f"{horizon * LEAST_SPANS}s for {horizon}s" for horizon in missing)
+        console.print(f"The recording is too short for longer horizons: it takes {told}.", markup=False)
 
 
 def _short(found: Calibration | None) -> dict[str, Any]:

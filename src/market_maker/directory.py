@@ -18,7 +18,7 @@ from market_maker.domain.book import BookSnapshot
 from market_maker.domain.errors import InvalidRequest, NotFound
 from market_maker.domain.ids import new_id
 from market_maker.domain.instrument import EXACT, ContractType, Instrument, check_steps, check_terms
-from market_maker.domain.order import Order
+from market_maker.domain.order import Order, Side
 from market_maker.domain.trade import Fill
 from market_maker.domain.units import Money, format_duration, parse_money
 from market_maker.market_data import catalogue
@@ -30,6 +30,7 @@ from market_maker.simulator.market_realism import MarketRealism, check_span
 from market_maker.simulator.service import SimulatorService
 from market_maker.simulator.strategy_runs.service import StrategyRuns
 from market_maker.storage import simulation
+from market_maker.storage.accounts import get_position_transfers
 from market_maker.storage.database import Database
 from market_maker.storage.pair_changes import CHANGEABLE, get_changes
 from market_maker.storage.reference import Pair, ReferenceData, Strategy
@@ -130,6 +131,25 @@ class Directory:
     async def account(self, account_id: UUID) -> dict[str, Any]:
         """Return an account with its balances; NotFound when there is none."""
         return await self._parts.simulator.accounts.describe(account_id)
+
+    async def position_transfers(self, position_id: UUID, after: UUID | None, limit: int) -> list[dict[str, Any]]:
+        """Return what was brought into a position or out of it without a trade, newest first; NotFound for no position."""
+        found = await simulation.get_positions(self._parts.database, position_id=position_id)
+        if not found:
+            raise NotFound.of("position", "position_id", str(position_id))
+        instrument = (await self._reference.pair(found[0].pair_id)).instrument
+        rows = await get_position_transfers(self._parts.database, position_id, after=after, limit=limit)
+        return [
+            {
+                "transfer_id": str(row["transfer_id"]),
+                "position_id": str(position_id),
+                "side": Side(row["side"]).name,
+                "price": f"{instrument.ticks_to_price(row['price_ticks']):f}",
+                "quantity": f"{instrument.lots_to_qty(row['qty_lots']):f}",
+                "ts": str(row["ts"]),
+            }
+            for row in rows
+        ]
 
     async def add_account(self, name: str, balance: str | None) -> dict[str, Any]:
         """Add an account with a first balance such as ``100000 USDT``."""

@@ -102,7 +102,10 @@ class SimulatorSettings(MarketSettings):
     """The simulated exchange."""
 
     seed: int = Field(
-        20221101, ge=0, lt=2**63, description="root of all randomness of a session that names no seed of its own"
+        20221101,
+        ge=0,
+        lt=2**63,
+        description="root of all randomness of a session that names no seed of its own; each pair draws its own seed from it",
     )
     commit_batch_max: int = Field(2000, ge=1, le=100_000, description="most commands that one commit carries")
     queue_max: int = Field(

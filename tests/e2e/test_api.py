@@ -44,6 +44,8 @@ from market_maker.client.conversation import Answer, Call, Outcome, Send
 from market_maker.client.stream import Stream, stream_address
 from market_maker.domain.errors import Conflict, DataError, InvalidRequest, NotFound, Unavailable
 from market_maker.domain.units import format_instant
+from market_maker.service import new_instrument
+from market_maker.simulator.design import seed_of_pair
 
 NOBODY = "01a20000-0000-7000-8000-000000000000"
 
@@ -225,6 +227,53 @@ def test_paging_gives_every_row_once(client: StrictClient) -> None:
     assert placed <= set(seen)
     assert client.cancel_all_orders(pair_id=DEFAULT_PAIR).cancel_requested >= 7
     until(lambda: not client.get_orders(pair_id=DEFAULT_PAIR, is_open=True).items)
+
+
+def test_paging_gives_both_fills_of_a_trade_between_two_accounts(client: StrictClient) -> None:
+    """They have one trade id, which is the cursor: a page that ended between them lost the second one."""
+    pair = client.add_pair("BOTH-USDT", "BOTH", "USDT", tick_size="0.01", lot_size="0.001", initial_price="100")
+    (session,) = [each for each in client.get_sessions().items if each.pair_id == pair.pair_id]
+    client.change_session(session.session_id, phase="HALTED")
+    client.change_session(session.session_id, phase="PRE_OPEN")
+    accounts = [client.add_account(name).account_id for name in ("buys of it", "sells to it")]
+    for _ in range(3):
+        for side, account in zip(("BUY", "SELL"), accounts, strict=True):
+            client.place_order(
+                pair.pair_id, side, "0.5", "150" if side == "BUY" else "50", account_id=account, wait=True
+            )
+    client.change_session(session.session_id, phase="CONTINUOUS")
+    until(lambda: not client.get_orders(pair_id=pair.pair_id, is_open=True).items)
+    whole = {(each.trade_id, each.order_id) for each in client.get_trades(pair_id=pair.pair_id, limit=1000).items}
+    shared = len(whole) - len({trade_id for trade_id, _ in whole})
+    assert shared, "no trade was between the two"
+    seen: list[tuple[UUID, UUID]] = []
+    after = None
+    while True:
+        page = client.get_trades(pair_id=pair.pair_id, limit=1, after=after)
+        seen += [(each.trade_id, each.order_id) for each in page.items]
+        if page.next is None:
+            break
+        after = page.next
+    assert len(seen) == len(set(seen))
+    assert set(seen) == whole
+
+
+def test_pairs_that_name_no_seed_do_not_move_alike(client: StrictClient) -> None:
+    """All had the seed of the settings: every pair had the same book and took the same path, as if correlated by one."""
+    pairs = [
+        client.add_pair(f"{name}-USDT", name, "USDT", tick_size="0.01", lot_size="0.001", initial_price="100").pair_id
+        for name in ("ALONE", "APART")
+    ]
+    sessions = {each.pair_id: each for each in client.get_sessions().items}
+    seeds = [sessions[pair].seed for pair in pairs]
+    assert len({*seeds, sessions[UUID(DEFAULT_PAIR)].seed}) == 3
+    # By venue and symbol: the next service that has such a pair has the same market.
+    assert seeds[0] == seed_of_pair(20221101, new_instrument(
+        venue="simulator", symbol="ALONE-USDT", base="ALONE", quote="USDT", tick_size=Decimal("0.01"),
+        lot_size=Decimal("0.001"), contract_type="LINEAR", maker_fee=Decimal(0), taker_fee=Decimal(0),
+    ))  # fmt: skip
+    books = [[level.quantity for level in client.get_order_book(pair, depth=1).bids] for pair in pairs]
+    assert books[0] != books[1]
 
 
 def test_an_order_is_found_by_the_key_of_its_owner(client: StrictClient) -> None:
@@ -547,9 +596,39 @@ def test_money_of_an_account(client: StrictClient) -> None:
     assert client.get_order(resting.order_id).status == "CANCELED"
     assert [each.quantity for each in client.get_positions(account_id=key).items] == [0]
     assert client.reset_account(key) == client.get_account(key)
+    _check_statement(client, key)
     for nobody in (NOBODY, "00000000-0000-7000-8000-000000000001"):
         with pytest.raises(NotFound):
             client.get_account(nobody)
+        with pytest.raises(NotFound):
+            client.get_transfers(nobody)
+    with pytest.raises(NotFound):
+        client.get_position_transfers(NOBODY)
+
+
+def _check_statement(client: StrictClient, key: UUID) -> None:
+    """The lists of an account give all its money: they could not be had, so that a reset looked like money from nowhere."""
+    lines, after = [], None
+    while True:
+        page = client.get_transfers(key, after=after, limit=2)
+        lines += page.items
+        if page.next is None:
+            break
+        after = page.next
+    assert [(each.number, each.reason) for each in lines] == [
+        (4, "RESET"), (3, "TRANSFER"), (2, "TRANSFER"), (1, "TRANSFER")
+    ]  # fmt: skip
+    assert [each.amount for each in lines[1:]] == [-300, Decimal("-0.25"), Decimal("500.25")]
+    assert {each.currency for each in lines} == {"USDT"}
+    assert sum(each.amount for each in lines) == client.get_account(key).transferred
+    (position,) = client.get_positions(account_id=key).items
+    (closing,) = client.get_position_transfers(position.position_id).items
+    assert (closing.side, closing.quantity) == ("SELL", Decimal("0.02"))
+    fills = client.get_trades(account_id=key).items
+    paid = sum((each.price * each.amount + each.fee for each in fills), Decimal(0))
+    assert sum(each.amount for each in fills) == closing.quantity
+    # The balance is the first one again, so that the reset brought back what buying and the reset's closing lost.
+    assert lines[0].amount == 1000 - (1200 - paid + closing.price * closing.quantity)
 
 
 def test_life_of_a_strategy_on_a_market(client: StrictClient) -> None:
@@ -1096,7 +1175,7 @@ def test_every_endpoint_answers_as_described(client: StrictClient, http: httpx.C
         "get_import", "get_imports", "get_recorded_book", "get_quality", "get_trials", "explain_order",
         "get_run_report", "amend_order", "run_sweep", "get_sweeps", "get_sweep", "cancel_sweep", "get_sweep_trials",
         "get_scenario_kinds", "get_custom_schema", "get_scenarios", "start_scenario", "stop_scenario",
-        "get_account", "transfer", "reset_account",
+        "get_account", "transfer", "reset_account", "get_transfers", "get_position_transfers",
         "run_strategy", "get_strategy_runs", "get_strategy_run", "stop_strategy", "get_tape", "get_live_bars",
         "get_realism",
         "stress_risk", "test_risk_models", "get_risk_model_tests", "reset_limit", "get_risk_states", "get_kill_switches",

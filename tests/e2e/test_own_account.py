@@ -78,6 +78,8 @@ async def test_nothing_of_one_account_leaks_to_another(service: tuple[ServicePro
         ("GET", f"/api/v1/positions/{of['ben']}", None),
         ("PATCH", f"/api/v1/positions/{of['ben']}", {"quantity": "1"}),
         ("GET", f"/api/v1/risk/metrics/{of['ben']}", None),
+        ("GET", f"/api/v1/positions/{of['ben']}/transfers", None),
+        ("GET", f"/api/v1/accounts/{accounts['ben']}/transfers", None),
         ("POST", "/api/v1/risk/assessment", {"position_id": of["ben"], "risk_model": "VaR"}),
         ("POST", "/api/v1/positions", {"pair_id": DEFAULT_PAIR, "quantity": "1", "account_id": accounts["ben"]}),
     ]
@@ -92,6 +94,12 @@ async def test_nothing_of_one_account_leaks_to_another(service: tuple[ServicePro
             assert (other.status, other.content["title"]) == (404, answer.content["title"])
     own = await asked(process, "ann", "GET", f"/api/v1/simulator/orders/{orders['ann']}")
     assert own.status == 200
+    for path in (f"accounts/{accounts['ann']}", f"positions/{of['ann']}"):
+        listed = await asked(process, "ann", "GET", f"/api/v1/{path}/transfers")
+        assert (listed.status, listed.content) == (200, {"items": [], "next": None})
+    assert (
+        await asked(process, "ann", "POST", f"/api/v1/accounts/{accounts['ann']}/transfers", {"amount": "1"})
+    ).status == 403
     assert (await asked(process, "ben", "DELETE", f"/api/v1/simulator/orders/{orders['ben']}")).status == 202
     assert (await asked(process, "reader", "GET", f"/api/v1/simulator/orders/{orders['ann']}")).status == 200
     assert (await asked(process, "reader", "DELETE", f"/api/v1/simulator/orders/{orders['ann']}")).status == 403

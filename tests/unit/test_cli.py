@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from market_maker import cli
 
@@ -117,3 +118,10 @@ def test_keys_that_are_accepted_are_listed_without_being_told(
     listed = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in listed] == [["read", STRATEGY], ["admin", "all"]]
     assert entry[-64:] not in "".join(listed)
+
+
+def test_a_seed_beyond_what_a_run_can_hold_is_refused() -> None:
+    """It ended in a traceback, long after the command had begun."""
+    ended = CliRunner().invoke(cli.app, ["simulate", "glft", "--duration", "1s", "--seed", str(2**62 + 1)])
+    assert ended.exit_code == 2
+    assert "4611686018427387904" in ended.output

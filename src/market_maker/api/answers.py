@@ -96,7 +96,7 @@ def answer(
 def page(kind: type[Answer], items: Sequence[Any], id_field: str, limit: int) -> Response[Answer]:
     """Return a page with the cursor of the next one."""
     cursor = None
-    if len(items) == limit:
+    if len(items) >= limit:
         last = items[-1]
         cursor = last[id_field] if isinstance(last, dict) else getattr(last, id_field)
     return answer(kind, {"items": items, "next": cursor})

@@ -29,6 +29,8 @@ _PLACED = re.compile(r"/api/v1/(simulator/orders|positions)/?")
 _ORDER = re.compile(rf"/api/v1/simulator/orders/{_ID}/?")
 _POSITION = re.compile(rf"/api/v1/(positions|risk/metrics|risk/report)/{_ID}/?")
 _ACCOUNT = re.compile(rf"/api/v1/accounts/{_ID}/?")
+_ACCOUNT_TRANSFERS = re.compile(rf"/api/v1/accounts/{_ID}/transfers/?")
+_POSITION_TRANSFERS = re.compile(rf"/api/v1/positions/{_ID}/transfers/?")
 _ASSESSMENT = re.compile(r"/api/v1/risk/assessment/?")
 OWN_SCOPES = ("POSITION", "ACCOUNT")
 ALL_SCOPES = (*OWN_SCOPES, "PAIR", "STRATEGY", "BOOK")
@@ -82,9 +84,9 @@ async def check_bounds(service: MarketMakerService, scope: Any) -> None:
         return
     if found := _ORDER.fullmatch(path):
         await _check_order(service, found["id"])
-    elif found := _POSITION.fullmatch(path):
+    elif (found := _POSITION.fullmatch(path)) or (reads and (found := _POSITION_TRANSFERS.fullmatch(path))):
         await _check_position(service, found["id"])
-    elif reads and (found := _ACCOUNT.fullmatch(path)):
+    elif reads and (found := _ACCOUNT.fullmatch(path) or _ACCOUNT_TRANSFERS.fullmatch(path)):
         account_of(_uuid(found["id"]))
     elif method == "POST" and _ASSESSMENT.fullmatch(path):
         await _check_position(service, _position_in(scope["state"].get("body", b"")))

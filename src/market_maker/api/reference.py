@@ -24,9 +24,11 @@ from market_maker.api.schemas import (
     PairList,
     PairView,
     PositionPage,
+    PositionTransferPage,
     PositionView,
     StrategyList,
     StrategyView,
+    TransferPage,
     TransferView,
 )
 from market_maker.domain.events import position_data
@@ -113,14 +115,15 @@ class Accounts(Controller):
         """Bring money into an account, or out of it what is available (409 otherwise); durable when answered."""
         wish = await body_of(request, NewTransfer)
         made = await service.parts.simulator.accounts.transfer(account_id, wish.amount, wish.currency)
-        data = {
-            "transfer_id": made.transfer_id,
-            "account_id": made.account_id,
-            "number": made.number,
-            "amount": f"{made.amount:f}",
-            "ts": str(made.ts),
-        }
-        return answer(TransferView, data, 201)
+        return answer(TransferView, made, 201)
+
+    @get("/{account_id:uuid}/transfers", summary="Transfers and resets of an account")
+    async def transfers(
+        self, service: Service, account_id: FromPath[UUID], after: After = None, limit: Limit = 100
+    ) -> Response[TransferPage]:
+        """Return what went into an account and out of it, newest first; their sum is `transferred` of the account."""
+        items = await service.parts.simulator.accounts.transfers(account_id, after=after, limit=limit)
+        return page(TransferPage, items, "transfer_id", limit)
 
     @post("/{account_id:uuid}/reset", status_code=200, summary="Give an account a fresh start")
     async def reset(self, service: Service, account_id: FromPath[UUID]) -> Response[AccountView]:
@@ -180,6 +183,14 @@ class Positions(Controller):
     async def one(self, service: Service, position_id: FromPath[UUID]) -> Response[PositionView]:
         """Return a position."""
         return answer(PositionView, position_data(await service.get_position(position_id)))
+
+    @get("/{position_id:uuid}/transfers", summary="Transfers of a position")
+    async def transfers(
+        self, service: Service, position_id: FromPath[UUID], after: After = None, limit: Limit = 100
+    ) -> Response[PositionTransferPage]:
+        """Return what was brought into a position or out of it without a trade, newest first, resets as well."""
+        items = await service.directory.position_transfers(position_id, after, limit)
+        return page(PositionTransferPage, items, "transfer_id", limit)
 
     @post(status_code=201, opt={"body": NewPosition}, summary="Open a position")
     async def add(self, request: AnyRequest, service: Service) -> Response[PositionView]:

@@ -158,7 +158,10 @@ class Trades(Controller):
         after: After = None,
         limit: Limit = 100,
     ) -> Response[FillPage]:
-        """Return the executions of our orders, newest first."""
+        """Return the executions of our orders, newest first.
+
+        Both fills of a trade between two of them are on one page, which may thus have one more than `limit`.
+        """
         account = account_of(account_id)
         fills = await service.directory.trades(
             pair_id=pair_id, order_id=order_id, account_id=account, after=after, limit=limit

@@ -591,6 +591,12 @@ class Operations:
         return Call("POST", "/api/v1/accounts/{account_id}/transfers", schemas.TransferView, path, body=body)
 
     @Operation
+    def get_transfers(self, account_id: Id, *, after: Id | None = None, limit: int = 100) -> Call[schemas.TransferPage]:
+        """Return what went into an account and out of it, resets as well, newest first."""
+        query = {"after": after, "limit": limit}
+        return _get("/api/v1/accounts/{account_id}/transfers", schemas.TransferPage, query, account_id=account_id)
+
+    @Operation
     def reset_account(self, account_id: Id) -> Call[schemas.AccountView]:
         """Cancel an account's orders, bring its positions to zero at the reference price, and its balance to the first one."""
         path = {"account_id": _id(account_id, "account_id")}
@@ -664,6 +670,15 @@ class Operations:
         )
         path = {"position_id": _id(position_id, "position_id")}
         return Call("PATCH", "/api/v1/positions/{position_id}", schemas.PositionView, path, body=body)
+
+    @Operation
+    def get_position_transfers(
+        self, position_id: Id, *, after: Id | None = None, limit: int = 100
+    ) -> Call[schemas.PositionTransferPage]:
+        """Return what was brought into a position or out of it without a trade, resets as well, newest first."""
+        query = {"after": after, "limit": limit}
+        path = "/api/v1/positions/{position_id}/transfers"
+        return _get(path, schemas.PositionTransferPage, query, position_id=position_id)
 
     # ------------------------------------------------------------------ backtest
 

@@ -121,8 +121,8 @@ class Accounts:
             "balances": [{"currency": account.currency, **{name: f"{value:f}" for name, value in texts.items()}}],
         }
 
-    async def transfer(self, account_id: UUID, amount: Decimal, currency: str | None = None) -> AccountTransfer:
-        """Bring money into an account, or out of it what is available; durable on return.
+    async def transfer(self, account_id: UUID, amount: Decimal, currency: str | None = None) -> dict[str, Any]:
+        """Bring money into an account, or out of it what is available; durable on return, which tells it as JSON values.
 
         Raises
         ------
@@ -141,7 +141,13 @@ class Accounts:
                 available = Decimal(self.data(account)["balances"][0]["available"])
                 if -amount > available:
                     raise Conflict(f"{-amount:f} {account.currency} are to go out, {available:f} are available")
-            return await self._book(account, amount, "TRANSFER")
+            return transfer_data(await self._book(account, amount, "TRANSFER"), account.currency)
+
+    async def transfers(self, account_id: UUID, *, after: UUID | None, limit: int) -> list[dict[str, Any]]:
+        """Return what went into an account and out of it, resets as well, newest first; NotFound for none of users."""
+        account = await self._account(account_id)
+        found = await stored.get_transfers(self._database, account_id, after=after, limit=limit)
+        return [transfer_data(each, account.currency) for each in found]
 
     async def reset(self, account_id: UUID) -> dict[str, Any]:
         """Give an account a fresh start: no open orders, no positions, the balance it began with. Return it.
@@ -202,6 +208,19 @@ class Accounts:
         funds.transferred += amount - before
         self._after_commit()
         return made
+
+
+def transfer_data(transfer: AccountTransfer, currency: str) -> dict[str, Any]:
+    """Return a transfer as JSON values."""
+    return {
+        "transfer_id": str(transfer.transfer_id),
+        "account_id": str(transfer.account_id),
+        "number": transfer.number,
+        "amount": f"{transfer.amount:f}",
+        "currency": currency,
+        "reason": transfer.reason,
+        "ts": str(transfer.ts),
+    }
 
 
 def _clear(

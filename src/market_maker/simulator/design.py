@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
 from market_maker.domain.errors import InvalidRequest
+from market_maker.domain.ids import DEFAULT_PAIR_ID
+from market_maker.domain.instrument import Instrument
 from market_maker.domain.units import NS_PER_SECOND
 from market_maker.simulator.session import Session
 from market_maker.synthetic.custom import parse_custom
@@ -60,6 +63,17 @@ def market_design(session: Session, *, tick_lot: float, price_ticks: int, start_
         price_ticks=price_ticks, start_ts=start_ts, seed=session.seed, group_seed=session.seed, flow=flow,
         reference=reference,
     )  # fmt: skip
+
+
+def seed_of_pair(root: int, instrument: Instrument) -> int:
+    """Return the seed of a market that names none: one of its own by venue and symbol, so that no two pairs move alike.
+
+    The default pair has the root itself.
+    """
+    if instrument.pair_id == DEFAULT_PAIR_ID:
+        return root
+    name = f"{instrument.venue}/{instrument.symbol}".encode()
+    return int.from_bytes(hashlib.sha256(root.to_bytes(8, "big") + name).digest()[:8], "big") >> 1
 
 
 def base_conditions(session: Session) -> Conditions:

@@ -36,6 +36,7 @@ from market_maker.settings import SimulatorSettings
 from market_maker.simulator.accounts import Accounts
 from market_maker.simulator.commands import PlaceCommand
 from market_maker.simulator.control import MarketControl
+from market_maker.simulator.design import seed_of_pair
 from market_maker.simulator.exchange import SimulatedExchange
 from market_maker.simulator.loop import Loader, Observer, PairLoop
 from market_maker.simulator.lost_recording import LostPlayer, kept_exchange
@@ -542,7 +543,7 @@ class SimulatorService:
             session_id=new_id(),
             pair_id=pair.instrument.pair_id,
             mode=mode,
-            seed=self.settings.seed if seed is None else seed,
+            seed=seed_of_pair(self.settings.seed, pair.instrument) if seed is None else seed,
             state=wishes.get("state") or "RUNNING",
             price_deviation=self.settings.price_deviation if deviation is None else deviation,
             execution_delay_ns=self.settings.execution_delay if delay is None else delay,

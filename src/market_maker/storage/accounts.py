@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from market_maker.domain.ids import MARKET_ACCOUNT_ID
-from market_maker.storage.database import Connection, Database, fetch
+from market_maker.storage.database import Connection, Database, fetch, page
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,29 @@ async def insert_transfer(connection: Connection, transfer: AccountTransfer) -> 
         "INSERT INTO account_transfers (account_id, number, transfer_id, amount, reason, ts) VALUES (%s, %s, %s, %s, %s, %s)",
         (transfer.account_id, transfer.number, transfer.transfer_id, transfer.amount, transfer.reason, transfer.ts),
     )
+
+
+async def get_transfers(
+    database: Database, account_id: UUID, *, after: UUID | None, limit: int
+) -> list[AccountTransfer]:
+    """Return an account's transfers, newest first, from below the id `after`."""
+    query = """
+        SELECT transfer_id, account_id, number, amount, reason, ts FROM account_transfers
+        WHERE account_id = %(account_id)s AND transfer_id < %(before)s ORDER BY transfer_id DESC LIMIT %(limit)s
+    """
+    rows = await database.fetch(query, {"account_id": account_id, **page(after, limit)})
+    return [AccountTransfer(**row) for row in rows]
+
+
+async def get_position_transfers(
+    database: Database, position_id: UUID, *, after: UUID | None, limit: int
+) -> list[dict[str, Any]]:
+    """Return what was brought into a position or out of it without a trade, newest first, from below the id `after`."""
+    query = """
+        SELECT transfer_id, position_id, side, price_ticks, qty_lots, ts FROM position_transfers
+        WHERE position_id = %(position_id)s AND transfer_id < %(before)s ORDER BY transfer_id DESC LIMIT %(limit)s
+    """
+    return await database.fetch(query, {"position_id": position_id, **page(after, limit)})
 
 
 TRANSFERRED = """

@@ -357,14 +357,18 @@ async def get_trades(
     after: UUID | None = None,
     limit: int = 100,
 ) -> list[Fill]:
-    """Return our fills, newest first, from below the trade id `after`."""
+    """Return our fills, newest first, from below the trade id `after`.
+
+    The two fills of a trade between two of our orders are never parted, so that the last trade's id is where the next page
+    begins: then a page has one fill more than `limit`.
+    """
     query = f"""
         SELECT {_FILL_COLUMNS} FROM simulated_trades
         WHERE trade_id < %(before)s
           AND (%(pair_id)s::uuid IS NULL OR pair_id = %(pair_id)s)
           AND (%(order_id)s::uuid IS NULL OR order_id = %(order_id)s)
           AND (%(account_id)s::uuid IS NULL OR account_id = %(account_id)s)
-        ORDER BY trade_id DESC, order_id LIMIT %(limit)s
+        ORDER BY trade_id DESC FETCH FIRST %(limit)s ROWS WITH TIES
     """
     parameters = {"pair_id": pair_id, "order_id": order_id, "account_id": account_id, **page(after, limit)}
     return [_to_fill(row) for row in await database.fetch(query, parameters)]

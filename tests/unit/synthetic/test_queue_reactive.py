@@ -25,7 +25,7 @@ from market_maker.synthetic.custom import parse_custom
 from market_maker.synthetic.flow.parameters import NS, FlowParameters, MarketDesign, ReferenceParameters
 from market_maker.synthetic.flow.state import REACTIONS
 from market_maker.synthetic.queue_reactive import kernel
-from market_maker.synthetic.queue_reactive.fit import fit, products
+from market_maker.synthetic.queue_reactive.fit import QueueReactive, first_memory, fit, products
 from market_maker.synthetic.reference.processes import Process
 from market_maker.venue.market.market import SyntheticMarket
 
@@ -59,7 +59,16 @@ def recording() -> list[Rows]:
 @pytest.fixture
 def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `kernel.count_rows`, called from Python, call plain Python."""
-    for name in ("length_of", "find_best", "expose"):
+    for name in (
+        "length_of",
+        "find_best",
+        "expose",
+        "note_trade",
+        "traded_at",
+        "is_told_again",
+        "settle",
+        "settle_snapshot",
+    ):
         monkeypatch.setattr(kernel, name, getattr(kernel, name).py_func)
 
 
@@ -103,33 +112,143 @@ def test_compiled_and_interpreted_counts_are_equal(recording: list[Rows]) -> Non
     low -= low % 2
     places = int(rows.price_ticks.max()) - low + 10
     kernel.count_rows(
-        rows.ts, rows.price_ticks, rows.qty_lots, rows.code, low, 2, unit, np.zeros((2, places), np.int64),
-        np.zeros((2, places), np.int64), np.array([0, -1, -1, 0]), np.full((kernel.TRADES_KEPT, 4), -1),
+        rows.ts, rows.price_ticks, rows.qty_lots, rows.code, True, low, 2, unit, np.zeros((2, places), np.int64),
+        np.zeros((2, places), np.int64), first_memory(), np.full((kernel.TRADES_KEPT, 4), -1),
         *(arrays[name] for name in ("times", "orders", "market_times", "limits", "cancels", "markets", "totals")),
     )  # fmt: skip
     for name, values in arrays.items():
         np.testing.assert_allclose(values, getattr(compiled, name), rtol=1e-12, err_msg=name)
 
 
+class Counted:
+    """Rows counted by plain Python: price 90 is the first, levels are a tick wide and the unit is 5 lots."""
+
+    def __init__(self, *rows: tuple[int, int, int, int], by_order: bool = False) -> None:
+        table = rows_of(dict(zip(("ts", "code", "price_ticks", "qty_lots"), zip(*rows, strict=True), strict=True)))
+        self.limits, self.cancels, times, orders = (np.zeros((2, 3, REACTIONS)) for _ in range(4))
+        self.markets, self.totals = np.zeros(REACTIONS), np.zeros(kernel.COUNTS)
+        self.ticks = np.zeros((2, 30), np.int64)
+        self.memory = first_memory()
+        kernel.count_rows(
+            table.ts, table.price_ticks, table.qty_lots, table.code, by_order, 90, 1, 5, self.ticks, np.zeros((2, 30), np.int64),
+            self.memory, np.full((kernel.TRADES_KEPT, 4), -1), times, orders, np.zeros(REACTIONS), self.limits,
+            self.cancels, self.markets, self.totals,
+        )  # fmt: skip
+
+
+BEGIN = ((1, 1, 100, 10), (1, -1, 103, 10))
+
+
 @pytest.mark.usefixtures("interpreted")
-def test_what_traded_was_not_canceled_and_a_snapshot_is_no_event() -> None:
-    rows = rows_of({
-        "ts": [1, 1, 2, 3, 3, 4, 4, 5], "code": [1, -1, 1, -2, 1, 3, 1, -1],
-        "price_ticks": [100, 103, 101, 101, 101, 0, 99, 104], "qty_lots": [10, 10, 4, 4, 0, 0, 7, 2],
-    })  # fmt: skip
-    arrays = [np.zeros((2, 3, REACTIONS)) for _ in range(4)]
-    market_times, markets, totals = np.zeros(REACTIONS), np.zeros(REACTIONS), np.zeros(kernel.COUNTS)
-    kernel.count_rows(
-        rows.ts, rows.price_ticks, rows.qty_lots, rows.code, 90, 1, 5, np.zeros((2, 30), np.int64),
-        np.zeros((2, 30), np.int64), np.array([0, -1, -1, 0]), np.full((kernel.TRADES_KEPT, 4), -1), arrays[0], arrays[1],
-        market_times, arrays[2], arrays[3], markets, totals,
-    )  # fmt: skip
-    # A bid within the spread, to an empty level two steps from the ask; the order that took it; an ask one step behind 103.
-    assert arrays[2].sum() == 1
-    assert arrays[2][kernel.AT_BEST, 1, 0] == 1
-    assert arrays[3].sum() == 0
-    assert markets[1] == 1
-    assert markets.sum() == 1
+@pytest.mark.parametrize("by_order", [False, True])
+def test_what_traded_was_not_canceled(by_order: bool) -> None:
+    rows = ((2, 1, 101, 4), (3, -2, 101, 4), (3, 1, 101, 0), (4, 3, 0, 0), (5, -1, 104, 2))
+    found = Counted(*BEGIN, *rows, by_order=by_order)
+    # A bid within the spread, to an empty level two steps from the ask, and the order that took it. A clear that no level
+    # follows ends the book: the ask that comes then is counted no more.
+    assert found.limits.sum() == 1
+    assert found.limits[kernel.AT_BEST, 1, 0] == 1
+    assert found.cancels.sum() == 0
+    assert found.markets[1] == 1
+    assert found.markets.sum() == 1
+
+
+@pytest.mark.usefixtures("interpreted")
+def test_levels_tell_what_came_and_went_beside_a_trade() -> None:
+    """Seven lots trade and the level shows two less: five came. They counted as nothing, and spoiled the next cancel."""
+    found = Counted(*BEGIN, (2, -2, 100, 7), (3, 1, 100, 8), (4, 1, 100, 3))
+    assert found.totals[[kernel.C_LIMITS, kernel.C_LIMIT_LOTS]].tolist() == [1, 5]
+    # Five lots are one unit, however many orders they were.
+    assert found.totals[[kernel.C_CANCELS, kernel.C_CANCEL_LOTS]].tolist() == [1, 5]
+    assert found.cancels.sum() == 1
+    # A level that is told twice at one instant, as by a trade of two orders, is what it was last.
+    twice = Counted(*BEGIN, (2, -2, 100, 4), (2, -2, 100, 6), (2, 1, 100, 6), (2, 1, 100, 0))
+    assert twice.totals[[kernel.C_LIMITS, kernel.C_CANCELS]].tolist() == [0, 0]
+    many = Counted(*BEGIN, (3, 1, 100, 40), (4, 1, 100, 10))
+    assert many.cancels.sum() == 6
+    # After a second a trade is over: its level had been told, or was never seen.
+    late = Counted(*BEGIN, (2, -2, 100, 7), (2 + 2 * 10**9, 1, 100, 8))
+    assert late.totals[[kernel.C_LIMITS, kernel.C_CANCEL_LOTS]].tolist() == [0, 2]
+    # Of orders one by one a trade that nobody showed (a hidden order's) is none of the next cancel's.
+    hidden = Counted(*BEGIN, (2, -2, 100, 7), (3, 1, 100, 8), by_order=True)
+    assert hidden.totals[[kernel.C_LIMITS, kernel.C_CANCEL_LOTS]].tolist() == [0, 2]
+
+
+@pytest.mark.usefixtures("interpreted")
+def test_snapshots_tell_their_differences_as_far_as_both_see() -> None:
+    """A feed of snapshots alone was refused as one without events."""
+    shown = ((2, 3, 0, 0), (2, -3, 0, 0), (2, 1, 101, 5), (2, 1, 100, 10), (2, -1, 103, 4), (2, -1, 105, 9))
+    found = Counted((1, 1, 99, 3), *BEGIN, *shown)
+    # A bid at 101 came and 6 lots left 103. 99 is out of sight now, and 105 was before: neither is told to have changed.
+    assert found.totals[[kernel.C_LIMITS, kernel.C_LIMIT_LOTS]].tolist() == [1, 5]
+    assert found.totals[[kernel.C_CANCELS, kernel.C_CANCEL_LOTS]].tolist() == [1, 6]
+    assert {int(place) + 90 for place in np.flatnonzero(found.ticks[0])} == {100, 101}
+    assert {int(place) + 90 for place in np.flatnonzero(found.ticks[1])} == {103, 105}
+    assert found.memory[[kernel.M_BEST_BID, kernel.M_BEST_ASK]].tolist() == [11, 13]
+    # A best price that is gone in the snapshot was canceled; after a pause nothing is known of how it went.
+    gone = ((2, 3, 0, 0), (2, 1, 99, 3), (2, 1, 98, 1))
+    assert Counted((1, 1, 99, 3), (1, 1, 98, 1), *BEGIN, *gone).totals[kernel.C_CANCEL_LOTS] == 10
+    late = tuple((row[0] + 61 * 10**9, *row[1:]) for row in gone)
+    assert Counted((1, 1, 99, 3), (1, 1, 98, 1), *BEGIN, *late).totals[kernel.C_CANCEL_LOTS] == 0
+
+
+def test_levels_give_the_market_that_its_orders_give(recording: list[Rows]) -> None:
+    """The same hour by order, by level at each change, by level ten times a second, and as snapshots of eight levels."""
+    by_order = fit(lambda: recording, levels=8)
+    assert by_order.by_order
+    whole = Rows(*(np.concatenate([getattr(rows, name) for rows in recording]) for name in Rows._fields))
+    changes = rows_of({name: getattr(whole, name) for name in ("ts", "price_ticks", "qty_lots", "code")})
+    seen = {
+        "changes": (fit(lambda: [changes], levels=8), 0.02), "batches": (fit(lambda: [batched(whole)], levels=8), 0.15),
+        "snapshots": (fit(lambda: [batched(whole, snapshots=True)], levels=8), 0.15),
+    }  # fmt: skip
+    for name, (found, tolerance) in seen.items():
+        assert not found.by_order
+        # What comes behind the last level that a snapshot shows is out of its sight.
+        sight = 7 if name == "snapshots" else 8
+        np.testing.assert_allclose(came(found)[:sight], came(by_order)[:sight], rtol=tolerance, err_msg=name)
+        np.testing.assert_allclose(left(found), left(by_order), rtol=tolerance, err_msg=name)
+        assert found.market_rate * found.market_size * found.lots_mean == pytest.approx(
+            by_order.market_rate * by_order.market_size * by_order.lots_mean, rel=0.001
+        )
+
+
+def came(found: QueueReactive) -> Any:
+    """Return lots of limit orders a second by distance, which no choice of units changes."""
+    return found.counts.limits.sum(axis=(0, 2)) * found.lots_mean / found.counts.totals[kernel.C_SECONDS]
+
+
+def left(found: QueueReactive) -> Any:
+    """Return cancels of a lot a second by distance."""
+    return found.counts.cancels.sum(axis=(0, 2)) / found.counts.orders.sum(axis=(0, 2))
+
+
+def batched(rows: Rows, *, snapshots: bool = False) -> Rows:
+    """Return levels ten times a second, those that changed or the best thirty of each side; trades at their own times."""
+    out: list[tuple[int, int, int, int]] = []
+    book: dict[tuple[int, int], int] = {}
+    changed: dict[tuple[int, int], int] = {}
+    edge = 0
+
+    def tell() -> None:
+        if snapshots and changed:
+            out.extend([(edge, 0, 0, 3), (edge, 0, 0, -3)])
+            for side in (1, -1):
+                shown = sorted((key for key, lots in book.items() if key[0] == side and lots), reverse=side > 0)
+                out.extend((edge, price, book[code, price], code) for code, price in shown[:30])
+        else:
+            out.extend((edge, price, lots, code) for (code, price), lots in changed.items())
+        changed.clear()
+
+    for ts, price, lots, code in zip(*(column.tolist() for column in rows[:4]), strict=True):
+        if ts >= edge:
+            tell()
+            edge = (ts // 10**8 + 1) * 10**8
+        if abs(code) == kernel.LEVEL_ROW:
+            book[code, price] = changed[code, price] = lots
+        else:
+            out.append((ts, price, lots, code))
+    return rows_of(dict(zip(("ts", "price_ticks", "qty_lots", "code"), zip(*out, strict=True), strict=True)))
 
 
 def test_products_recover_rates_and_multipliers() -> None:
@@ -182,8 +301,14 @@ def test_the_chance_of_jumps_is_found_again() -> None:
     assert abs(jumps.theta - 0.6) <= 0.25
     np.testing.assert_allclose(jumps.simulated, jumps.recorded, rtol=0.25)
     assert jumps.without[3] < 0.8 * jumps.recorded[3]
-    with pytest.raises(DataError, match="moving"):
-        fit_jumps(FlowParameters(**_plain()), mids[:100], price_ticks=100_000)
+    assert jumps.horizons_s == (1, 10, 60, 300)
+    # Six minutes tell seconds, not minutes.
+    short = fit_jumps(FlowParameters(**_plain()), mids[:360], price_ticks=100_000)
+    assert short.horizons_s == (1, 10)
+    assert len(short.recorded) == len(short.simulated) == 2
+    for few, why in ((mids[:299], "299 seconds with a mid, 300 are needed"), (np.full(400, 1e5), "stands still")):
+        with pytest.raises(DataError, match=why):
+            fit_jumps(FlowParameters(**_plain()), few, price_ticks=100_000)
 
 
 def test_how_time_is_cut_changes_nothing_with_jumps() -> None:

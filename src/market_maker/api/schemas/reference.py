@@ -129,13 +129,25 @@ class NewTransfer(Request):
 
 
 class TransferView(View):
-    """Money that went into an account or out of it; `number` counts the account's transfers."""
+    """Money that went into an account or out of it; `number` counts the account's transfers.
+
+    `reason`: TRANSFER by a user, RESET to the first balance.
+    """
 
     transfer_id: UUID
     account_id: UUID
     number: int
     amount: Decimal
+    currency: str
+    reason: Literal["TRANSFER", "RESET"]
     ts: str
+
+
+class TransferPage(View):
+    """Transfers of an account, newest first."""
+
+    items: list[TransferView]
+    next: str | None
 
 
 class AccountList(View):
@@ -218,4 +230,25 @@ class PositionPage(View):
     """Positions, newest first."""
 
     items: list[PositionView]
+    next: str | None
+
+
+class PositionTransferView(View):
+    """A quantity that came into a position (BUY) or went out of it (SELL) at a price, without a trade or a fee.
+
+    By `PATCH` of the position, or by the reset of its account.
+    """
+
+    transfer_id: UUID
+    position_id: UUID
+    side: Literal["BUY", "SELL"]
+    price: Decimal
+    quantity: Decimal
+    ts: str
+
+
+class PositionTransferPage(View):
+    """Transfers of a position, newest first."""
+
+    items: list[PositionTransferView]
     next: str | None

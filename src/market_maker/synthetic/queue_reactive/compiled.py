@@ -35,6 +35,7 @@ def compiled_count() -> Callable[..., None]:
         given,
         given,
         small,
+        types.boolean,
         whole,
         whole,
         whole,

@@ -51,17 +51,20 @@ class QueueReactive:
 
     Parameters
     ----------
-    step_ticks, queue_lots : width of a level in ticks, and the unit of queues: the mean limit order in lots
+    step_ticks, queue_lots : width of a level in ticks, and the unit of queues: the mean limit order in whole lots
+    lots_mean : the mean limit order
     limit_rates, cancel_rates (levels,) : limit orders per second on one side, and cancels per second of one order, by distance
         from the other side's best price
     market_rate : market orders per second, of both sides
     limit, cancel (2, REACTIONS), market (REACTIONS,) : multipliers by the length of the queue, at the best price and behind it
     lots_sigma, market_size : standard deviation of the log size of limit orders; mean market order in mean limit orders
+    by_order : whether the recording told orders one by one, not levels alone
     counts : what it was estimated from
     """
 
     step_ticks: int
     queue_lots: int
+    lots_mean: float
     limit_rates: Array
     cancel_rates: Array
     market_rate: float
@@ -70,6 +73,7 @@ class QueueReactive:
     market: Array
     lots_sigma: float
     market_size: float
+    by_order: bool
     counts: Counts
 
     def flow(self) -> dict[str, Any]:
@@ -89,7 +93,7 @@ class QueueReactive:
             "speed": 1.0, "step_ticks": self.step_ticks, "levels": max(2, len(self.limit_rates)), "limit_levels": numbers(self.limit_rates),
             "cancel_rates": numbers(self.cancel_rates), "cancel_exponent": 0.0, "market_rate": float(f"{self.market_rate:.6g}"),
             "branching": 0.0, "feedback": [0.0] * DECAYS, "metaorders": 1, "length_max": 1, "activity_sigma": 0.0,
-            "lots_mean": float(self.queue_lots), "lots_sigma": float(f"{self.lots_sigma:.4g}"), "round_share": 0.0,
+            "lots_mean": float(f"{self.lots_mean:.6g}"), "lots_sigma": float(f"{self.lots_sigma:.4g}"), "round_share": 0.0,
             "market_size": float(f"{self.market_size:.4g}"), "queue_lots": self.queue_lots,
             "limit_best": reaction(self.limit[kernel.AT_BEST]), "limit_behind": reaction(self.limit[kernel.BEHIND]),
             "cancel_best": reaction(self.cancel[kernel.AT_BEST]), "cancel_behind": reaction(self.cancel[kernel.BEHIND]),
@@ -117,17 +121,18 @@ def fit(stretches: Callable[[], Iterable[Rows]], *, levels: int = 20, step_ticks
         raise InvalidRequest.of("levels", levels, f"2 to {min(64, LEVELS_MAX)}")
     if not 1 <= step_ticks <= 1 << 20:
         raise InvalidRequest.of("step_ticks", step_ticks, "1 to 1048576 ticks")
-    low, high = _range(stretches())
+    low, high, by_order = _range(stretches())
     unit = 1
     sizes = _count(stretches(), low, high, unit=1, levels=levels, step_ticks=step_ticks)
     limits = float(sizes.totals[kernel.C_LIMITS])
-    happened = limits + float(sizes.totals[kernel.C_MARKETS] + sizes.cancels.sum())
+    happened = limits + float(sizes.totals[kernel.C_MARKETS] + sizes.totals[kernel.C_CANCELS])
     if happened < EVENTS_MIN or not limits or not sizes.totals[kernel.C_MARKETS]:
         raise DataError(
             f"the recording has {happened:,.0f} events within {levels} levels of {step_ticks} ticks, {EVENTS_MIN:,} with limit"
             " and market orders among them are needed; take a longer range, or wider levels"
         )
-    unit = max(1, round(float(sizes.totals[kernel.C_LIMIT_LOTS]) / limits))
+    lots_mean = float(sizes.totals[kernel.C_LIMIT_LOTS]) / limits
+    unit = max(1, round(lots_mean))
     counts = _count(stretches(), low, high, unit=unit, levels=levels, step_ticks=step_ticks)
     totals = counts.totals
     limit_rates, limit = products(counts.limits, counts.times)
@@ -137,9 +142,9 @@ def fit(stretches: Callable[[], Iterable[Rows]], *, levels: int = 20, step_ticks
     market = _multipliers(counts.markets, counts.market_times * (market_rate / 2.0))
     spread = float(totals[kernel.C_LOG_SQUARED]) / limits - (float(totals[kernel.C_LOG]) / limits) ** 2
     return QueueReactive(
-        step_ticks=step_ticks, queue_lots=unit, limit_rates=limit_rates, cancel_rates=np.maximum(cancel_rates, 1e-6),
+        step_ticks=step_ticks, queue_lots=unit, lots_mean=lots_mean, limit_rates=limit_rates, cancel_rates=np.maximum(cancel_rates, 1e-6),
         market_rate=market_rate, limit=limit, cancel=cancel, market=market, lots_sigma=min(3.0, math.sqrt(max(0.0, spread))),
-        market_size=float(totals[kernel.C_MARKET_LOTS] / totals[kernel.C_MARKETS]) / unit, counts=counts,
+        market_size=float(totals[kernel.C_MARKET_LOTS] / totals[kernel.C_MARKETS]) / lots_mean, by_order=by_order, counts=counts,
     )  # fmt: skip
 
 
@@ -169,12 +174,25 @@ def _multipliers(events: Array, expected: Array) -> Array:
     return found if total == 0.0 else found * (total / float((found * expected).sum()))
 
 
-def _range(stretches: Iterable[Rows]) -> tuple[int, int]:
-    """Return the ticks that are looked at: those around the middle of what levels were shown at, without stub quotes."""
-    middles = []
+def is_by_order(rows: Rows) -> bool:
+    """Return whether rows tell of orders one by one, not of levels alone."""
+    return len(rows.joined_ts) > 0
+
+
+def first_memory() -> NDArray[np.int64]:
+    """Return what a count remembers before the first row: no book."""
+    memory = np.full(kernel.MEMORY, -1, np.int64)
+    memory[[kernel.M_TS, kernel.M_TRADES]] = 0
+    return memory
+
+
+def _range(stretches: Iterable[Rows]) -> tuple[int, int, bool]:
+    """Return the ticks that are looked at, around the middle of where levels were, without stub quotes; whether by order."""
+    middles, by_order = [], True
     for rows in stretches:
         shown = np.asarray(rows.price_ticks)[np.abs(rows.code) == kernel.LEVEL_ROW]
         if len(shown):
+            by_order &= is_by_order(rows)
             middles.append((float(np.median(shown)), int(shown.min()), int(shown.max())))
     if not middles:
         raise DataError("the recording shows no levels of a book; a table `book` or `orders` is needed")
@@ -184,7 +202,7 @@ def _range(stretches: Iterable[Rows]) -> tuple[int, int]:
         raise DataError(
             f"prices from {low} to {high} ticks are more than {STEPS_MAX:,} ticks apart; take a shorter range"
         )
-    return low, high
+    return low, high, by_order
 
 
 def _count(stretches: Iterable[Rows], low: int, high: int, *, unit: int, levels: int, step_ticks: int) -> Counts:
@@ -193,7 +211,7 @@ def _count(stretches: Iterable[Rows], low: int, high: int, *, unit: int, levels:
     places = high - low + step_ticks + 1
     ticks = np.zeros((2, places), np.int64)
     queues = np.zeros((2, places // step_ticks + 2), np.int64)
-    memory = np.array([0, -1, -1, 0, 0], np.int64)[: kernel.MEMORY].copy()
+    memory = first_memory()
     trades = np.full((kernel.TRADES_KEPT, 4), -1, np.int64)
     cubes = {name: np.zeros((2, levels, REACTIONS)) for name in ("times", "orders", "limits", "cancels")}
     counts = Counts(
@@ -202,7 +220,7 @@ def _count(stretches: Iterable[Rows], low: int, high: int, *, unit: int, levels:
     count = compiled_count()
     for rows in stretches:
         count(
-            rows.ts, rows.price_ticks, rows.qty_lots, rows.code, low, step_ticks, unit, ticks, queues, memory, trades,
+            rows.ts, rows.price_ticks, rows.qty_lots, rows.code, is_by_order(rows), low, step_ticks, unit, ticks, queues, memory, trades,
             counts.times, counts.orders, counts.market_times, counts.limits, counts.cancels, counts.markets, counts.totals,
         )  # fmt: skip
     return counts

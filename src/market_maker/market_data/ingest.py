@@ -138,7 +138,7 @@ def stage(reading: Reading, lake: Lake, instrument_of: Callable[[Stream], Instru
         figures = _figures(spooled, reading.counts(stream.symbol) if _is_first(reading, spooled) else {})
         entry = StreamReport(
             stream, instrument_of(stream), spooled.rows, reading.counts(stream.symbol), figures,
-            _repaired(judge(figures), options.repairs, report.offset_ns),
+            _repaired(judge(figures, spooled.places), options.repairs, report.offset_ns),
         )  # fmt: skip
         report.streams.append(entry)
         _refuse(reading, entry.findings, options)

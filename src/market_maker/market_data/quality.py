@@ -92,8 +92,9 @@ class Finding:
         return {"rule": self.rule, "verdict": self.verdict.value, "value": self.value, "text": self.text}
 
 
-def judge(figures: Mapping[str, Any]) -> list[Finding]:
-    """Return the findings of figures by name; figures without a rule are only told."""
+def judge(figures: Mapping[str, Any], places: Mapping[str, str] | None = None) -> list[Finding]:
+    """Return the findings of figures by name; figures without a rule are only told. `places`: by rule, where it is broken first."""
+    places = places or {}
     found = []
     for rule in RULES:
         value = figures.get(rule.name)
@@ -101,7 +102,8 @@ def judge(figures: Mapping[str, Any]) -> list[Finding]:
             continue
         fails = rule.fail is not None and value >= rule.fail
         if fails or (rule.warn is not None and value >= rule.warn):
-            place = f" ({figures['absurd_price']})" if rule.name == "absurd_prices" else ""
+            where = figures["absurd_price"] if rule.name == "absurd_prices" else places.get(rule.name)
+            place = f" ({where})" if where else ""
             shown = f"{value:.4%}" if rule.name.endswith("_share") else f"{value}"
             remedy = f"; {rule.remedy} mends it" if rule.remedy else ""
             verdict = Verdict.FAIL if fails else Verdict.WARN

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from market_maker.domain.errors import DataError
 from market_maker.market_data.columns import TS_MAX, TS_MIN
@@ -55,6 +56,7 @@ class Spooled:
     `backward`: rows whose receive time is before that of the row before. `negative`, `stamped`: rows received before they
     happened, and rows with both times. `smallest_latency_ns`: over these; None without any. `absurd`: where the first price is
     that is more than 100 times, or less than a hundredth of, the one before; empty without one.
+    `places`: by rule, the first row that breaks it.
     """
 
     stream: Stream
@@ -70,6 +72,7 @@ class Spooled:
     negative: int = 0
     smallest_latency_ns: int | None = None
     absurd: str = ""
+    places: dict[str, str] = field(default_factory=dict)
     previous_price: float = 0.0
     previous_ts: int = 0
     previous_exch_ts: int = 0
@@ -181,7 +184,9 @@ class Spool:
             raise source.error(
                 int(frame["row"][at]), "time", f"{frame['local_ts'][at]} ns is no time between 1979 and 2096"
             )
-        spooled.backward += int(local[0] < spooled.previous_ts) + int((local[1:] < local[:-1]).sum())
+        backward = local < np.concatenate([[spooled.previous_ts], local[:-1]])
+        spooled.backward += int(backward.sum())
+        _place(spooled, "receive_time_reversals", source, frame, backward)
         spooled.previous_ts = int(local[-1])
         spooled.first_ts = min(spooled.first_ts or int(local[0]), int(local.min()))
         spooled.last_ts = max(spooled.last_ts, int(local.max()))
@@ -201,11 +206,18 @@ class Spool:
         latency = local[stamped] - exch
         spooled.stamped += len(latency)
         spooled.negative += int((latency < 0).sum())
+        _place(spooled, "negative_latency_share", source, frame, stamped & (frame["exch_ts"].to_numpy() > local))
         smallest = int(latency.min())
         known = spooled.smallest_latency_ns
         spooled.smallest_latency_ns = smallest if known is None else min(known, smallest)
         spooled.backward_exch += int(exch[0] < spooled.previous_exch_ts) + int((exch[1:] < exch[:-1]).sum())
         spooled.previous_exch_ts = int(exch[-1])
+
+
+def _place(spooled: Spooled, rule: str, source: Source, frame: pl.DataFrame, broken: NDArray[np.bool_]) -> None:
+    """Keep where a rule is broken first."""
+    if rule not in spooled.places and broken.any():
+        spooled.places[rule] = f"first in {source.path.name}, row {frame['row'][int(np.argmax(broken))]}"
 
 
 def _of_book(frame: pl.DataFrame, numbers: Exact) -> Exact:

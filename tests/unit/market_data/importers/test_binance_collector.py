@@ -134,7 +134,9 @@ def test_rows_received_out_of_order_need_the_named_repair(tmp_path):
     path = write(tmp_path / "f.gz", [*GOOD, trade(6), (5, trade(7)[1])])
     lake = Lake(tmp_path / "lake")
     for force in (False, True):
-        with pytest.raises(DataError, match=r"receive_time_reversals: 1 rows.*--sort mends it$"):
+        with pytest.raises(
+            DataError, match=r"receive_time_reversals: 1 rows.*\(first in \S+, row \d+\); --sort mends it$"
+        ):
             import_files([path], lake, PAIR, ImportOptions(force=force))
     report = import_files([path], lake, PAIR, ImportOptions(repairs=Repairs(sort=True)))
     rows = lake.read("binance", "X", report.days[0].day, "book")

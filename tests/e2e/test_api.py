@@ -535,7 +535,7 @@ def test_a_day_of_phases_and_rules(client: StrictClient) -> None:
 
 def test_parameters_of_a_custom_session(client: StrictClient) -> None:
     schema = client.get_custom_schema()
-    assert {"flow", "reference", "conditions"} == set(schema["properties"])
+    assert {"flow", "reference", "conditions", "group"} == set(schema["properties"])
     pair = client.add_pair("CUSTOM-USDT", "CUSTOM", "USDT", tick_size="0.01", lot_size="0.001")
     wanted = {
         "flow": {"levels": 12, "decays": [8, 1, 0.2, 0.02]},
@@ -561,6 +561,32 @@ def test_parameters_of_a_custom_session(client: StrictClient) -> None:
         client.change_session(key, mode="STRESS", parameters=wanted)
     with pytest.raises(Conflict, match="levels"):
         client.change_session(key, mode="NORMAL")  # it goes on: a later test kills and starts the service
+
+
+def test_sessions_of_a_group(client: StrictClient) -> None:
+    sessions = []
+    for name, loadings in (("GROUPED", [1.0]), ("ALIKE", [1.0]), ("OPPOSED", [-1.0])):
+        pair = client.add_pair(f"{name}-USDT", name, "USDT", tick_size="0.01", lot_size="0.001")
+        parameters = {
+            "reference": {"process": "GBM", "price_deviation": 0.002},
+            "group": {"seed": 11, "loadings": loadings},
+        }
+        session = client.start_session(
+            pair.pair_id, mode="CUSTOM", initial_price="100", parameters=parameters, state="PAUSED"
+        )
+        sessions.append((pair.pair_id, session.session_id))
+    for pair_id, session_id in sessions:
+        client.change_session(session_id, step="60s")
+        assert client.get_order_book(pair_id, depth=1).bids
+    key = sessions[0][1]
+    with pytest.raises(Conflict, match=r"parameters\.group"):
+        client.change_session(key, parameters={"group": {"seed": 12}})
+    with pytest.raises(InvalidRequest, match="squares sum to at most one"):
+        client.change_session(key, parameters={"group": {"loadings": [0.9, 0.9]}})
+    kept = client.change_session(key, mode="NORMAL").parameters
+    assert kept == {"group": {"seed": 11, "loadings": [1.0]}}, "a group is for life"
+    for _, session_id in sessions:
+        client.change_session(session_id, state="STOPPED")
 
 
 def test_money_of_an_account(client: StrictClient) -> None:

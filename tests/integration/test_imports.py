@@ -228,7 +228,7 @@ async def test_an_import_that_fails_changes_nothing(
     far = write(
         tmp_path / "far.gz", [*a_book(5 * DAY_MS, 20), depth(5 * DAY_MS + 9000, 22, 22, 21, bids=[("10.35", "1")])]
     )
-    with pytest.raises(DataError, match="crossed_share"):
+    with pytest.raises(DataError, match=r"crossed_share.*first in row \d+ of the table's day, received at 20"):
         await service.import_data([far])
     damaged = cut_off(path, tmp_path / "damaged.gz")
     with pytest.raises(DataError, match=r"damaged\.gz"):

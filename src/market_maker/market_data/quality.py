@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from market_maker.domain.units import format_instant
 from market_maker.market_data.book import Applied
 from market_maker.market_data.book.kernel import CROSSED, LOCKED
 from market_maker.market_data.schema import DAY_NS, EventKind, interval_of, kind_of
@@ -94,7 +95,7 @@ class Finding:
 
 def judge(figures: Mapping[str, Any], places: Mapping[str, str] | None = None) -> list[Finding]:
     """Return the findings of figures by name; figures without a rule are only told. `places`: by rule, where it is broken first."""
-    places = places or {}
+    places = {**figures.get("first_seen", {}), **(places or {})}
     found = []
     for rule in RULES:
         value = figures.get(rule.name)
@@ -138,6 +139,7 @@ class Meter:
     states: dict[str, Counter[str]] = field(default_factory=dict)
     silences: Counter[str] = field(default_factory=Counter)
     longest_silence_ns: int = 0
+    first_seen: dict[str, str] = field(default_factory=dict)
     jumps: list[dict[str, Any]] = field(default_factory=list)
     latency_min_ns: int | None = None
     latency_max_ns: int | None = None
@@ -177,7 +179,18 @@ class Meter:
             found |= self._event_figures(gaps)
         if self.jumps:
             found["jumps_seen"] = self.jumps
+        if self.first_seen:
+            found["first_seen"] = self.first_seen
         return found
+
+    def _see(self, rule: str, rows: NDArray[np.int64], local: NDArray[np.int64]) -> None:
+        """Keep where a rule is broken first; `rows` of those added last."""
+        if len(rows) and rule not in self.first_seen:
+            at = int(rows[0])
+            number = self.rows - len(local) + at + 1
+            self.first_seen[rule] = (
+                f"first in row {number:,} of the table's day, received at {format_instant(int(local[at]))}"
+            )
 
     def _event_figures(self, gaps: Sequence[tuple[int, int]]) -> dict[str, Any]:
         stamped = self.counts["stamped"]
@@ -258,6 +271,7 @@ class Meter:
                     *np.unique(sessions[applied.states[odd] == state], return_counts=True), strict=True
                 ):
                     self.states.setdefault(names[code].value, Counter())[name] += int(count)
+                self._see(f"{name}_share", odd[(applied.states[odd] == state) & (sessions == 0)], local)
         quotes = applied.quotes
         both = (quotes[:, 0] > 0) & (quotes[:, 2] > 0)
         mids = (quotes[both, 0] + quotes[both, 2]) / 2
@@ -286,8 +300,10 @@ class Meter:
         bid, ask = frame["bid_price_ticks"].to_numpy(), frame["ask_price_ticks"].to_numpy()
         both = (bid > 0) & (ask > 0)
         is_open = session_states(self.venue, local) == 0
-        self.counts["crossed"] += int((both & is_open & (bid > ask)).sum())
-        self.counts["locked"] += int((both & is_open & (bid == ask)).sum())
+        for name, odd in (("crossed", bid > ask), ("locked", bid == ask)):
+            rows = np.flatnonzero(both & is_open & odd)
+            self.counts[name] += len(rows)
+            self._see(f"{name}_share", rows, local)
         self._steps((bid[both] + ask[both]) / 2, local[both])
 
     def _steps(self, prices: NDArray[np.float64], local: NDArray[np.int64]) -> None:

@@ -154,7 +154,7 @@ class MarketControl:
         Raises
         ------
         InvalidRequest : a mode that the settings do not allow, wrong parameters, or parameters without CUSTOM
-        Conflict : parameters that a market keeps for life
+        Conflict : parameters that a market keeps for life (levels, metaorders, another group)
         """
         if mode is not None and mode not in self._modes:
             raise InvalidRequest.of("mode", mode.value, ", ".join(self._modes))
@@ -169,6 +169,8 @@ class MarketControl:
                     "parameters", ", ".join(parameters), f"none in mode {wanted.value}, only in CUSTOM"
                 )
             laws = session.parameters if parameters is None and wanted is TestMode.CUSTOM else parameters or {}
+            if "group" in session.parameters:
+                laws = {"group": session.parameters["group"], **laws}
             if laws != session.parameters:
                 _change_parameters(exchange, laws, ts)
             if wanted is TestMode.NORMAL:
@@ -187,6 +189,11 @@ def _change_parameters(exchange: SimulatedExchange, parameters: dict[str, Any], 
         if fault.field in ("levels", "metaorders"):
             raise Conflict(
                 f"parameters.flow.{fault.field}: a market that runs keeps {fault.allowed}; start a new session",
+                error.errors,
+            ) from None
+        if fault.field == "group":
+            raise Conflict(
+                "parameters.group: a market that runs keeps the group that it began with; start a new session",
                 error.errors,
             ) from None
         raise

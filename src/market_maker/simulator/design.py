@@ -11,6 +11,7 @@ from market_maker.domain.ids import DEFAULT_PAIR_ID
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.units import NS_PER_SECOND
 from market_maker.simulator.session import Session
+from market_maker.synthetic.correlation import GroupParameters
 from market_maker.synthetic.custom import parse_custom
 from market_maker.synthetic.flow.parameters import (
     CONDITION_BOUNDS,
@@ -59,10 +60,14 @@ def market_design(session: Session, *, tick_lot: float, price_ticks: int, start_
     step = max(1, min(step, price_ticks // 100))
     lots = min(1e9, max(1.0, ORDER_VALUE / (tick_lot * price_ticks)))
     flow = FlowParameters(**{"step_ticks": step, "speed": speed, "lots_mean": lots, **custom.get("flow", {})})
-    return MarketDesign(
+    design = MarketDesign(
         price_ticks=price_ticks, start_ts=start_ts, seed=session.seed, group_seed=session.seed, flow=flow,
         reference=reference,
     )  # fmt: skip
+    if "group" not in custom:
+        return design
+    group = GroupParameters(**custom["group"])
+    return replace(design, group_seed=group.seed, loadings=group.loadings, since_epoch=True)
 
 
 def seed_of_pair(root: int, instrument: Instrument) -> int:

@@ -18,7 +18,7 @@ from uuid import UUID
 import msgspec
 from numpy.typing import NDArray
 
-from market_maker.domain.errors import Conflict, DataError
+from market_maker.domain.errors import Conflict, DataError, InvalidRequest
 from market_maker.domain.events import Event, EventType
 from market_maker.domain.instrument import Instrument
 from market_maker.domain.order import Order, Side
@@ -466,6 +466,8 @@ class SimulatedExchange:
         """
         design = self._design(replace(self.session, parameters=parameters))
         check_design(design)
+        if parameters.get("group") != self.session.parameters.get("group"):
+            raise InvalidRequest.of("group", parameters.get("group"), "the group that it began with")
         self.market.set_laws(design.flow, design.reference)
         self.session.parameters = parameters
         self.laws = design

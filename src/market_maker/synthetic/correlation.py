@@ -7,12 +7,41 @@ them by itself: pairs need no order among each other, and none waits for another
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from market_maker.domain.errors import InvalidRequest
 
 _TOLERANCE = 1e-9
+GROUP_BOUNDS: dict[str, tuple[float, float]] = {"seed": (0, 1 << 62)}
+
+
+@dataclass(frozen=True, slots=True)
+class GroupParameters:
+    """With which other markets the reference price moves.
+
+    Parameters
+    ----------
+    seed : of the common factors: markets with the same one, and the same length of a step, have the same factors
+    loadings : the weights of the factors in the price's moves; what their squares leave of one is the market's own. Two
+        markets have the correlation sum of weight x weight: 0.8 and 0.5 of one factor give 0.4
+    """
+
+    seed: int = 0
+    loadings: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        low, high = GROUP_BOUNDS["seed"]
+        if not low <= self.seed <= high:
+            raise InvalidRequest.of("seed", self.seed, f"a number from {low} to {high}")
+        check_loadings(self.loadings)
+
+
+def check_loadings(loadings: tuple[float, ...]) -> None:
+    """Raise InvalidRequest for weights that would give a price more than its own deviation."""
+    if not loadings or not sum(weight * weight for weight in loadings) <= 1.0 + 1e-9:
+        raise InvalidRequest.of("loadings", list(loadings), "weights whose squares sum to at most one")
 
 
 def factor_loadings(correlations: Sequence[Sequence[float]]) -> list[tuple[float, ...]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from market_maker.domain.errors import InvalidRequest
+from market_maker.synthetic.correlation import GROUP_BOUNDS, GroupParameters
 from market_maker.synthetic.flow.parameters import (
     CONDITION_BOUNDS,
     FLOW_BOUNDS,
@@ -27,12 +28,13 @@ SECTIONS: dict[str, tuple[type[Any], dict[str, tuple[float, float]]]] = {
     "flow": (FlowParameters, FLOW_BOUNDS),
     "reference": (ReferenceParameters, REFERENCE_BOUNDS),
     "conditions": (Conditions, CONDITION_BOUNDS),
+    "group": (GroupParameters, GROUP_BOUNDS),
 }
 LIST_MAX = 64
 
 
 def custom_schema() -> dict[str, Any]:
-    """Return the JSON schema of everything that mode CUSTOM takes: an object of `flow`, `reference`, `conditions`."""
+    """Return the JSON schema of everything that mode CUSTOM takes: an object of `flow`, `reference`, `conditions`, `group`."""
     return {
         "type": "object",
         "additionalProperties": False,
@@ -145,5 +147,7 @@ def read_custom(path: Path) -> dict[str, dict[str, Any]]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidRequest.of("--custom", str(path), f"a YAML file that can be read ({error})") from error
     if not isinstance(values, dict):
-        raise InvalidRequest.of("--custom", str(path), "a YAML file with the sections flow, reference, conditions")
+        raise InvalidRequest.of(
+            "--custom", str(path), "a YAML file with the sections flow, reference, conditions, group"
+        )
     return parse_custom(values, "--custom")

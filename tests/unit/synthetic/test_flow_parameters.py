@@ -97,7 +97,7 @@ REFUSED = [
     (lambda: Conditions(buy_bias=2.0), "buy_bias"),
     (lambda: Conditions(market=0.0), "market"),
     (lambda: MarketDesign(price_ticks=0), "price_ticks"),
-    (lambda: MarketDesign(price_ticks=5, loadings=(0.5, 0.5)), "loadings"),
+    (lambda: MarketDesign(price_ticks=5, loadings=(0.9, 0.9)), "loadings"),
     (lambda: jump_quantum(-1.0), "jump"),
     (lambda: factor_loadings([[1.0, 0.5]]), "correlations"),
     (lambda: factor_loadings([[1.0, 0.5], [0.4, 1.0]]), "correlations"),

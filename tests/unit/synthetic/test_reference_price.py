@@ -152,6 +152,28 @@ def test_impact_is_an_exact_product_and_permanent() -> None:
     assert int(flow.head["reference_q20"][0]) == 1 << SHIFT
 
 
+def test_what_the_weights_leave_is_the_markets_own() -> None:
+    paths = []
+    for seed, loadings in enumerate([(0.8,), (0.5,), (0.0,), (0.8,)]):
+        design = replace(a_design(Process.GBM, step_ns=NS), seed=seed, group_seed=99, loadings=loadings)
+        paths.append(relative(walk(design, 100_000)[0]))
+    wanted = np.outer([0.8, 0.5, 0.0, 0.8], [0.8, 0.5, 0.0, 0.8])
+    np.fill_diagonal(wanted, 1.0)
+    np.testing.assert_allclose(np.corrcoef(paths), wanted, atol=0.012)
+    np.testing.assert_allclose(np.std(paths, axis=1), np.std(paths[0]), rtol=0.02)
+
+
+def test_markets_that_begin_at_different_instants_take_the_steps_of_their_group() -> None:
+    begun = 1_700_000_000 * NS
+    late = 7 * NS + NS // 3
+    design = replace(a_design(Process.GBM, step_ns=NS), group_seed=99, since_epoch=True, start_ts=begun)
+    first, second = (walk(replace(design, start_ts=start, seed=start), 1_000)[0] for start in (begun, begun + late))
+    # The second one's first step is the eighth of the first one's.
+    np.testing.assert_allclose(relative(first)[7:], relative(second)[:-7], rtol=0.0, atol=1e-9)
+    flow = make_flow(replace(design, start_ts=begun + late))
+    assert (int(flow.head["steps"][0]), int(flow.head["step_ts"][0])) == (1_700_000_007, begun + 8 * NS)
+
+
 @pytest.mark.parametrize("step_ns", [NS // 10, NS])
 def test_reference_prices_of_a_group_have_the_wanted_correlations(step_ns: int) -> None:
     matrix = np.array([[1.0, 0.8, -0.3], [0.8, 1.0, 0.1], [-0.3, 0.1, 1.0]])

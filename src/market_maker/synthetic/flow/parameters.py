@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market_maker.domain.errors import InvalidRequest
+from market_maker.synthetic.correlation import check_loadings
 from market_maker.synthetic.draws.kernel import ONE, SHIFT
 from market_maker.synthetic.flow.state import DECAYS, LEVELS_MAX, REACTIONS, SIZES, FlowState, new_state
 from market_maker.synthetic.reference.processes import Process
@@ -330,7 +331,9 @@ class MarketDesign:
     price_ticks : initial reference price, in ticks
     start_ts : when the market begins, ns UTC
     seed, group_seed : roots of the pair's own draws and of the draws of the common factors
-    loadings : weights of the common factors; their squares sum to one. See `correlation`
+    loadings : weights of the common factors; what their squares leave of one is the pair's own. See `correlation`
+    since_epoch : whether steps are at whole multiples of their length and counted from 1970 on, so that markets that begin
+        at different instants take the same steps; otherwise they are counted from the market's begin
     flow, reference : the laws
     pool : room for open orders to begin with; it grows
     """
@@ -340,14 +343,14 @@ class MarketDesign:
     seed: int = 0
     group_seed: int = 0
     loadings: tuple[float, ...] = (1.0,)
+    since_epoch: bool = False
     flow: FlowParameters = field(default_factory=FlowParameters)
     reference: ReferenceParameters = field(default_factory=ReferenceParameters)
     pool: int = 4096
 
     def __post_init__(self) -> None:
         _check(self, {"price_ticks": (1, PRICE_TICKS_MAX), "start_ts": (0, 1 << 62), "pool": (2, 1 << 24)})
-        if not math.isclose(sum(weight * weight for weight in self.loadings), 1.0, abs_tol=1e-9):
-            raise InvalidRequest.of("loadings", self.loadings, "weights whose squares sum to one")
+        check_loadings(self.loadings)
 
 
 def _seed_of(*words: int) -> int:
@@ -398,6 +401,9 @@ def make_flow(design: MarketDesign) -> FlowState:
     head, mood = state.head[0], state.mood[0]
     head["ts"] = head["step_ts"] = design.start_ts
     head["step_ts"] += reference.step_ns
+    if design.since_epoch:
+        head["steps"] = design.start_ts // reference.step_ns
+        head["step_ts"] = (head["steps"] + 1) * reference.step_ns
     head["seed"], head["activity_seed"] = _seed_of(design.seed, 1), _seed_of(design.seed, 2)
     head["reference_seed"] = _seed_of(design.group_seed, 3)
     head["reference_q20"] = head["anchor_q20"] = design.price_ticks << SHIFT

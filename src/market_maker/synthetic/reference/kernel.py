@@ -26,6 +26,8 @@ ORNSTEIN_UHLENBECK, HESTON = int(Process.ORNSTEIN_UHLENBECK), int(Process.HESTON
 DRAWS_PER_STEP = 32
 """Counters that a step may use of each stream of draws."""
 JUMPS_MAX = 7
+OWN_LEAST = 1e-9
+"""Share of the variance below which a market has no draws of its own: weights are decimals."""
 DAY_NS = 86_400_000_000_000
 LEAST_Q20 = 1 << SHIFT
 MOST_Q20 = 1 << 60
@@ -49,12 +51,19 @@ def take_impact(flow, impact_e12):
 
 @inner
 def common_normal(flow, step):
-    """Return the step's normal draw: a weighted sum of the draws of factors that all markets of a group share."""
-    total = 0.0
+    """Return the step's normal draw: a weighted sum of the draws of factors that all markets of a group share.
+
+    What the weights leave of the variance is the market's own.
+    """
+    total, left = 0.0, 1.0
     seed = flow.head[0]["reference_seed"]
     for factor in range(len(flow.loadings)):
         # A factor's draws begin where no other's end.
-        total += flow.loadings[nth(factor)] * normal(seed + factor + 1, step)
+        weight = flow.loadings[nth(factor)]
+        total += weight * normal(seed + factor + 1, step)
+        left -= weight * weight
+    if left > OWN_LEAST:
+        total += math.sqrt(left) * normal(flow.head[0]["activity_seed"] + 2, step)
     return total
 
 

@@ -332,8 +332,7 @@ class MarketDesign:
     start_ts : when the market begins, ns UTC
     seed, group_seed : roots of the pair's own draws and of the draws of the common factors
     loadings : weights of the common factors; what their squares leave of one is the pair's own. See `correlation`
-    since_epoch : whether steps are at whole multiples of their length and counted from 1970 on, so that markets that begin
-        at different instants take the same steps; otherwise they are counted from the market's begin
+    since_epoch : whether steps are counted from 1970 on, so that markets that begin at different instants take the same ones
     flow, reference : the laws
     pool : room for open orders to begin with; it grows
     """
@@ -395,9 +394,8 @@ def set_laws(state: FlowState, flow: FlowParameters, reference: ReferenceParamet
 def make_flow(design: MarketDesign) -> FlowState:
     """Return the memory of a market that has not begun."""
     flow, reference = design.flow, design.reference
-    state = new_state(
-        levels=flow.levels, metaorders=flow.metaorders, pool=design.pool, factors=len(design.loadings)
-    )  # fmt: skip
+    places = {"levels": flow.levels, "metaorders": flow.metaorders, "factors": len(design.loadings)}
+    state = new_state(pool=design.pool, **places)
     head, mood = state.head[0], state.mood[0]
     head["ts"] = head["step_ts"] = design.start_ts
     head["step_ts"] += reference.step_ns

@@ -70,6 +70,8 @@ _LOCK_LIMIT = "SELECT 1 FROM risk_limits WHERE limit_id = %s FOR UPDATE"
 _LIMIT_BY_ID = _WITH_OPEN_ALERT + " risk_limits.limit_id = %s"
 _PAUSE_S = 0.2
 """Changes of positions and refusals that come within this time are looked at together."""
+_AGAIN_S = 1.0
+"""How long after a failure, such as a database that is away, they are looked at again."""
 _log = structlog.get_logger("risk")
 
 
@@ -167,12 +169,17 @@ class RiskControl:
             await self._woken.wait()
             self._woken.clear()
             await asyncio.sleep(_PAUSE_S)
+            changed: set[UUID] = set()
             try:
                 await self.flush()
                 changed, self._changed = self._changed, set()
                 await self._assessor.reassess(changed)
             except MarketMakerError as error:
                 _log.warning("risk limits could not be looked at", reason=error.detail)
+                # Not forgotten: they are looked at again.
+                self._changed |= changed
+                await asyncio.sleep(_AGAIN_S)
+                self._woken.set()
 
     async def _keep_schedule(self) -> None:
         interval_s = self._settings.assessment_interval / 1e9

@@ -581,6 +581,8 @@ def test_sessions_of_a_group(client: StrictClient) -> None:
     key = sessions[0][1]
     with pytest.raises(Conflict, match=r"parameters\.group"):
         client.change_session(key, parameters={"group": {"seed": 12}})
+    with pytest.raises(InvalidRequest, match="keeps its step"):
+        client.change_session(key, parameters={"reference": {"step_ns": 500_000_000}})
     with pytest.raises(InvalidRequest, match="squares sum to at most one"):
         client.change_session(key, parameters={"group": {"loadings": [0.9, 0.9]}})
     kept = client.change_session(key, mode="NORMAL").parameters

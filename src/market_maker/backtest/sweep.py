@@ -135,6 +135,8 @@ def trial_key(config: RunConfig, feed: Feed) -> str:
     # Nor of shipped strategies; one's own may have another text today under the same name.
     text = strategy.kind.source_hash()
     known += [] if text is None else [text]
+    # Fees that are named carry what they are rounded by; trials of before they did are others.
+    known += ["carried"] if config.execution.fees is not None else []
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 

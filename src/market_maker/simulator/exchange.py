@@ -468,6 +468,10 @@ class SimulatedExchange:
         check_design(design)
         if parameters.get("group") != self.session.parameters.get("group"):
             raise InvalidRequest.of("group", parameters.get("group"), "the group that it began with")
+        step_ns = self.laws.reference.step_ns
+        if self.laws.since_epoch and design.reference.step_ns != step_ns:
+            allowed = f"{step_ns}: a market of a group keeps its step"
+            raise InvalidRequest.of("parameters.reference.step_ns", design.reference.step_ns, allowed)
         self.market.set_laws(design.flow, design.reference)
         self.session.parameters = parameters
         self.laws = design

@@ -109,7 +109,7 @@ def test_markets_of_all_modes_are_started(visit: Visit, service: Service) -> Non
         page.reload()
         page.get_by_label("Pair", exact=True).select_option(pair["pair_id"])
         page.get_by_role("button", name=mode, exact=True).click()
-        page.get_by_label("Seed").fill("77")
+        page.get_by_label("Seed", exact=True).fill("77")
         if mode == "Stress":
             page.get_by_label("Scenario").select_option("wide_spread")
         else:
@@ -144,7 +144,7 @@ def test_accounts_are_opened_filled_used_and_begun_anew(visit: Visit, service: S
     box.get_by_role("button", name="Transfer").click()
     wait_until(lambda: "69\u202f499.75" in row.inner_text())
     page.get_by_role("link", name="Market", exact=True).click()
-    page.get_by_label("Account").select_option(account["account_id"])
+    panel(page, "Order").get_by_label("Account", exact=True).select_option(account["account_id"])
     page.get_by_role("button", name="Market", exact=True).click()
     page.get_by_role("button", name="Buy", exact=True).click()
     held = wait_until(

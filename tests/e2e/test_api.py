@@ -720,7 +720,7 @@ def test_tape_and_candles_tell_the_same_trades(client: StrictClient) -> None:
     client.change_session(session.session_id, state="PAUSED")
     trades = client.get_tape(pair.pair_id, limit=1000).items
     assert [each.ts for each in trades] == sorted((each.ts for each in trades), reverse=True)
-    assert trades[0].side == "BUY"
+    assert "BUY" in {each.side for each in trades}  # not the last of all: the market goes on until it is paused
     seconds = client.get_live_bars(pair.pair_id, limit=1000).items
     (hour,) = client.get_live_bars(pair.pair_id, "1h").items[-1:]
     inside = [each for each in trades if int(each.ts) >= int(hour.ts)]
